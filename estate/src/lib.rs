@@ -1,0 +1,41 @@
+//! # What is
+//!
+//! The nouns of Domicile: domains, backends, datasets, objects and copies, with their names and units.
+//!
+//! ```text
+//!  Domain ──offers──▶ Backend ◀──lies on── Copy ──of──▶ Dataset ──has──▶ Object
+//! ```
+//!
+//! This crate holds values and what can be said of a value by looking at it alone. It must not decide
+//! anything, and it touches nothing: no clock, no randomness, no environment, no I/O.
+
+mod backend;
+mod copy;
+mod country;
+mod dataset;
+mod domain;
+mod key;
+mod name;
+mod observed;
+mod quantity;
+
+pub use backend::{AccessMode, Backend, CredentialsRef, Energy, Location, Price, Store, StoreKind};
+pub use copy::{Copy, CopyState};
+pub use country::{
+    Country, CountryGroup, CountrySet, GroupTable, UnknownCountry, country, countries, group_table,
+    grid_grams_per_kwh,
+};
+pub use dataset::{Access, Dataset, DatasetSummary, FairRecord, Object, Origin};
+pub use domain::{AdmissionRule, Domain};
+pub use key::{KeyRefusal, ObjectKey, TEMPORARY_PREFIX};
+pub use name::{BackendName, DatasetName, DomainName, NameError, PolicyName};
+pub use observed::{Observed, ObservedDataset, OriginFinding};
+pub use quantity::{ByteCount, DecimalError, QuantityError, parse_decimal, parse_quantity};
+
+/// Labels of a domain, backend or dataset: key to value, in the order of the keys.
+pub type Labels = std::collections::BTreeMap<String, String>;
+
+/// Bytes in one GiB, the unit of every price per GiB.
+pub const BYTES_PER_GIB: f64 = 1_073_741_824.0;
+/// Hours in a mean month (365.25 days / 12), the unit of every figure per month.
+pub const HOURS_PER_MONTH: f64 = 730.5;
