@@ -105,7 +105,10 @@ pub fn country(code: &str) -> Result<Country, UnknownCountry> {
             return Ok(candidate);
         }
     }
-    Err(UnknownCountry::Unknown { text: code.to_owned(), suggestion: suggest(code) })
+    Err(UnknownCountry::Unknown {
+        text: code.to_owned(),
+        suggestion: suggest(code),
+    })
 }
 
 /// Every country with its name, in the order of the codes.
@@ -158,8 +161,12 @@ pub struct GroupTable {
 
 /// Names of the conditions under which the members of `GDPR-ADEQUATE-CONDITIONAL` count. Sources: the adequacy
 /// decisions for Canada (2002/2/EC, PIPEDA), Japan (2019/419, APPI), Korea (2022/254, PIPA), US (2023/1795, DPF).
-const ADEQUACY_CONDITIONS: [(&str, &str); 4] =
-    [("CA-PIPEDA", "CA"), ("JP-APPI", "JP"), ("KR-PIPA", "KR"), ("US-DPF", "US")];
+const ADEQUACY_CONDITIONS: [(&str, &str); 4] = [
+    ("CA-PIPEDA", "CA"),
+    ("JP-APPI", "JP"),
+    ("KR-PIPA", "KR"),
+    ("US-DPF", "US"),
+];
 
 static GROUPS: LazyLock<GroupTable> = LazyLock::new(|| {
     let table: serde_json::Value =
@@ -170,9 +177,15 @@ static GROUPS: LazyLock<GroupTable> = LazyLock::new(|| {
         // Groups extend groups; the depth is that of the shipped table, three at most.
         let mut open = vec![name.to_owned()];
         while let Some(next) = open.pop() {
-            let Some(group) = raw.and_then(|r| r.get(&next)) else { continue };
+            let Some(group) = raw.and_then(|r| r.get(&next)) else {
+                continue;
+            };
             let list = |field: &str| group.get(field).and_then(|v| v.as_array()).into_iter().flatten();
-            members.extend(list("members").filter_map(|v| v.as_str()).filter_map(|c| country_of_table(c)));
+            members.extend(
+                list("members")
+                    .filter_map(|v| v.as_str())
+                    .filter_map(|c| country_of_table(c)),
+            );
             open.extend(list("extends").filter_map(|v| v.as_str()).map(str::to_owned));
         }
         members
@@ -182,15 +195,28 @@ static GROUPS: LazyLock<GroupTable> = LazyLock::new(|| {
         if name == "GDPR-ADEQUATE-CONDITIONAL" || name == "GDPR-ADEQUATE-ORG" {
             continue;
         }
-        groups.insert(name.clone(), CountryGroup { members: members_of(name), conditional: BTreeMap::new() });
+        groups.insert(
+            name.clone(),
+            CountryGroup {
+                members: members_of(name),
+                conditional: BTreeMap::new(),
+            },
+        );
     }
     let conditional = ADEQUACY_CONDITIONS
         .iter()
         .filter_map(|(name, code)| Some(((*name).to_owned(), country_of_table(code)?)))
         .collect();
-    let adequate = CountryGroup { members: members_of("GDPR-ADEQUATE-FULL"), conditional };
+    let adequate = CountryGroup {
+        members: members_of("GDPR-ADEQUATE-FULL"),
+        conditional,
+    };
     groups.insert("GDPR-ADEQUATE".to_owned(), adequate);
-    let as_of = table.get("as_of").and_then(|v| v.as_str()).unwrap_or("unknown").to_owned();
+    let as_of = table
+        .get("as_of")
+        .and_then(|v| v.as_str())
+        .unwrap_or("unknown")
+        .to_owned();
     GroupTable { as_of, groups }
 });
 
@@ -217,13 +243,19 @@ impl GroupTable {
         let head = parts.next().unwrap_or("");
         if head == "GDPR-ADEQUATE-CONDITIONAL" {
             let suggestion = Some("GDPR-ADEQUATE+US-DPF".to_owned());
-            return Err(UnknownCountry::Conditional { text: text.to_owned(), suggestion });
+            return Err(UnknownCountry::Conditional {
+                text: text.to_owned(),
+                suggestion,
+            });
         }
         let Some(group) = self.groups.get(head) else {
             return if head == text {
                 country(text).map(|c| CountrySet::from([c]))
             } else {
-                Err(UnknownCountry::Unknown { text: text.to_owned(), suggestion: suggest(head) })
+                Err(UnknownCountry::Unknown {
+                    text: text.to_owned(),
+                    suggestion: suggest(head),
+                })
             };
         };
         let mut members = group.members.clone();
@@ -268,7 +300,10 @@ mod tests {
         assert!(!expand("GDPR-ADEQUATE").contains(&"US".to_owned()));
         assert!(expand("GDPR-ADEQUATE+US-DPF").contains(&"US".to_owned()));
         assert!(!expand("GDPR-ADEQUATE+US-DPF").contains(&"JP".to_owned()));
-        assert_eq!(expand("GDPR-ADEQUATE+US-DPF+JP-APPI").len(), expand("GDPR-ADEQUATE").len() + 2);
+        assert_eq!(
+            expand("GDPR-ADEQUATE+US-DPF+JP-APPI").len(),
+            expand("GDPR-ADEQUATE").len() + 2
+        );
         assert!(group_table().expand("GDPR-ADEQUATE-CONDITIONAL").is_err());
         assert!(group_table().expand("GDPR-ADEQUATE+XX").is_err());
         assert!(group_table().expand("EU+US-DPF").is_err());
@@ -276,7 +311,12 @@ mod tests {
 
     #[test]
     fn what_is_near_is_suggested() {
-        let near = |text| group_table().expand(text).err().and_then(|e| e.suggestion().map(str::to_owned));
+        let near = |text| {
+            group_table()
+                .expand(text)
+                .err()
+                .and_then(|e| e.suggestion().map(str::to_owned))
+        };
         assert_eq!(near("DEU").as_deref(), Some("DE"));
         assert_eq!(near("de").as_deref(), Some("DE"));
         assert_eq!(near("Germany").as_deref(), Some("DE"));

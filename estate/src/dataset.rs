@@ -96,17 +96,21 @@ impl DatasetSummary {
             .into_iter()
             .map(|min| (min, ByteCount(sizes.clone().map(|size| size.0.max(min.0)).sum())))
             .collect();
-        Self { bytes: ByteCount(sizes.clone().map(|size| size.0).sum()), objects: sizes.count() as u64, billable }
+        Self {
+            bytes: ByteCount(sizes.clone().map(|size| size.0).sum()),
+            objects: sizes.count() as u64,
+            billable,
+        }
     }
 
     /// Billable bytes on a backend that bills at least `minimum` per object. Exact for the minimums that the
     /// summary was made with; for another one, the bound `max(bytes, objects * minimum)` from below.
     #[must_use]
     pub fn billable(&self, minimum: ByteCount) -> ByteCount {
-        self.billable
-            .iter()
-            .find(|(min, _)| *min == minimum)
-            .map_or(ByteCount(self.bytes.0.max(self.objects.saturating_mul(minimum.0))), |(_, sum)| *sum)
+        self.billable.iter().find(|(min, _)| *min == minimum).map_or(
+            ByteCount(self.bytes.0.max(self.objects.saturating_mul(minimum.0))),
+            |(_, sum)| *sum,
+        )
     }
 }
 

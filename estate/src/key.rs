@@ -92,7 +92,11 @@ impl ObjectKey {
             }
         }
         if text.len() > FS_PATH_MAX {
-            return Err(KeyRefusal::TooLong { bytes: text.len(), max: FS_PATH_MAX, kind: StoreKind::Fs });
+            return Err(KeyRefusal::TooLong {
+                bytes: text.len(),
+                max: FS_PATH_MAX,
+                kind: StoreKind::Fs,
+            });
         }
         Ok(Self(Arc::from(text)))
     }
@@ -122,7 +126,11 @@ impl ObjectKey {
             StoreKind::Memory => usize::MAX,
         };
         if path.len() > max {
-            return Err(KeyRefusal::TooLong { bytes: path.len(), max, kind });
+            return Err(KeyRefusal::TooLong {
+                bytes: path.len(),
+                max,
+                kind,
+            });
         }
         if kind != StoreKind::Fs && path.trim() != path {
             return Err(KeyRefusal::OuterWhiteSpace { kind });
@@ -163,14 +171,30 @@ mod tests {
         for (text, refusal) in cases {
             assert_eq!(ObjectKey::new(text), Err(refusal), "{text:?}");
         }
-        assert_eq!(ObjectKey::new(&"x".repeat(256)), Err(KeyRefusal::PartTooLong { bytes: 256 }));
+        assert_eq!(
+            ObjectKey::new(&"x".repeat(256)),
+            Err(KeyRefusal::PartTooLong { bytes: 256 })
+        );
     }
 
     #[test]
     fn odd_but_honest_keys_are_kept_as_they_are() {
         let long = ["abcdefghi"; 100].join("/");
-        for text in ["a b", "a+b%20", "zeile\nzwei", "Größe/名前", "...", "-rf", "a\\b", " lead", &long] {
-            assert_eq!(ObjectKey::new(text).map(|k| k.as_str().to_owned()), Ok(text.to_owned()));
+        for text in [
+            "a b",
+            "a+b%20",
+            "zeile\nzwei",
+            "Größe/名前",
+            "...",
+            "-rf",
+            "a\\b",
+            " lead",
+            &long,
+        ] {
+            assert_eq!(
+                ObjectKey::new(text).map(|k| k.as_str().to_owned()),
+                Ok(text.to_owned())
+            );
         }
     }
 

@@ -22,8 +22,8 @@ mod quantity;
 pub use backend::{AccessMode, Backend, CredentialsRef, Energy, Location, Price, Store, StoreKind};
 pub use copy::{Copy, CopyState};
 pub use country::{
-    Country, CountryGroup, CountrySet, GroupTable, UnknownCountry, country, countries, group_table,
-    grid_grams_per_kwh,
+    Country, CountryGroup, CountrySet, GroupTable, UnknownCountry, countries, country, grid_grams_per_kwh,
+    group_table,
 };
 pub use dataset::{Access, Dataset, DatasetSummary, FairRecord, Object, Origin};
 pub use domain::{AdmissionRule, Domain};

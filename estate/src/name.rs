@@ -31,7 +31,9 @@ pub enum NameError {
         text: String,
     },
     /// The text has a slash or a control character, or is one of the reserved names.
-    #[error("`{text}` is no valid dataset name: no slash, no control character, not `.`, `..` or `.domicile…`")]
+    #[error(
+        "`{text}` is no valid dataset name: no slash, no control character, not `.`, `..` or `.domicile…`"
+    )]
     NotADatasetName {
         /// What was given, control characters escaped.
         text: String,
@@ -43,7 +45,10 @@ fn check_dns(text: &str) -> Result<(), NameError> {
         return Err(NameError::Empty);
     }
     if text.len() > MANIFEST_NAME_MAX {
-        return Err(NameError::TooLong { bytes: text.len(), max: MANIFEST_NAME_MAX });
+        return Err(NameError::TooLong {
+            bytes: text.len(),
+            max: MANIFEST_NAME_MAX,
+        });
     }
     let label_ok = |label: &str| {
         let alnum = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -54,7 +59,9 @@ fn check_dns(text: &str) -> Result<(), NameError> {
     if text.split('.').all(label_ok) {
         Ok(())
     } else {
-        Err(NameError::NotDns { text: text.escape_debug().to_string() })
+        Err(NameError::NotDns {
+            text: text.escape_debug().to_string(),
+        })
     }
 }
 
@@ -63,11 +70,16 @@ fn check_dataset(text: &str) -> Result<(), NameError> {
         return Err(NameError::Empty);
     }
     if text.len() > DATASET_NAME_MAX {
-        return Err(NameError::TooLong { bytes: text.len(), max: DATASET_NAME_MAX });
+        return Err(NameError::TooLong {
+            bytes: text.len(),
+            max: DATASET_NAME_MAX,
+        });
     }
     let reserved = text == "." || text == ".." || text.starts_with(".domicile");
     if reserved || text.contains('/') || text.chars().any(char::is_control) {
-        return Err(NameError::NotADatasetName { text: text.escape_debug().to_string() });
+        return Err(NameError::NotADatasetName {
+            text: text.escape_debug().to_string(),
+        });
     }
     Ok(())
 }

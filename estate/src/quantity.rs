@@ -42,7 +42,9 @@ pub enum QuantityError {
         text: String,
     },
     /// A unit that Kubernetes quantities do not have.
-    #[error("`{unit}` is no unit of size: use `Ki`, `Mi`, `Gi`, `Ti`, `Pi`, `Ei` or `k`, `M`, `G`, `T`, `P`, `E`")]
+    #[error(
+        "`{unit}` is no unit of size: use `Ki`, `Mi`, `Gi`, `Ti`, `Pi`, `Ei` or `k`, `M`, `G`, `T`, `P`, `E`"
+    )]
     UnknownUnit {
         /// The unit given.
         unit: String,
@@ -68,13 +70,19 @@ pub enum QuantityError {
 /// # Errors
 /// [`QuantityError`] for anything else, and for more than 2^63 - 1 bytes.
 pub fn parse_quantity(text: &str) -> Result<ByteCount, QuantityError> {
-    let malformed = || QuantityError::Malformed { text: text.to_owned() };
+    let malformed = || QuantityError::Malformed {
+        text: text.to_owned(),
+    };
     if let Some(rest) = text.strip_prefix('-')
         && rest.starts_with(|c: char| c.is_ascii_digit())
     {
-        return Err(QuantityError::Negative { text: text.to_owned() });
+        return Err(QuantityError::Negative {
+            text: text.to_owned(),
+        });
     }
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || fraction.len() > 18 {
@@ -95,18 +103,35 @@ pub fn parse_quantity(text: &str) -> Result<ByteCount, QuantityError> {
         "Pi" => 1 << 50,
         "Ei" => 1 << 60,
         _ if unit.starts_with(char::is_alphabetic) => {
-            return Err(QuantityError::UnknownUnit { unit: unit.to_owned() });
+            return Err(QuantityError::UnknownUnit {
+                unit: unit.to_owned(),
+            });
         }
         _ => return Err(malformed()),
     };
-    let too_large = || QuantityError::TooLarge { text: text.to_owned() };
-    let digits = |part: &str| if part.is_empty() { Ok(0) } else { part.parse::<u128>().map_err(|_| too_large()) };
+    let too_large = || QuantityError::TooLarge {
+        text: text.to_owned(),
+    };
+    let digits = |part: &str| {
+        if part.is_empty() {
+            Ok(0)
+        } else {
+            part.parse::<u128>().map_err(|_| too_large())
+        }
+    };
     let scale = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| malformed())?);
     let whole = digits(whole)?.checked_mul(factor).ok_or_else(too_large)?;
-    let fraction = digits(fraction)?.checked_mul(factor).ok_or_else(too_large)?.div_ceil(scale);
+    let fraction = digits(fraction)?
+        .checked_mul(factor)
+        .ok_or_else(too_large)?
+        .div_ceil(scale);
     let bytes = whole.checked_add(fraction).ok_or_else(too_large)?;
     // 2^63 - 1: what SQL and JSON readers can hold as an integer.
-    u64::try_from(bytes).ok().filter(|b| i64::try_from(*b).is_ok()).map(ByteCount).ok_or_else(too_large)
+    u64::try_from(bytes)
+        .ok()
+        .filter(|b| i64::try_from(*b).is_ok())
+        .map(ByteCount)
+        .ok_or_else(too_large)
 }
 
 /// Why a text is no decimal.
@@ -122,7 +147,9 @@ pub struct DecimalError {
 /// # Errors
 /// [`DecimalError`] for anything else.
 pub fn parse_decimal(text: &str) -> Result<f64, DecimalError> {
-    let error = || DecimalError { text: text.to_owned() };
+    let error = || DecimalError {
+        text: text.to_owned(),
+    };
     let digits = text.strip_prefix('-').unwrap_or(text);
     let well_formed = digits.len() <= 30
         && digits.bytes().any(|b| b.is_ascii_digit())
@@ -153,7 +180,19 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(parse_quantity(text), Ok(ByteCount(bytes)), "{text}");
         }
-        for bad in ["", "Ti", "-1", "1 Gi", "1TB", "1e3", "1.2.3", "8Ei", "0x10", "1Kib", "99999999999999999999E"] {
+        for bad in [
+            "",
+            "Ti",
+            "-1",
+            "1 Gi",
+            "1TB",
+            "1e3",
+            "1.2.3",
+            "8Ei",
+            "0x10",
+            "1Kib",
+            "99999999999999999999E",
+        ] {
             assert!(parse_quantity(bad).is_err(), "{bad}");
         }
     }

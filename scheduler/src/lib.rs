@@ -1,1 +1,24 @@
-//! Not yet written.
+//! # When
+//!
+//! The state machine that carries out a plan in a safe order. Events come in, commands go out; time comes in as a
+//! value. Shells (the `apply` command, the simulator, tests) feed it and do what it says; they decide nothing.
+//!
+//! ```text
+//!              Approved(plan)            StartCopy ──▶ worker: copy, read back, verify; catalogue: record
+//!   shell ──────────────────▶ Scheduler ─StartRetire ─▶ catalogue: re-check in one transaction; worker: delete
+//!         ◀─ CopyEnded, … ──            ─WakeAt ──────▶ clock
+//!                                       ─Settled ─────▶ the end: what was done, what failed and why
+//! ```
+//!
+//! The order of safety is the scheduler's: a copy is verified and recorded before anything that depends on it is
+//! retired; a copy waits until its target has room; one failing backend never holds up another.
+
+mod demand;
+mod machine;
+mod room;
+mod step;
+
+pub use demand::{Demand, DemandedCopies, Unprotected};
+pub use machine::{Command, CopyOutcome, Event, Limits, RetireOutcome, Scheduler, Summary};
+pub use room::Rooms;
+pub use step::{Action, Step, StepId, StepState};

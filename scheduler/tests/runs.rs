@@ -1,0 +1,323 @@
+//! Random plans under random failures: the order of safety holds in every run, and every run ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domicile_estate::{BackendName, ByteCount, DatasetName};
+use domicile_scheduler::{
+    Action, Command, CopyOutcome, Demand, Event, Limits, RetireOutcome, Rooms, Scheduler, Step, StepId,
+    StepState, Summary,
+};
+use proptest::prelude::*;
+
+const BACKENDS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn backend(index: usize) -> BackendName {
+    BackendName::new(BACKENDS[index % BACKENDS.len()]).expect("a name")
+}
+
+#[derive(Debug, Clone)]
+struct Sketch {
+    copy: bool,
+    target: usize,
+    bytes: u64,
+    after: Vec<usize>,
+}
+
+fn sketch() -> impl Strategy<Value = Sketch> {
+    (
+        any::<bool>(),
+        0..4usize,
+        0..60u64,
+        proptest::collection::vec(0..12usize, 0..3),
+    )
+        .prop_map(|(copy, target, bytes, after)| Sketch {
+            copy,
+            target,
+            bytes,
+            after,
+        })
+}
+
+fn steps(sketches: &[Sketch]) -> Vec<Step> {
+    let id = |n: usize| StepId::new(&format!("m{n:02}"));
+    let step = |(n, s): (usize, &Sketch)| Step {
+        id: id(n),
+        dataset: DatasetName::new("d").expect("a name"),
+        action: if s.copy {
+            Action::Copy {
+                sources: vec![backend(s.target + 1)],
+                to: backend(s.target),
+            }
+        } else {
+            Action::Retire {
+                from: backend(s.target),
+                demand: Demand::default(),
+            }
+        },
+        // What is retired lay there before: 12 steps of at most 4 bytes are within the 60 that each backend holds.
+        bytes: ByteCount(if s.copy { s.bytes } else { s.bytes % 5 }),
+        objects: 1,
+        // Only earlier steps, so that there is no cycle.
+        after: s.after.iter().filter(|b| **b < n).map(|b| id(*b)).collect(),
+    };
+    sketches.iter().enumerate().map(step).collect()
+}
+
+fn rooms() -> Rooms {
+    let mut rooms = Rooms::default();
+    for n in 0..4 {
+        rooms.insert(backend(n), ByteCount(100), ByteCount(60));
+    }
+    rooms
+}
+
+/// What the world answers: a number for each question, drawn beforehand.
+struct World<'a> {
+    answers: std::iter::Cycle<std::slice::Iter<'a, u8>>,
+    attempts: BTreeMap<StepId, u32>,
+    occupied: BTreeMap<BackendName, u64>,
+    done: BTreeSet<StepId>,
+}
+
+impl World<'_> {
+    fn answer(&mut self) -> u8 {
+        self.answers.next().copied().unwrap_or(0) % 10
+    }
+
+    fn begin(&mut self, step: &Step) -> bool {
+        for before in &step.after {
+            assert!(
+                self.done.contains(before),
+                "{} began before {before} was done",
+                step.id
+            );
+        }
+        let attempts = self.attempts.entry(step.id.clone()).or_default();
+        *attempts += 1;
+        *attempts == 1
+    }
+
+    fn copy(&mut self, step: &Step) -> Event {
+        let first = self.begin(step);
+        let occupied = self.occupied.entry(step.target().clone()).or_default();
+        *occupied += if first { step.bytes.0 } else { 0 };
+        assert!(
+            *occupied <= 100 || step.bytes.0 == 0,
+            "PL-3: {occupied} of 100 bytes on {}",
+            step.target()
+        );
+        let failed = |transient, lost| CopyOutcome::Failed {
+            reason: "broken".to_owned(),
+            transient,
+            lost,
+        };
+        let outcome = match self.answer() {
+            0 => failed(false, Some(step.target().clone())),
+            1 => failed(false, None),
+            2 | 3 => failed(true, None),
+            _ => {
+                self.done.insert(step.id.clone());
+                CopyOutcome::Verified
+            }
+        };
+        Event::CopyEnded {
+            id: step.id.clone(),
+            outcome,
+        }
+    }
+
+    fn retire(&mut self, step: &Step) -> Event {
+        self.begin(step);
+        let outcome = match self.answer() {
+            0 => RetireOutcome::Failed {
+                reason: "denied".to_owned(),
+                transient: false,
+            },
+            1 => RetireOutcome::Failed {
+                reason: "busy".to_owned(),
+                transient: true,
+            },
+            2 => RetireOutcome::Needed {
+                reason: "needed".to_owned(),
+            },
+            _ => {
+                self.done.insert(step.id.clone());
+                let occupied = self.occupied.entry(step.target().clone()).or_default();
+                *occupied = occupied.saturating_sub(step.bytes.0);
+                RetireOutcome::Retired
+            }
+        };
+        Event::RetireEnded {
+            id: step.id.clone(),
+            outcome,
+        }
+    }
+}
+
+fn run(sketches: &[Sketch], answers: &[u8], stop_after: Option<usize>) -> (Summary, Scheduler) {
+    let mut scheduler = Scheduler::new(Limits::default());
+    let mut world = World {
+        answers: answers.iter().cycle(),
+        attempts: BTreeMap::new(),
+        occupied: (0..4).map(|n| (backend(n), 60)).collect(),
+        done: BTreeSet::new(),
+    };
+    let mut inbox = vec![Event::Approved {
+        steps: steps(sketches),
+        rooms: rooms(),
+    }];
+    let (mut now_ms, mut handled) = (0, 0);
+    while let Some(event) = inbox.pop() {
+        handled += 1;
+        assert!(handled < 1_000, "the run does not end");
+        if stop_after == Some(handled) {
+            inbox.insert(0, Event::Stop);
+        }
+        for command in scheduler.handle(now_ms, event) {
+            match command {
+                Command::StartCopy(step) => inbox.insert(0, world.copy(&step)),
+                Command::StartRetire(step) => inbox.insert(0, world.retire(&step)),
+                Command::WakeAt { at_ms } => {
+                    assert!(at_ms > now_ms, "a wait that is none");
+                    now_ms = at_ms;
+                    inbox.insert(0, Event::Woke);
+                }
+                Command::Settled(summary) => {
+                    assert!(
+                        world.attempts.values().all(|n| *n <= 3),
+                        "SC-2: {:?}",
+                        world.attempts
+                    );
+                    return (summary, scheduler);
+                }
+                Command::Note { .. } | Command::MarkUnreachable { .. } => {}
+            }
+        }
+    }
+    panic!("nothing to do, and not settled");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_run_ends_and_keeps_the_order(
+        sketches in proptest::collection::vec(sketch(), 0..12),
+        answers in proptest::collection::vec(any::<u8>(), 1..40),
+        stop_after in proptest::option::of(1..20usize),
+    ) {
+        let (summary, scheduler) = run(&sketches, &answers, stop_after);
+        let ended = summary.copied + summary.retired + (summary.failed.len() + summary.skipped.len()) as u64;
+        prop_assert_eq!(ended, sketches.len() as u64);
+        for (id, reason) in summary.failed.iter().chain(&summary.skipped) {
+            prop_assert!(!reason.is_empty());
+            prop_assert!(scheduler.state_of(id).is_some_and(StepState::is_final));
+        }
+    }
+
+    #[test]
+    fn without_failures_all_that_fits_is_done(
+        sketches in proptest::collection::vec(sketch(), 0..12),
+    ) {
+        let small: Vec<_> = sketches.into_iter().map(|s| Sketch { bytes: s.bytes % 3, ..s }).collect();
+        let (summary, _) = run(&small, &[9], None);
+        prop_assert_eq!(summary.copied + summary.retired, small.len() as u64);
+    }
+}
+
+#[test]
+fn a_lost_backend_does_not_hold_up_another() {
+    // SC-1: the first copy finds `a` gone; the others to `a` fail at once with its reason, the one to `b` is made.
+    let copy = |target| Sketch {
+        copy: true,
+        target,
+        bytes: 1,
+        after: vec![],
+    };
+    let sketches = [copy(0), copy(0), copy(0), copy(1), copy(0), copy(0)];
+    let mut scheduler = Scheduler::new(Limits {
+        running: 2,
+        ..Limits::default()
+    });
+    let commands = scheduler.handle(
+        0,
+        Event::Approved {
+            steps: steps(&sketches),
+            rooms: rooms(),
+        },
+    );
+    let started = commands
+        .iter()
+        .filter(|c| matches!(c, Command::StartCopy(_)))
+        .count();
+    assert_eq!(started, 2);
+    let outcome = CopyOutcome::Failed {
+        reason: "bucket `x` of backend `a` does not exist".to_owned(),
+        transient: false,
+        lost: Some(backend(0)),
+    };
+    let commands = scheduler.handle(
+        1,
+        Event::CopyEnded {
+            id: StepId::new("m00"),
+            outcome,
+        },
+    );
+    assert!(
+        commands
+            .iter()
+            .any(|c| matches!(c, Command::MarkUnreachable { .. }))
+    );
+    assert!(
+        commands
+            .iter()
+            .any(|c| matches!(c, Command::StartCopy(step) if step.target() == &backend(1)))
+    );
+    assert!(matches!(
+        scheduler.state_of(&StepId::new("m05")),
+        Some(StepState::Failed { .. })
+    ));
+    // A late or doubled answer changes nothing.
+    let again = Event::CopyEnded {
+        id: StepId::new("m00"),
+        outcome: CopyOutcome::Verified,
+    };
+    assert!(scheduler.handle(2, again).is_empty());
+    assert!(matches!(
+        scheduler.state_of(&StepId::new("m00")),
+        Some(StepState::Failed { .. })
+    ));
+}
+
+#[test]
+fn a_copy_waits_for_the_room_that_a_retirement_makes() {
+    let sketches = [
+        Sketch {
+            copy: false,
+            target: 3,
+            bytes: 4,
+            after: vec![],
+        },
+        Sketch {
+            copy: true,
+            target: 3,
+            bytes: 44,
+            after: vec![],
+        },
+    ];
+    let mut scheduler = Scheduler::new(Limits::default());
+    let commands = scheduler.handle(
+        0,
+        Event::Approved {
+            steps: steps(&sketches),
+            rooms: rooms(),
+        },
+    );
+    assert!(!commands.iter().any(|c| matches!(c, Command::StartCopy(_))));
+    let retired = Event::RetireEnded {
+        id: StepId::new("m00"),
+        outcome: RetireOutcome::Retired,
+    };
+    let commands = scheduler.handle(1, retired);
+    assert!(commands.iter().any(|c| matches!(c, Command::StartCopy(_))));
+}
