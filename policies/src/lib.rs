@@ -1,1 +1,29 @@
-//! Not yet written.
+//! # What ought to be
+//!
+//! Manifests become typed policies: read, checked value by value, and evaluated over backends and datasets.
+//!
+//! ```text
+//!  text ──yaml──▶ Node ──fields, walk──▶ Manifests ──▶ Policy::selects, Test::accepts, Manifests::admits
+//!                          └──────▶ Diagnostic (message, help, place)      └──▶ lint
+//! ```
+//!
+//! It must not decide where anything goes, and it touches nothing: no clock, no randomness, no environment, no I/O.
+//! The caller reads the files and renders the diagnostics.
+
+mod diagnostic;
+mod evaluate;
+mod expression;
+mod manifests;
+mod policy;
+mod policy_test;
+mod suggest;
+
+pub use diagnostic::{Diagnostic, Place, Severity};
+pub use evaluate::{DatasetFacts, Verdict};
+pub use expression::{Expression, ExpressionError, Scope, Variables};
+pub use manifests::{Document, Manifests, Source, read};
+pub use policy::{
+    Budget, Enforcement, Key, LabelExpression, Objective, Operator, Policy, Requirement, Rule, Selector,
+    Spread, Test,
+};
+pub use policy_test::{Expectation, Expected, FixtureDataset, PolicyTest, RefusalKind};

@@ -155,7 +155,10 @@ pub struct Objective {
 
 impl Default for Objective {
     fn default() -> Self {
-        Self { carbon_price_per_tonne: 0.0, horizon_months: 12 }
+        Self {
+            carbon_price_per_tonne: 0.0,
+            horizon_months: 12,
+        }
     }
 }
 
