@@ -1,0 +1,129 @@
+//! What a caller may watch and stop while objects move.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+/// Counters that any number of transfers add to and anybody may read at any time. They only rise: bytes that are
+/// moved twice because of a retry are counted twice.
+#[derive(Debug, Default)]
+pub struct Progress {
+    read: AtomicU64,
+    written: AtomicU64,
+    verified: AtomicU64,
+    waits: AtomicU64,
+}
+
+impl Progress {
+    /// Counters at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes read from sources.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes written to targets.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Bytes read back from targets.
+    #[must_use]
+    pub fn bytes_verified(&self) -> u64 {
+        self.verified.load(Ordering::Relaxed)
+    }
+
+    /// How often a transfer had to wait before it tried again.
+    #[must_use]
+    pub fn waits(&self) -> u64 {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_read(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_written(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_verified(&self, bytes: u64) {
+        self.verified.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_wait(&self) {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A switch that stops everything that was given it; clones share it. Nothing half-done stays visible.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    cancelled: AtomicBool,
+    woken: Notify,
+}
+
+impl Cancel {
+    /// A switch that nobody has pulled.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stops everything.
+    pub fn cancel(&self) {
+        self.inner.cancelled.store(true, Ordering::SeqCst);
+        self.inner.woken.notify_waiters();
+    }
+
+    /// Whether it was pulled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.inner.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Returns once it is pulled.
+    pub async fn cancelled(&self) {
+        loop {
+            let woken = self.inner.woken.notified();
+            tokio::pin!(woken);
+            // Registered before the look, so that a pull in between is not missed.
+            woken.as_mut().enable();
+            if self.is_cancelled() {
+                return;
+            }
+            woken.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pull_wakes_those_who_wait_and_those_who_come_later() {
+        let cancel = Cancel::new();
+        let waiting = tokio::spawn({
+            let cancel = cancel.clone();
+            async move { cancel.cancelled().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        cancel.cancel();
+        waiting.await.unwrap();
+        cancel.cancelled().await;
+    }
+}
