@@ -10,15 +10,18 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use cel::common::types::CelBool;
-use cel::{Context, Env, ExecutionError, Program, Value};
+use cel::parser::PrattParser;
+use cel::{Context, Env, ExecutionError, Value};
 use domicile_estate::{Backend, Domain};
 
 use crate::evaluate::{DatasetFacts, Verdict};
 
 /// Longest expression, in bytes.
-pub const EXPRESSION_BYTES_MAX: usize = 2048;
-/// Deepest nesting of brackets, unary operators and alternatives in an expression.
-pub const EXPRESSION_DEPTH_MAX: usize = 24;
+const EXPRESSION_BYTES_MAX: usize = 2048;
+/// Deepest nesting of an expression: what descends into it needs stack for every level.
+const EXPRESSION_DEPTH_MAX: usize = 32;
+/// Deepest nesting of brackets that the parser follows.
+const PARSER_DEPTH_MAX: u16 = 24;
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
@@ -100,8 +103,15 @@ impl Expression {
     /// [`ExpressionError`] for anything else, with a suggestion where a name is near.
     pub fn compile(text: &str, scope: Scope) -> Result<Self, ExpressionError> {
         check_size(text)?;
-        let program = Program::compile(text).map_err(|errors| syntax_error(&errors))?;
-        let mut tree = program.expression().clone();
+        let mut tree = PrattParser::new()
+            .max_recursion_depth(PARSER_DEPTH_MAX)
+            .parse(text)
+            .map_err(|errors| syntax_error(&errors))?;
+        if is_too_deep(&tree) {
+            let message = format!("an expression is nested at most {EXPRESSION_DEPTH_MAX} deep");
+            let help = "split it into several rules: all must hold";
+            return Err(ExpressionError::new(message).with_help(help));
+        }
         let depends_on_dataset = check::check(&tree, scope)?;
         check::rewrite_presence(&mut tree);
         let expression = Self {
@@ -145,7 +155,6 @@ impl Expression {
     }
 }
 
-/// The parser descends into brackets and repeated operators, so both are bounded before it sees them.
 fn check_size(text: &str) -> Result<(), ExpressionError> {
     if text.trim().is_empty() {
         return Err(ExpressionError::new("an expression must not be empty"));
@@ -157,27 +166,20 @@ fn check_size(text: &str) -> Result<(), ExpressionError> {
         );
         return Err(ExpressionError::new(message).with_help("split it into several rules: all must hold"));
     }
-    if nesting(text) > EXPRESSION_DEPTH_MAX {
-        let message = format!("an expression is nested at most {EXPRESSION_DEPTH_MAX} deep");
-        return Err(ExpressionError::new(message).with_help("split it into several rules: all must hold"));
-    }
     Ok(())
 }
 
-/// An upper bound of the nesting: the deepest brackets plus every unary operator and alternative. What stands
-/// within texts counts too, which only makes the bound larger.
-fn nesting(text: &str) -> usize {
-    let (mut depth, mut deepest, mut prefixes) = (0usize, 0usize, 0usize);
-    for c in text.chars() {
-        match c {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '!' | '-' | '?' => prefixes += 1,
-            _ => {}
+/// Whether a tree is deeper than the bound. It holds its own stack, so that no tree is too deep
+/// for it; whatever descends into the tree later may recurse.
+fn is_too_deep(tree: &cel::IdedExpr) -> bool {
+    let mut open = vec![(tree, 1usize)];
+    while let Some((node, depth)) = open.pop() {
+        if depth > EXPRESSION_DEPTH_MAX {
+            return true;
         }
-        deepest = deepest.max(depth);
+        check::for_each_child(node, &mut |child| open.push((child, depth + 1)));
     }
-    deepest + prefixes
+    false
 }
 
 fn syntax_error(errors: &cel::ParseErrors) -> ExpressionError {

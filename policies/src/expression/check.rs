@@ -322,6 +322,48 @@ fn kind_of_call(call: &CallExpr, scope: Scope) -> Kind {
     }
 }
 
+/// Calls a function with every part of a node, its own level only.
+pub(super) fn for_each_child<'t>(tree: &'t IdedExpr, each: &mut impl FnMut(&'t IdedExpr)) {
+    match &tree.expr {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => {}
+        Expr::Select(select) => each(&select.operand),
+        Expr::Call(call) => call
+            .target
+            .iter()
+            .map(|target| &**target)
+            .chain(&call.args)
+            .for_each(each),
+        Expr::List(list) => list.elements.iter().for_each(each),
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .for_each(|entry| each_of_entry(&entry.expr, each)),
+        Expr::Struct(structure) => {
+            structure
+                .entries
+                .iter()
+                .for_each(|entry| each_of_entry(&entry.expr, each));
+        }
+        Expr::Comprehension(comprehension) => {
+            each(&comprehension.iter_range);
+            each(&comprehension.accu_init);
+            each(&comprehension.loop_cond);
+            each(&comprehension.loop_step);
+            each(&comprehension.result);
+        }
+    }
+}
+
+fn each_of_entry<'t>(entry: &'t EntryExpr, each: &mut impl FnMut(&'t IdedExpr)) {
+    match entry {
+        EntryExpr::StructField(field) => each(&field.value),
+        EntryExpr::MapEntry(entry) => {
+            each(&entry.key);
+            each(&entry.value);
+        }
+    }
+}
+
 /// Makes `has()` say whether a label or a part of the location is there, although a missing one reads as the empty
 /// text: `has(x.labels.y)` becomes `'y' in x.labels`, `has(x.region)` becomes `x.region != ''`.
 pub(super) fn rewrite_presence(tree: &mut IdedExpr) {
