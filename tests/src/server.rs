@@ -1,0 +1,155 @@
+//! A real S3 server with ports, keys and a folder of its own.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::repository;
+
+/// Half-second waits for a server's first answer: a loaded machine of two cores needs up to 20 s.
+const START_TRIES: usize = 240;
+
+/// A running server. It is ended with its processes when the value is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    /// `http://127.0.0.1:<port>`
+    pub endpoint: String,
+    /// The access key id.
+    pub key: String,
+    /// The secret.
+    pub secret: String,
+}
+
+impl Server {
+    /// Starts SeaweedFS where `tests/run` installed it; `None` where it is missing.
+    ///
+    /// # Panics
+    /// When it is installed and does not start.
+    #[must_use]
+    pub fn start(name: &str) -> Option<Self> {
+        let weed = tool("weed")?;
+        let folder = tempfile::Builder::new().prefix("s3-").tempdir().expect("a temporary folder");
+        let (key, secret) = (format!("{name}-key"), format!("{name}-secret-{}", "s3cr3t".repeat(4)));
+        let identities = serde_json::json!({"identities": [{"name": name,
+            "credentials": [{"accessKey": key, "secretKey": secret}],
+            "actions": ["Admin", "Read", "List", "Tagging", "Write"]}]});
+        let config = folder.path().join("s3.json");
+        std::fs::write(&config, identities.to_string()).expect("the server's configuration");
+        let ports = free_ports::<10>();
+        let log = File::create(folder.path().join("server.log")).expect("the server's log");
+        let child = Command::new(weed)
+            .args(arguments(&folder, &config, ports))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the server's log"))
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        let mut server = Self { child, folder, endpoint: format!("http://127.0.0.1:{}", ports[0]), key, secret };
+        server.wait(ports[0]);
+        Some(server)
+    }
+
+    fn wait(&mut self, port: u16) {
+        for _ in 0..START_TRIES {
+            if let Some(status) = self.child.try_wait().expect("the server can be asked for") {
+                panic!("the S3 server ended with {status}:\n{}", self.log());
+            }
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() && rclone(&["lsd", &self.remote("")]).is_some_and(|ok| ok) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        panic!("the S3 server does not answer:\n{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
+        text.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// A path on this server as rclone writes it.
+    #[must_use]
+    pub fn remote(&self, path: &str) -> String {
+        format!(
+            ":s3,provider=SeaweedFS,env_auth=false,access_key_id={},secret_access_key={},endpoint='{}',force_path_style=true:{path}",
+            self.key, self.secret, self.endpoint
+        )
+    }
+
+    /// Makes a bucket.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn bucket(&self, name: &str) {
+        assert_eq!(rclone(&["mkdir", &self.remote(name)]), Some(true), "cannot make the bucket {name}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing more can be done about a server that will not end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn arguments(folder: &TempDir, config: &std::path::Path, ports: [u16; 10]) -> Vec<String> {
+    let names = [
+        "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port",
+        "filer.port.grpc",
+    ];
+    let mut arguments = vec![
+        "server".to_owned(),
+        format!("-dir={}", folder.path().display()),
+        "-ip=127.0.0.1".to_owned(),
+        "-filer".to_owned(),
+        "-s3".to_owned(),
+        format!("-s3.config={}", config.display()),
+        "-s3.port.iceberg=0".to_owned(),
+        "-s3.port.lance=0".to_owned(),
+        "-master.volumeSizeLimitMB=64".to_owned(),
+        "-volume.max=100".to_owned(),
+    ];
+    arguments.extend(names.iter().zip(ports).map(|(name, port)| format!("-{name}={port}")));
+    arguments
+}
+
+/// Ports that were free a moment ago: all are held at once, so that they differ.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let held: Vec<_> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    std::array::from_fn(|at| held[at].local_addr().expect("a bound port").port())
+}
+
+/// A program that `tests/run` installed, or one on the PATH.
+fn tool(name: &str) -> Option<PathBuf> {
+    let installed = repository().join(".tests/venv/bin").join(name);
+    if installed.is_file() {
+        return Some(installed);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Runs rclone without any configuration of the user's; whether it succeeded, or `None` where it is missing.
+///
+/// # Panics
+/// When it is there and cannot be started.
+#[must_use]
+pub fn rclone(arguments: &[&str]) -> Option<bool> {
+    let output = Command::new(tool("rclone")?)
+        .args(arguments)
+        .args(["--config", "/dev/null", "--retries", "1"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("rclone starts");
+    if !output.status.success() {
+        eprintln!("rclone {}: {}", arguments[0], String::from_utf8_lossy(&output.stderr));
+    }
+    Some(output.status.success())
+}
