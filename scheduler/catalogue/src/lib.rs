@@ -1,1 +1,41 @@
-//! Not yet written.
+//! What is known, kept: manifests, datasets, objects, copies, plans and moves in SQL.
+//!
+//! ```text
+//! manifests, marks ──┐
+//! listings ──────────┼──> Catalogue (SQLite, one file) ──> Observed ──> placement
+//! verifications ─────┘         │
+//!                              └──> pages of objects ──> movers
+//! ```
+//!
+//! Every method is one transaction: a process that is killed at any moment has done all of a method or nothing of
+//! it. Whatever changes what planning sees raises the revision, and only that does. Rows are types of their own,
+//! turned into the estate's nouns with `TryFrom`. Credentials are never stored.
+//!
+//! It decides nothing: who gets a copy is placement's, and what may be deleted is asked of the caller.
+
+mod copies;
+mod dataset;
+mod error;
+mod import;
+mod lock;
+mod manifests;
+mod object;
+mod observed;
+mod open;
+mod origin;
+mod plans;
+mod row;
+mod usage;
+
+pub use copies::{Finding, Inspection, Verification};
+pub use dataset::{DatasetSource, Registered};
+pub use error::{CatalogueError, ImportError, ImportProblem, LockError, OpenError, RetireError};
+pub use import::{IMPORT_PROBLEMS_MAX, Import, ImportOptions, ImportSummary, InventoryRow};
+pub use lock::CatalogueLock;
+pub use manifests::ManifestRow;
+pub use object::{NumberedObject, PendingObject, Place, Whereabouts};
+pub use open::{Catalogue, Mode};
+pub use origin::{Foreseen, ListedObject, OriginDiff, OriginListing};
+pub use plans::{MoveRecord, MoveState, PlanRecord, PlanState};
+pub use row::PlacedState;
+pub use usage::{StateUsage, Usage};

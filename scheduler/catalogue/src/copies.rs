@@ -1,0 +1,464 @@
+//! What happens to copies: begun, verified, found damaged, retired.
+
+use domicile_estate::{BackendName, CopyState, DatasetName};
+use sqlx::SqliteConnection;
+
+use crate::Catalogue;
+use crate::dataset::{forget_copy, origin_row};
+use crate::error::{CatalogueError, RetireError};
+use crate::observed::tallies;
+use crate::row::{
+    PlacedState, backend_id, backend_name, corrupt, dataset_id, dataset_name, hex, known_backend_id,
+    raise_revision, unhex,
+};
+
+/// An object that was read back from a backend and matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// The object's number in the catalogue.
+    pub object_id: i64,
+    /// The backend.
+    pub backend: BackendName,
+    /// SHA-256 of the bytes read back, in hexadecimal.
+    pub sha256: String,
+    /// BLAKE3 of the bytes read back, in hexadecimal.
+    pub blake3: String,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// What a look at an object of a copy found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It was read whole and has these digests.
+    Whole {
+        /// SHA-256 in hexadecimal.
+        sha256: String,
+        /// BLAKE3 in hexadecimal.
+        blake3: String,
+    },
+    /// It was read and does not match, or could not be read whole.
+    Damaged {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is not there.
+    Gone,
+}
+
+/// One object of a copy as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The object's number in the catalogue.
+    pub object_id: i64,
+    /// The backend.
+    pub backend: BackendName,
+    /// What was found.
+    pub finding: Finding,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+impl Catalogue {
+    /// Records objects that were read back and matched, all or none of them. An object's digests are set at its
+    /// first verification and never overwritten.
+    ///
+    /// # Errors
+    /// [`CatalogueError::DigestDiffers`] if other digests are recorded, [`CatalogueError::NoCopy`] if no copy was
+    /// begun there or it is being retired.
+    pub async fn record_verified(&self, batch: &[Verification]) -> Result<(), CatalogueError> {
+        let whole = batch.iter().map(|verified| Inspection {
+            object_id: verified.object_id,
+            backend: verified.backend.clone(),
+            finding: Finding::Whole {
+                sha256: verified.sha256.clone(),
+                blake3: verified.blake3.clone(),
+            },
+            at_ms: verified.at_ms,
+        });
+        self.record_scrubbed(&whole.collect::<Vec<_>>()).await
+    }
+
+    /// Records that an object was read back and does not match.
+    ///
+    /// # Errors
+    /// As [`Catalogue::record_scrubbed`].
+    pub async fn record_damaged(
+        &self,
+        object_id: i64,
+        backend: &BackendName,
+        reason: &str,
+        at_ms: i64,
+    ) -> Result<(), CatalogueError> {
+        let finding = Finding::Damaged {
+            reason: reason.to_owned(),
+        };
+        self.record_scrubbed(&[Inspection {
+            object_id,
+            backend: backend.clone(),
+            finding,
+            at_ms,
+        }])
+        .await
+    }
+
+    /// Records what a look at objects found, all or none of it.
+    ///
+    /// # Errors
+    /// [`CatalogueError::DigestDiffers`] for a whole object whose recorded digests are others (it is to be reported
+    /// as damaged), [`CatalogueError::NoCopy`] if no copy is recorded there or it is being retired.
+    pub async fn record_scrubbed(&self, batch: &[Inspection]) -> Result<(), CatalogueError> {
+        let mut tx = self.write().await?;
+        let mut changed = false;
+        for inspection in batch {
+            changed |= record(&mut tx, inspection).await?;
+        }
+        if changed {
+            raise_revision(&mut tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Notes that a copy is being made, before its first byte is written. A copy whose retirement was interrupted
+    /// becomes an ordinary one again, of which nothing is known to be whole.
+    ///
+    /// # Errors
+    /// [`CatalogueError::UnknownDataset`], or what the database says.
+    pub async fn begin_copy(
+        &self,
+        dataset: &DatasetName,
+        backend: &BackendName,
+    ) -> Result<(), CatalogueError> {
+        let mut tx = self.write().await?;
+        let dataset = dataset_id(&mut tx, dataset).await?;
+        let backend = backend_id(&mut tx, backend).await?;
+        let insert =
+            sqlx::query("INSERT INTO copies (dataset_id, backend_id) VALUES (?, ?) ON CONFLICT DO NOTHING");
+        let mut changed = insert
+            .bind(dataset)
+            .bind(backend)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected()
+            > 0;
+        changed |= doubt_retiring(&mut tx, dataset, backend).await?;
+        note_write(&mut tx, dataset, backend).await?;
+        if changed {
+            raise_revision(&mut tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Notes that nothing is being written there any more and no temporary file is left.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn end_copy(&self, dataset: &DatasetName, backend: &BackendName) -> Result<(), CatalogueError> {
+        let mut tx = self.write().await?;
+        let dataset = dataset_id(&mut tx, dataset).await?;
+        if let Some(backend) = known_backend_id(&mut tx, backend).await? {
+            let delete = sqlx::query("DELETE FROM writes WHERE dataset_id = ? AND backend_id = ?");
+            delete.bind(dataset).bind(backend).execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Where a copy or retirement is, or was when a process was killed, under way.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn interrupted(&self) -> Result<Vec<(DatasetName, BackendName)>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let select = sqlx::query_as(
+            "SELECT d.name, b.name FROM writes w JOIN datasets d ON d.id = w.dataset_id
+             JOIN backends b ON b.id = w.backend_id ORDER BY d.name, b.name",
+        );
+        let rows: Vec<(String, String)> = select.fetch_all(&mut *tx).await?;
+        rows.iter()
+            .map(|(dataset, backend)| Ok((dataset_name(dataset)?, backend_name(backend)?)))
+            .collect()
+    }
+
+    /// Notes that what an interrupted copy or retirement left was swept. A retirement stays marked.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn clear_interrupted(
+        &self,
+        dataset: &DatasetName,
+        backend: &BackendName,
+    ) -> Result<(), CatalogueError> {
+        self.end_copy(dataset, backend).await
+    }
+
+    /// Marks a copy as being retired, before its first object is deleted, if what remains is enough.
+    ///
+    /// INVARIANT: MV-4. The remaining copies are read in the transaction that sets the mark, so that of two
+    /// retirements the later one no longer counts on the earlier one's copy. `enough` is given the backends, by
+    /// name, of every other copy that is verified, and of a listed origin that its owner keeps.
+    ///
+    /// # Errors
+    /// [`RetireError`] says why not; nothing is changed then. A copy that is marked already is checked again.
+    pub async fn begin_retire(
+        &self,
+        dataset: &DatasetName,
+        backend: &BackendName,
+        enough: &(dyn Fn(&[BackendName]) -> bool + Sync),
+    ) -> Result<(), RetireError> {
+        let mut tx = self.write().await?;
+        let no_copy = || RetireError::NoCopy {
+            dataset: dataset.clone(),
+            backend: backend.clone(),
+        };
+        let row = origin_row(&mut tx, dataset).await?.ok_or_else(no_copy)?;
+        let tally = tallies(&mut tx, Some(row.id), &[])
+            .await?
+            .remove(dataset)
+            .ok_or_else(no_copy)?;
+        let copy = tally.copies.get(backend).ok_or_else(no_copy)?;
+        if copy.origin && row.keep_origin {
+            return Err(RetireError::KeptOrigin {
+                dataset: dataset.clone(),
+                backend: backend.clone(),
+            });
+        }
+        let objects = tally.summary.objects;
+        let others = tally.copies.iter().filter(|(name, counts)| {
+            let kept_origin = counts.origin && row.keep_origin;
+            match counts.state(objects) {
+                CopyState::Verified => *name != backend,
+                CopyState::Listed => *name != backend && kept_origin,
+                _ => false,
+            }
+        });
+        let remaining: Vec<BackendName> = others.map(|(name, _)| name.clone()).collect();
+        if remaining.is_empty() {
+            return Err(RetireError::LastCopy {
+                dataset: dataset.clone(),
+                backend: backend.clone(),
+            });
+        }
+        if !enough(&remaining) {
+            return Err(RetireError::TooFew {
+                dataset: dataset.clone(),
+                backend: backend.clone(),
+                remaining,
+            });
+        }
+        let backend = backend_id(&mut tx, backend).await?;
+        let mark = sqlx::query(
+            "UPDATE copies SET retiring = 1 WHERE dataset_id = ? AND backend_id = ? AND retiring = 0",
+        );
+        let marked = mark
+            .bind(row.id)
+            .bind(backend)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected()
+            > 0;
+        note_write(&mut tx, row.id, backend).await?;
+        if marked {
+            raise_revision(&mut tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Forgets a retired copy once its last object is deleted. If it was the origin, that is remembered: it is not
+    /// scanned again until the manifest names another one.
+    ///
+    /// # Errors
+    /// [`CatalogueError::NoCopy`] if no retirement was begun there.
+    pub async fn end_retire(
+        &self,
+        dataset: &DatasetName,
+        backend: &BackendName,
+    ) -> Result<(), CatalogueError> {
+        let mut tx = self.write().await?;
+        let no_copy = || CatalogueError::NoCopy {
+            dataset: dataset.to_string(),
+            backend: backend.clone(),
+        };
+        let dataset_id = dataset_id(&mut tx, dataset).await?;
+        let backend_id = known_backend_id(&mut tx, backend).await?.ok_or_else(no_copy)?;
+        let select =
+            sqlx::query_scalar("SELECT retiring FROM copies WHERE dataset_id = ? AND backend_id = ?");
+        let retiring: Option<bool> = select
+            .bind(dataset_id)
+            .bind(backend_id)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if retiring != Some(true) {
+            return Err(no_copy());
+        }
+        forget_copy(&mut tx, dataset_id, backend_id).await?;
+        release_origin(&mut tx, dataset_id, backend_id).await?;
+        raise_revision(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+async fn release_origin(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: i64,
+) -> Result<(), CatalogueError> {
+    let update = sqlx::query(
+        "UPDATE datasets SET released_backend_id = origin_backend_id, released_prefix = origin_prefix,
+             origin_backend_id = NULL, origin_prefix = '' WHERE id = ? AND origin_backend_id = ?",
+    );
+    if update
+        .bind(dataset)
+        .bind(backend)
+        .execute(&mut *connection)
+        .await?
+        .rows_affected()
+        > 0
+    {
+        // They were about the origin.
+        sqlx::query("DELETE FROM findings WHERE dataset_id = ?")
+            .bind(dataset)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn note_write(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: i64,
+) -> Result<(), CatalogueError> {
+    let insert =
+        sqlx::query("INSERT INTO writes (dataset_id, backend_id) VALUES (?, ?) ON CONFLICT DO NOTHING");
+    insert.bind(dataset).bind(backend).execute(connection).await?;
+    Ok(())
+}
+
+/// A copy whose retirement was interrupted may have lost any of its objects: none counts as whole any more, and each
+/// stays recorded as ours.
+async fn doubt_retiring(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: i64,
+) -> Result<bool, CatalogueError> {
+    let lift = sqlx::query(
+        "UPDATE copies SET retiring = 0 WHERE dataset_id = ? AND backend_id = ? AND retiring = 1",
+    );
+    if lift
+        .bind(dataset)
+        .bind(backend)
+        .execute(&mut *connection)
+        .await?
+        .rows_affected()
+        == 0
+    {
+        return Ok(false);
+    }
+    for sql in [
+        "UPDATE placed SET state = 0, reason = NULL WHERE dataset_id = ?1 AND backend_id = ?2",
+        "INSERT INTO placed (dataset_id, backend_id, object_id, state)
+         SELECT o.dataset_id, ?2, o.id, 0 FROM objects o
+         JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
+         WHERE o.dataset_id = ?1 AND o.id <= c.trusted_through ON CONFLICT DO NOTHING",
+    ] {
+        sqlx::query(sql)
+            .bind(dataset)
+            .bind(backend)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(true)
+}
+
+#[derive(sqlx::FromRow)]
+struct TargetRow {
+    dataset_id: i64,
+    dataset: String,
+    key: String,
+    sha256: Option<Vec<u8>>,
+    blake3: Option<Vec<u8>>,
+    backend_id: Option<i64>,
+    retiring: Option<bool>,
+    state: Option<i64>,
+}
+
+/// Records one inspection; says whether planning would see it.
+async fn record(connection: &mut SqliteConnection, inspection: &Inspection) -> Result<bool, CatalogueError> {
+    let select = sqlx::query_as::<_, TargetRow>(
+        "SELECT o.dataset_id, d.name AS dataset, o.key, o.sha256, o.blake3, c.backend_id, c.retiring,
+                coalesce(p.state, iif(o.id <= c.trusted_through, 1, NULL)) AS state
+         FROM objects o JOIN datasets d ON d.id = o.dataset_id
+         LEFT JOIN backends b ON b.name = ?2
+         LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = b.id
+         LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = b.id AND p.object_id = o.id
+         WHERE o.id = ?1",
+    );
+    let object = inspection.object_id;
+    let row = select
+        .bind(object)
+        .bind(inspection.backend.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let row = row.ok_or(CatalogueError::UnknownObject { object })?;
+    let (Some(backend), Some(false)) = (row.backend_id, row.retiring) else {
+        return Err(CatalogueError::NoCopy {
+            dataset: row.dataset,
+            backend: inspection.backend.clone(),
+        });
+    };
+    let (state, reason) = match &inspection.finding {
+        Finding::Whole { sha256, blake3 } => {
+            set_digests(connection, object, &row, (&unhex(sha256)?, &unhex(blake3)?)).await?;
+            (PlacedState::Verified, None)
+        }
+        Finding::Damaged { reason } => (PlacedState::Damaged, Some(reason.as_str())),
+        Finding::Gone => (PlacedState::Gone, None),
+    };
+    let upsert = sqlx::query(
+        "INSERT INTO placed (dataset_id, backend_id, object_id, state, at_ms, reason) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, reason = excluded.reason",
+    );
+    let upsert = upsert
+        .bind(row.dataset_id)
+        .bind(backend)
+        .bind(object)
+        .bind(state.code());
+    upsert
+        .bind(inspection.at_ms)
+        .bind(reason)
+        .execute(connection)
+        .await?;
+    Ok(row.state != Some(state.code()))
+}
+
+/// Sets the digests that are not known yet.
+async fn set_digests(
+    connection: &mut SqliteConnection,
+    object: i64,
+    row: &TargetRow,
+    (sha256, blake3): (&[u8; 32], &[u8; 32]),
+) -> Result<(), CatalogueError> {
+    for (known, found) in [(&row.sha256, sha256), (&row.blake3, blake3)] {
+        if let Some(known) = known
+            && known.as_slice() != found
+        {
+            return Err(CatalogueError::DigestDiffers {
+                key: row.key.escape_debug().to_string(),
+                known: hex(known),
+                found: hex(found),
+            });
+        }
+    }
+    if row.sha256.is_some() && row.blake3.is_some() {
+        return Ok(());
+    }
+    let update = sqlx::query("UPDATE objects SET sha256 = ?, blake3 = ? WHERE id = ?");
+    let update = update
+        .bind(sha256.as_slice())
+        .bind(blake3.as_slice())
+        .bind(object);
+    match update.execute(connection).await?.rows_affected() {
+        1 => Ok(()),
+        rows => Err(corrupt(format!("object {object} has {rows} rows"))),
+    }
+}

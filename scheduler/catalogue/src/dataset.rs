@@ -1,0 +1,384 @@
+//! Datasets as they are registered, by a manifest or by an inventory.
+
+use std::collections::BTreeMap;
+
+use domicile_estate::{Access, BackendName, Dataset, DatasetName, FairRecord, Labels, Origin};
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+
+use crate::Catalogue;
+use crate::error::CatalogueError;
+use crate::row::{backend_id, backend_name, corrupt, dataset_name, domain_name, raise_revision};
+
+/// Who described a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DatasetSource {
+    /// A manifest.
+    Manifest,
+    /// An inventory.
+    Inventory,
+}
+
+impl DatasetSource {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Inventory => "inventory",
+        }
+    }
+}
+
+/// A dataset as the catalogue has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered {
+    /// The dataset; `origin` is `None` once it was retired.
+    pub dataset: Dataset,
+    /// Who described it.
+    pub source: DatasetSource,
+    /// The origin that was retired: not to be scanned until the manifest names another one.
+    pub released_origin: Option<Origin>,
+    /// Whether the origin was listed or registered at all.
+    pub origin_known: bool,
+    /// Whether a trusted inventory vouches for the origin, so that its store is not asked.
+    pub origin_trusted: bool,
+    /// Whether the origin's deletion has begun, so that a listing would mislead.
+    pub origin_retiring: bool,
+}
+
+/// What is stored of the FAIR record, version 1. New fields get a default; old ones keep their names.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct RecordV1 {
+    title: String,
+    description: String,
+    authors: Vec<String>,
+    license: String,
+    keywords: Vec<String>,
+    format: String,
+    conforms_to: String,
+    access: Option<String>,
+}
+
+impl From<&FairRecord> for RecordV1 {
+    fn from(record: &FairRecord) -> Self {
+        let access = record.access.map(|access| match access {
+            Access::Open => "Open",
+            Access::Restricted => "Restricted",
+            Access::Closed => "Closed",
+        });
+        Self {
+            title: record.title.clone(),
+            description: record.description.clone(),
+            authors: record.authors.clone(),
+            license: record.license.clone(),
+            keywords: record.keywords.clone(),
+            format: record.format.clone(),
+            conforms_to: record.conforms_to.clone(),
+            access: access.map(str::to_owned),
+        }
+    }
+}
+
+impl TryFrom<RecordV1> for FairRecord {
+    type Error = CatalogueError;
+
+    fn try_from(row: RecordV1) -> Result<Self, CatalogueError> {
+        let access = match row.access.as_deref() {
+            None => None,
+            Some("Open") => Some(Access::Open),
+            Some("Restricted") => Some(Access::Restricted),
+            Some("Closed") => Some(Access::Closed),
+            Some(other) => return Err(corrupt(format!("access `{other}` of a dataset"))),
+        };
+        Ok(Self {
+            title: row.title,
+            description: row.description,
+            authors: row.authors,
+            license: row.license,
+            keywords: row.keywords,
+            format: row.format,
+            conforms_to: row.conforms_to,
+            access,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct DatasetRow {
+    name: String,
+    source: String,
+    domain: String,
+    labels: String,
+    record: String,
+    origin_backend: Option<String>,
+    origin_prefix: String,
+    keep_origin: bool,
+    released_backend: Option<String>,
+    released_prefix: String,
+    origin_known: bool,
+    origin_trusted: bool,
+    origin_retiring: bool,
+}
+
+const SELECT_REGISTERED: &str = "
+    SELECT d.name, d.source, d.domain, d.labels, d.record, d.origin_prefix, d.keep_origin, d.released_prefix,
+           o.name AS origin_backend, r.name AS released_backend, c.dataset_id IS NOT NULL AS origin_known,
+           coalesce(c.trusted_through > 0, 0) AS origin_trusted, coalesce(c.retiring, 0) AS origin_retiring
+    FROM datasets d
+    LEFT JOIN backends o ON o.id = d.origin_backend_id
+    LEFT JOIN backends r ON r.id = d.released_backend_id
+    LEFT JOIN copies c ON c.dataset_id = d.id AND c.backend_id = d.origin_backend_id
+    ORDER BY d.name";
+
+impl TryFrom<DatasetRow> for Registered {
+    type Error = CatalogueError;
+
+    fn try_from(row: DatasetRow) -> Result<Self, CatalogueError> {
+        let origin_at = |backend: Option<String>, prefix: String| -> Result<Option<Origin>, CatalogueError> {
+            backend
+                .map(|backend| {
+                    Ok(Origin {
+                        backend: backend_name(&backend)?,
+                        prefix,
+                    })
+                })
+                .transpose()
+        };
+        let labels: Labels = serde_json::from_str(&row.labels)
+            .map_err(|e| corrupt(format!("labels of `{}`: {e}", row.name)))?;
+        let record: RecordV1 = serde_json::from_str(&row.record)
+            .map_err(|e| corrupt(format!("record of `{}`: {e}", row.name)))?;
+        let source = match row.source.as_str() {
+            "manifest" => DatasetSource::Manifest,
+            "inventory" => DatasetSource::Inventory,
+            other => return Err(corrupt(format!("source `{other}` of a dataset"))),
+        };
+        Ok(Self {
+            dataset: Dataset {
+                name: dataset_name(&row.name)?,
+                labels,
+                domain: domain_name(&row.domain)?,
+                record: record.try_into()?,
+                origin: origin_at(row.origin_backend, row.origin_prefix)?,
+                keep_origin: row.keep_origin,
+            },
+            source,
+            released_origin: origin_at(row.released_backend, row.released_prefix)?,
+            origin_known: row.origin_known,
+            origin_trusted: row.origin_trusted,
+            origin_retiring: row.origin_retiring,
+        })
+    }
+}
+
+/// The origin of a dataset as numbers.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct OriginRow {
+    pub id: i64,
+    pub source: String,
+    pub origin_backend_id: Option<i64>,
+    pub origin_prefix: String,
+    pub keep_origin: bool,
+    pub released_backend_id: Option<i64>,
+    pub released_prefix: String,
+}
+
+impl OriginRow {
+    /// Whether a place was this dataset's origin and was retired.
+    pub(crate) fn is_released(&self, backend: i64, prefix: &str) -> bool {
+        self.released_backend_id == Some(backend) && self.released_prefix == prefix
+    }
+}
+
+pub(crate) async fn origin_row(
+    connection: &mut SqliteConnection,
+    dataset: &DatasetName,
+) -> Result<Option<OriginRow>, CatalogueError> {
+    let select = sqlx::query_as(
+        "SELECT id, source, origin_backend_id, origin_prefix, keep_origin, released_backend_id, released_prefix
+         FROM datasets WHERE name = ?",
+    );
+    Ok(select.bind(dataset.as_str()).fetch_optional(connection).await?)
+}
+
+/// Whether copies recorded on a backend stay true when it becomes an origin with this prefix: only if the origin
+/// lies where our copies do.
+pub(crate) fn is_place_of_copies(dataset: &DatasetName, prefix: &str) -> bool {
+    prefix.strip_suffix('/') == Some(dataset.as_str())
+}
+
+pub(crate) fn labels_json(labels: &Labels) -> Result<String, CatalogueError> {
+    serde_json::to_string(labels).map_err(|error| corrupt(format!("labels that cannot be written: {error}")))
+}
+
+fn record_json(record: &FairRecord) -> Result<String, CatalogueError> {
+    serde_json::to_string(&RecordV1::from(record))
+        .map_err(|error| corrupt(format!("a record that cannot be written: {error}")))
+}
+
+impl Catalogue {
+    /// Every registered dataset with its origin, by name.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn registered(&self) -> Result<BTreeMap<DatasetName, Registered>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let mut rows = sqlx::query_as::<_, DatasetRow>(SELECT_REGISTERED).fetch(&mut *tx);
+        let mut registered = BTreeMap::new();
+        while let Some(row) = rows.try_next().await? {
+            let row = Registered::try_from(row)?;
+            registered.insert(row.dataset.name.clone(), row);
+        }
+        Ok(registered)
+    }
+
+    /// The datasets that an inventory described, by name.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn inventory_datasets(&self) -> Result<Vec<Dataset>, CatalogueError> {
+        let registered = self.registered().await?.into_values();
+        let from_inventory = registered.filter(|row| row.source == DatasetSource::Inventory);
+        Ok(from_inventory.map(|row| row.dataset).collect())
+    }
+
+    /// Registers a dataset, or brings its description up to date. An origin that was retired stays so until
+    /// another one is named. A new origin ends what was known of the old one; nothing is deleted in any store. A
+    /// manifest for a dataset of an inventory changes its origin only: its description is in the manifest, and the
+    /// inventory's comes back when the manifest goes.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn register_dataset(
+        &self,
+        dataset: &Dataset,
+        source: DatasetSource,
+    ) -> Result<(), CatalogueError> {
+        let mut tx = self.write().await?;
+        let known = origin_row(&mut tx, &dataset.name).await?;
+        let described = describe(&mut tx, dataset, source).await?;
+        let moved = match &dataset.origin {
+            None => false,
+            Some(origin) => {
+                let backend = backend_id(&mut tx, &origin.backend).await?;
+                set_origin(&mut tx, &dataset.name, (backend, &origin.prefix), known.as_ref()).await?
+            }
+        };
+        if described || moved {
+            raise_revision(&mut tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// The backend that a dataset's retired origin lay on, if it was retired.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn released_origin(
+        &self,
+        dataset: &DatasetName,
+    ) -> Result<Option<BackendName>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let select = sqlx::query_scalar::<_, String>(
+            "SELECT b.name FROM datasets d JOIN backends b ON b.id = d.released_backend_id WHERE d.name = ?",
+        );
+        let name = select.bind(dataset.as_str()).fetch_optional(&mut *tx).await?;
+        name.map(|name| backend_name(&name)).transpose()
+    }
+}
+
+/// Writes the description; says whether anything changed.
+async fn describe(
+    connection: &mut SqliteConnection,
+    dataset: &Dataset,
+    source: DatasetSource,
+) -> Result<bool, CatalogueError> {
+    let upsert = sqlx::query(
+        "INSERT INTO datasets (name, source, domain, labels, record, keep_origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (name) DO UPDATE SET
+             domain = iif(source = ?2, ?3, domain), labels = iif(source = ?2, ?4, labels),
+             record = iif(source = ?2, ?5, record), keep_origin = ?6
+         WHERE keep_origin <> ?6 OR source = ?2 AND (domain, labels, record) IS NOT (?3, ?4, ?5)",
+    );
+    let upsert = upsert
+        .bind(dataset.name.as_str())
+        .bind(source.as_str())
+        .bind(dataset.domain.as_str())
+        .bind(labels_json(&dataset.labels)?)
+        .bind(record_json(&dataset.record)?)
+        .bind(dataset.keep_origin);
+    Ok(upsert.execute(connection).await?.rows_affected() > 0)
+}
+
+/// Sets the origin unless it is the recorded or the released one; says whether it changed.
+async fn set_origin(
+    connection: &mut SqliteConnection,
+    dataset: &DatasetName,
+    (backend, prefix): (i64, &str),
+    known: Option<&OriginRow>,
+) -> Result<bool, CatalogueError> {
+    if let Some(known) = known {
+        let same = known.origin_backend_id == Some(backend) && known.origin_prefix == prefix;
+        if same || known.is_released(backend, prefix) {
+            return Ok(false);
+        }
+        if let Some(old) = known.origin_backend_id {
+            let stays = old != backend && is_place_of_copies(dataset, &known.origin_prefix);
+            forget_origin(connection, known.id, old, stays).await?;
+        }
+        if !is_place_of_copies(dataset, prefix) {
+            forget_copy(connection, known.id, backend).await?;
+        }
+        sqlx::query("DELETE FROM findings WHERE dataset_id = ?")
+            .bind(known.id)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let update = sqlx::query(
+        "UPDATE datasets SET origin_backend_id = ?, origin_prefix = ?, released_backend_id = NULL,
+             released_prefix = '' WHERE name = ?",
+    );
+    update
+        .bind(backend)
+        .bind(prefix)
+        .bind(dataset.as_str())
+        .execute(connection)
+        .await?;
+    Ok(true)
+}
+
+/// The old origin: an ordinary copy from now on if it lies where copies do, else unknown to us.
+async fn forget_origin(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: i64,
+    stays: bool,
+) -> Result<(), CatalogueError> {
+    if !stays {
+        return forget_copy(connection, dataset, backend).await;
+    }
+    let update = sqlx::query("UPDATE copies SET origin = 0 WHERE dataset_id = ? AND backend_id = ?");
+    update.bind(dataset).bind(backend).execute(connection).await?;
+    Ok(())
+}
+
+/// Removes what is recorded of a copy.
+pub(crate) async fn forget_copy(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: i64,
+) -> Result<(), CatalogueError> {
+    for sql in [
+        "DELETE FROM placed WHERE dataset_id = ? AND backend_id = ?",
+        "DELETE FROM copies WHERE dataset_id = ? AND backend_id = ?",
+        "DELETE FROM writes WHERE dataset_id = ? AND backend_id = ?",
+    ] {
+        sqlx::query(sql)
+            .bind(dataset)
+            .bind(backend)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}

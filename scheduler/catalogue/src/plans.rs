@@ -1,0 +1,248 @@
+//! Plans and their moves, as they were carried out.
+
+use crate::Catalogue;
+use crate::error::CatalogueError;
+use crate::row::{corrupt, count, now_ms, stored};
+
+macro_rules! stored_state {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant),+
+        }
+
+        impl $name {
+            /// The state as it is stored and shown.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = CatalogueError;
+
+            fn try_from(text: &str) -> Result<Self, CatalogueError> {
+                match text {
+                    $(stringify!($variant) => Ok(Self::$variant),)+
+                    other => Err(corrupt(format!("a state `{other}` of a plan or move"))),
+                }
+            }
+        }
+    };
+}
+
+stored_state!(
+    /// How far a plan has come.
+    PlanState {
+        /// It is being carried out, or was when the process was killed.
+        Running,
+        /// Every move was made.
+        Done,
+        /// Some moves failed.
+        Failed,
+        /// A later plan took its place.
+        Superseded,
+    }
+);
+
+stored_state!(
+    /// How far a move has come.
+    MoveState {
+        /// Not begun.
+        Pending,
+        /// Under way, or it was when the process was killed.
+        Running,
+        /// Made.
+        Done,
+        /// Given up, with a reason.
+        Failed,
+        /// Taken back by a person, or because it waits for a move that failed.
+        Cancelled,
+    }
+);
+
+/// A recorded plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRecord {
+    /// Its number.
+    pub number: u64,
+    /// The digest of its inputs.
+    pub digest: String,
+    /// The plan as JSON.
+    pub json: String,
+    /// When it was recorded, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// How far it has come.
+    pub state: PlanState,
+}
+
+/// A recorded move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveRecord {
+    /// Its id within the plan.
+    pub id: String,
+    /// The move as JSON.
+    pub json: String,
+    /// How far it has come.
+    pub state: MoveState,
+    /// How often it was begun.
+    pub attempts: u64,
+    /// Why it is in this state; empty if there is nothing to say.
+    pub reason: String,
+    /// When the state was last set, in milliseconds since 1970.
+    pub updated_ms: i64,
+}
+
+impl Catalogue {
+    /// The number that the next plan would get. Asking does not take it.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn next_plan_number(&self) -> Result<u64, CatalogueError> {
+        let mut tx = self.read().await?;
+        count(
+            sqlx::query_scalar("SELECT coalesce(max(number), 0) + 1 FROM plans")
+                .fetch_one(&mut *tx)
+                .await?,
+        )
+    }
+
+    /// Records a plan as running and its moves (id and JSON) as pending. Earlier plans that still run are superseded.
+    ///
+    /// # Errors
+    /// [`CatalogueError::PlanTaken`] if the number is taken.
+    pub async fn record_plan(
+        &self,
+        number: u64,
+        digest: &str,
+        json: &str,
+        moves: &[(String, String)],
+    ) -> Result<(), CatalogueError> {
+        let mut tx = self.write().await?;
+        let (plan, at_ms) = (stored(number, "a plan's number")?, now_ms());
+        let supersede = sqlx::query("UPDATE plans SET state = ? WHERE state = ?");
+        supersede
+            .bind(PlanState::Superseded.as_str())
+            .bind(PlanState::Running.as_str())
+            .execute(&mut *tx)
+            .await?;
+        let insert = sqlx::query(
+            "INSERT INTO plans (number, digest, json, created_ms, state) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        );
+        let insert = insert
+            .bind(plan)
+            .bind(digest)
+            .bind(json)
+            .bind(at_ms)
+            .bind(PlanState::Running.as_str());
+        if insert.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Err(CatalogueError::PlanTaken { plan: number });
+        }
+        for (id, json) in moves {
+            let insert =
+                sqlx::query("INSERT INTO moves (plan, id, json, state, updated_ms) VALUES (?, ?, ?, ?, ?)");
+            let insert = insert
+                .bind(plan)
+                .bind(id)
+                .bind(json)
+                .bind(MoveState::Pending.as_str())
+                .bind(at_ms);
+            insert.execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Records how far a plan has come.
+    ///
+    /// # Errors
+    /// [`CatalogueError::UnknownMove`] if there is no such plan.
+    pub async fn plan_state(&self, number: u64, state: PlanState) -> Result<(), CatalogueError> {
+        let mut tx = self.write().await?;
+        let update = sqlx::query("UPDATE plans SET state = ? WHERE number = ?");
+        let update = update
+            .bind(state.as_str())
+            .bind(stored(number, "a plan's number")?);
+        if update.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Err(CatalogueError::UnknownMove { plan: number });
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Records how far a move has come. Each time it begins to run counts as an attempt.
+    ///
+    /// # Errors
+    /// [`CatalogueError::UnknownMove`] if there is no such move.
+    pub async fn move_state(
+        &self,
+        plan: u64,
+        id: &str,
+        state: MoveState,
+        reason: &str,
+    ) -> Result<(), CatalogueError> {
+        let mut tx = self.write().await?;
+        let update = sqlx::query(
+            "UPDATE moves SET state = ?, reason = ?, updated_ms = ?, attempts = attempts + ?
+             WHERE plan = ? AND id = ?",
+        );
+        let update = update
+            .bind(state.as_str())
+            .bind(reason)
+            .bind(now_ms())
+            .bind(state == MoveState::Running);
+        let update = update.bind(stored(plan, "a plan's number")?).bind(id);
+        if update.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Err(CatalogueError::UnknownMove { plan });
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// The recorded plans, the newest first.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn plans(&self) -> Result<Vec<PlanRecord>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let select =
+            sqlx::query_as("SELECT number, digest, json, created_ms, state FROM plans ORDER BY number DESC");
+        let rows: Vec<(i64, String, String, i64, String)> = select.fetch_all(&mut *tx).await?;
+        let plan = |(number, digest, json, created_ms, state): (i64, String, String, i64, String)| {
+            let state = PlanState::try_from(state.as_str())?;
+            Ok(PlanRecord {
+                number: count(number)?,
+                digest,
+                json,
+                created_ms,
+                state,
+            })
+        };
+        rows.into_iter().map(plan).collect()
+    }
+
+    /// The moves of a plan, by id.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn moves(&self, plan: u64) -> Result<Vec<MoveRecord>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let select = sqlx::query_as(
+            "SELECT id, json, state, attempts, reason, updated_ms FROM moves WHERE plan = ? ORDER BY id",
+        );
+        let select = select.bind(stored(plan, "a plan's number")?);
+        let rows: Vec<(String, String, String, i64, String, i64)> = select.fetch_all(&mut *tx).await?;
+        let record = |(id, json, state, attempts, reason, updated_ms): (_, _, String, _, _, _)| {
+            let state = MoveState::try_from(state.as_str())?;
+            Ok(MoveRecord {
+                id,
+                json,
+                state,
+                attempts: count(attempts)?,
+                reason,
+                updated_ms,
+            })
+        };
+        rows.into_iter().map(record).collect()
+    }
+}
