@@ -27,8 +27,14 @@ impl Estate {
     /// When no temporary folder can be made.
     #[must_use]
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("estate-").tempdir().expect("a temporary folder");
-        Self { folder, environment: Vec::new() }
+        let folder = tempfile::Builder::new()
+            .prefix("estate-")
+            .tempdir()
+            .expect("a temporary folder");
+        Self {
+            folder,
+            environment: Vec::new(),
+        }
     }
 
     /// A path below the estate's folder.
@@ -59,9 +65,17 @@ impl Estate {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.folder.path()).env("NO_COLOR", "1").env("TZ", "UTC");
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("HOME", self.folder.path())
+            .env("NO_COLOR", "1")
+            .env("TZ", "UTC");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -99,12 +113,16 @@ impl Estate {
     /// When one cannot be read.
     #[must_use]
     pub fn written(&self) -> Vec<(String, Vec<u8>)> {
-        crate::files(self.folder.path()).into_iter().filter(|(path, _)| !path.starts_with("manifests/")).collect()
+        crate::files(self.folder.path())
+            .into_iter()
+            .filter(|(path, _)| !path.starts_with("manifests/"))
+            .collect()
     }
 }
 
 fn write(path: &Path, bytes: &[u8]) {
     let folder = path.parent().expect("a file lies in a folder");
-    std::fs::create_dir_all(folder).unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
+    std::fs::create_dir_all(folder)
+        .unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
     std::fs::write(path, bytes).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
 }

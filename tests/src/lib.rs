@@ -13,6 +13,7 @@
 #![allow(clippy::expect_used, reason = "a scenario that cannot be set up has failed")]
 
 mod estate;
+pub mod manifest;
 mod outcome;
 mod server;
 mod tree;
@@ -31,13 +32,20 @@ use std::path::PathBuf;
 #[must_use]
 pub fn binary() -> PathBuf {
     let path = std::env::var_os("DOMICILE_BIN").map_or_else(beside_the_tests, PathBuf::from);
-    assert!(path.is_file(), "no binary at {}: run `cargo build` first, or set DOMICILE_BIN", path.display());
+    assert!(
+        path.is_file(),
+        "no binary at {}: run `cargo build` first, or set DOMICILE_BIN",
+        path.display()
+    );
     path
 }
 
 fn beside_the_tests() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let folder = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .expect("a test lies in target/<profile>/deps");
     folder.join("domicile")
 }
 
@@ -47,7 +55,10 @@ fn beside_the_tests() -> PathBuf {
 /// Never in a checkout.
 #[must_use]
 pub fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository").to_owned()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests lie in the repository")
+        .to_owned()
 }
 
 /// Says by name what a run leaves out. Under `DOMICILE_STRICT` nothing may be left out.
@@ -55,7 +66,10 @@ pub fn repository() -> PathBuf {
 /// # Panics
 /// When `DOMICILE_STRICT` is set.
 pub fn skip(test: &str, why: &str) {
-    assert!(std::env::var_os("DOMICILE_STRICT").is_none(), "{test} may not be skipped: {why}");
+    assert!(
+        std::env::var_os("DOMICILE_STRICT").is_none(),
+        "{test} may not be skipped: {why}"
+    );
     // The test runner swallows what a passing test prints; the file is read and shown by `tests/run`.
     if let Some(path) = std::env::var_os("DOMICILE_SKIPPED") {
         use std::io::Write;

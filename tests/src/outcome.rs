@@ -32,7 +32,11 @@ impl Outcome {
     /// With everything that was printed, when it is missing.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(self.stdout.contains(text) || self.stderr.contains(text), "`{text}` is missing in {}", self.all());
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "`{text}` is missing in {}",
+            self.all()
+        );
         self
     }
 
@@ -42,7 +46,11 @@ impl Outcome {
     /// With everything that was printed, when it is there.
     #[track_caller]
     pub fn never_says(self, text: &str) -> Self {
-        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "`{text}` is in {}", self.all());
+        assert!(
+            !self.stdout.contains(text) && !self.stderr.contains(text),
+            "`{text}` is in {}",
+            self.all()
+        );
         self
     }
 
@@ -59,6 +67,9 @@ impl Outcome {
     /// Everything, for messages.
     #[must_use]
     pub fn all(&self) -> String {
-        format!("`{}`: {}\n--- stdout\n{}\n--- stderr\n{}", self.command, self.code, self.stdout, self.stderr)
+        format!(
+            "`{}`: {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.command, self.code, self.stdout, self.stderr
+        )
     }
 }

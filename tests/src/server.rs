@@ -34,8 +34,14 @@ impl Server {
     #[must_use]
     pub fn start(name: &str) -> Option<Self> {
         let weed = tool("weed")?;
-        let folder = tempfile::Builder::new().prefix("s3-").tempdir().expect("a temporary folder");
-        let (key, secret) = (format!("{name}-key"), format!("{name}-secret-{}", "s3cr3t".repeat(4)));
+        let folder = tempfile::Builder::new()
+            .prefix("s3-")
+            .tempdir()
+            .expect("a temporary folder");
+        let (key, secret) = (
+            format!("{name}-key"),
+            format!("{name}-secret-{}", "s3cr3t".repeat(4)),
+        );
         let identities = serde_json::json!({"identities": [{"name": name,
             "credentials": [{"accessKey": key, "secretKey": secret}],
             "actions": ["Admin", "Read", "List", "Tagging", "Write"]}]});
@@ -50,7 +56,13 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("the server starts");
-        let mut server = Self { child, folder, endpoint: format!("http://127.0.0.1:{}", ports[0]), key, secret };
+        let mut server = Self {
+            child,
+            folder,
+            endpoint: format!("http://127.0.0.1:{}", ports[0]),
+            key,
+            secret,
+        };
         server.wait(ports[0]);
         Some(server)
     }
@@ -60,7 +72,9 @@ impl Server {
             if let Some(status) = self.child.try_wait().expect("the server can be asked for") {
                 panic!("the S3 server ended with {status}:\n{}", self.log());
             }
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() && rclone(&["lsd", &self.remote("")]).is_some_and(|ok| ok) {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok()
+                && rclone(&["lsd", &self.remote("")]).is_some_and(|ok| ok)
+            {
                 return;
             }
             std::thread::sleep(Duration::from_millis(500));
@@ -70,7 +84,14 @@ impl Server {
 
     fn log(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
-        text.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+        text.lines()
+            .rev()
+            .take(40)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// A path on this server as rclone writes it.
@@ -87,7 +108,11 @@ impl Server {
     /// # Panics
     /// When the server refuses.
     pub fn bucket(&self, name: &str) {
-        assert_eq!(rclone(&["mkdir", &self.remote(name)]), Some(true), "cannot make the bucket {name}");
+        assert_eq!(
+            rclone(&["mkdir", &self.remote(name)]),
+            Some(true),
+            "cannot make the bucket {name}"
+        );
     }
 }
 
@@ -101,7 +126,13 @@ impl Drop for Server {
 
 fn arguments(folder: &TempDir, config: &std::path::Path, ports: [u16; 10]) -> Vec<String> {
     let names = [
-        "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port",
+        "s3.port",
+        "s3.port.grpc",
+        "master.port",
+        "master.port.grpc",
+        "volume.port",
+        "volume.port.grpc",
+        "filer.port",
         "filer.port.grpc",
     ];
     let mut arguments = vec![
@@ -116,13 +147,20 @@ fn arguments(folder: &TempDir, config: &std::path::Path, ports: [u16; 10]) -> Ve
         "-master.volumeSizeLimitMB=64".to_owned(),
         "-volume.max=100".to_owned(),
     ];
-    arguments.extend(names.iter().zip(ports).map(|(name, port)| format!("-{name}={port}")));
+    arguments.extend(
+        names
+            .iter()
+            .zip(ports)
+            .map(|(name, port)| format!("-{name}={port}")),
+    );
     arguments
 }
 
 /// Ports that were free a moment ago: all are held at once, so that they differ.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let held: Vec<_> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let held: Vec<_> = (0..N)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
+        .collect();
     std::array::from_fn(|at| held[at].local_addr().expect("a bound port").port())
 }
 
@@ -133,7 +171,9 @@ fn tool(name: &str) -> Option<PathBuf> {
         return Some(installed);
     }
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// Runs rclone without any configuration of the user's; whether it succeeded, or `None` where it is missing.
@@ -149,7 +189,11 @@ pub fn rclone(arguments: &[&str]) -> Option<bool> {
         .output()
         .expect("rclone starts");
     if !output.status.success() {
-        eprintln!("rclone {}: {}", arguments[0], String::from_utf8_lossy(&output.stderr));
+        eprintln!(
+            "rclone {}: {}",
+            arguments[0],
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Some(output.status.success())
 }

@@ -15,7 +15,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,7 +25,7 @@ impl Random {
 
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.draw() % end
     }
 }
 
@@ -35,7 +35,7 @@ pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        bytes.extend_from_slice(&random.next().to_le_bytes());
+        bytes.extend_from_slice(&random.draw().to_le_bytes());
     }
     bytes.truncate(length);
     bytes
@@ -53,7 +53,9 @@ pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries {
         let path = entry.expect("a folder entry").path();
         if path.is_symlink() {
@@ -63,8 +65,13 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
             collect(root, &path, found);
             continue;
         }
-        let name = path.strip_prefix(root).expect("found below the root").to_string_lossy().into_owned();
-        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        let name = path
+            .strip_prefix(root)
+            .expect("found below the root")
+            .to_string_lossy()
+            .into_owned();
+        let bytes =
+            std::fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         found.insert(name, bytes);
     }
 }
@@ -72,10 +79,15 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
 /// The temporary files of ours below a folder, which no finished run may leave.
 #[must_use]
 pub fn temporary_files(folder: &Path) -> Vec<String> {
-    files(folder).into_keys().filter(|path| is_temporary(path)).collect()
+    files(folder)
+        .into_keys()
+        .filter(|path| is_temporary(path))
+        .collect()
 }
 
 /// Whether a path ends with a name of our temporary files.
 fn is_temporary(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| name.starts_with(".domicile-"))
+    path.rsplit('/')
+        .next()
+        .is_some_and(|name| name.starts_with(".domicile-"))
 }

@@ -6,7 +6,9 @@ use crate::{assert_none, crates, read, root, texts};
 fn the_architecture_names_every_crate() {
     let text = read(&root().join("ARCHITECTURE.md"));
     let missing: Vec<_> = crates()
-        .filter(|(package, folder)| !text.contains(&format!("`{package}`")) || !text.contains(&format!("{folder}/")))
+        .filter(|(package, folder)| {
+            !text.contains(&format!("`{package}`")) || !text.contains(&format!("{folder}/"))
+        })
         .map(|(package, folder)| format!("{package} in {folder}/"))
         .collect();
     assert_none("crates that ARCHITECTURE.md does not name", &missing);
@@ -16,7 +18,11 @@ fn the_architecture_names_every_crate() {
 fn links_between_documents_lead_somewhere() {
     let mut findings = Vec::new();
     for (path, text) in texts(&["md"]) {
-        let folder = root().join(&path).parent().expect("a file has a folder").to_owned();
+        let folder = root()
+            .join(&path)
+            .parent()
+            .expect("a file has a folder")
+            .to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = target.split('#').next().unwrap_or_default();
             if file.is_empty() || file.contains("://") || file.starts_with("mailto:") {
@@ -39,5 +45,8 @@ fn the_readme_says_which_rust() {
         .expect("the workspace says which Rust it needs")
         .trim_matches('"')
         .to_owned();
-    assert!(read(&root().join("README.md")).contains(&format!("Rust {version}")), "README.md must name Rust {version}");
+    assert!(
+        read(&root().join("README.md")).contains(&format!("Rust {version}")),
+        "README.md must name Rust {version}"
+    );
 }

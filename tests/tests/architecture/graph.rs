@@ -21,10 +21,18 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("domicile-estate", &[]),
     ("domicile-policies", &["domicile-estate"]),
     ("domicile-movers", &["domicile-estate"]),
-    ("domicile-placement", &["domicile-estate", "domicile-policies", "domicile-movers"]),
+    (
+        "domicile-placement",
+        &["domicile-estate", "domicile-policies", "domicile-movers"],
+    ),
     (
         "domicile-scheduler",
-        &["domicile-estate", "domicile-policies", "domicile-movers", "domicile-placement"],
+        &[
+            "domicile-estate",
+            "domicile-policies",
+            "domicile-movers",
+            "domicile-placement",
+        ],
     ),
     // A mover in a foreign domain never links the solver: of the pure crates it may have these.
     ("domicile-worker", &["domicile-estate", "domicile-movers"]),
@@ -49,7 +57,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 const PURE_MAY_USE: &[(&str, &str)] = &[
     ("blake3", "a digest is a function of bytes"),
     ("cel", "evaluates expressions over values that are given to it"),
-    ("good_lp", "builds linear programs and solves them with solvers in Rust; no time limit is set"),
+    (
+        "good_lp",
+        "builds linear programs and solves them with solvers in Rust; no time limit is set",
+    ),
     ("petgraph", "paths and trees over graphs that are given to it"),
     ("saphyr", "parses YAML text into a tree with places"),
     ("serde", "shapes of values"),
@@ -61,16 +72,47 @@ const PURE_MAY_USE: &[(&str, &str)] = &[
 
 /// What must not come in behind a pure crate: async, clock, randomness, logging or I/O.
 const BANNED: &[&str] = &[
-    "async-std", "chrono", "env_logger", "fastrand", "futures", "futures-util", "getrandom", "hyper", "instant", "jiff",
-    "log", "mio", "opendal", "rand", "rand_core", "reqwest", "rustix", "smol", "socket2", "sqlx", "time", "tokio", "tracing",
-    "uuid", "web-time",
+    "async-std",
+    "chrono",
+    "env_logger",
+    "fastrand",
+    "futures",
+    "futures-util",
+    "getrandom",
+    "hyper",
+    "instant",
+    "jiff",
+    "log",
+    "mio",
+    "opendal",
+    "rand",
+    "rand_core",
+    "reqwest",
+    "rustix",
+    "smol",
+    "socket2",
+    "sqlx",
+    "time",
+    "tokio",
+    "tracing",
+    "uuid",
+    "web-time",
 ];
 
 /// What comes in all the same: crate that brings it, crate, why it does no harm.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    ("log", "the solver microlp writes debug lines to a logger that nobody installs"),
-    ("uuid", "the parser generator's runtime behind cel names its serialised tables by it; without features it draws nothing"),
-    ("web-time", "microlp reads a clock for its time limit, which is never set"),
+    (
+        "log",
+        "the solver microlp writes debug lines to a logger that nobody installs",
+    ),
+    (
+        "uuid",
+        "the parser generator's runtime behind cel names its serialised tables by it; without features it draws nothing",
+    ),
+    (
+        "web-time",
+        "microlp reads a clock for its time limit, which is never set",
+    ),
 ];
 
 fn metadata() -> Metadata {
@@ -84,10 +126,20 @@ fn metadata() -> Metadata {
 #[test]
 fn the_table_lists_every_crate() {
     let listed: BTreeSet<String> = MAY_DEPEND_ON.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let real: BTreeSet<String> = metadata().packages.iter().map(|package| package.name.to_string()).collect();
-    assert_eq!(listed, real, "a new crate needs a new outside system or a new deployable, and a line here");
+    let real: BTreeSet<String> = metadata()
+        .packages
+        .iter()
+        .map(|package| package.name.to_string())
+        .collect();
+    assert_eq!(
+        listed, real,
+        "a new crate needs a new outside system or a new deployable, and a line here"
+    );
     let known: BTreeSet<String> = crates().map(|(name, _)| name.to_owned()).collect();
-    assert_eq!(known, real, "a crate is either pure or touches the world: say which");
+    assert_eq!(
+        known, real,
+        "a crate is either pure or touches the world: say which"
+    );
 }
 
 #[test]
@@ -109,8 +161,16 @@ fn dependencies_point_one_way() {
 #[test]
 fn pure_crates_use_only_what_is_listed_with_a_reason() {
     let mut findings = Vec::new();
-    for package in metadata().packages.iter().filter(|package| is_pure(package.name.as_str())) {
-        for dependency in package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development) {
+    for package in metadata()
+        .packages
+        .iter()
+        .filter(|package| is_pure(package.name.as_str()))
+    {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind != DependencyKind::Development)
+        {
             let listed = PURE_MAY_USE.iter().any(|(name, _)| *name == dependency.name);
             if !listed && !is_pure(&dependency.name) {
                 findings.push(format!("{} uses {}", package.name, dependency.name));
@@ -131,14 +191,20 @@ fn nothing_behind_a_pure_crate_touches_the_world() {
             }
         }
     }
-    assert_none("async, clock, randomness, logging or I/O behind a pure crate", &findings);
+    assert_none(
+        "async, clock, randomness, logging or I/O behind a pure crate",
+        &findings,
+    );
 }
 
 #[test]
 fn every_exception_is_still_needed() {
     let all: BTreeSet<String> = PURE.iter().flat_map(|(package, _)| tree(package)).collect();
-    let stale: Vec<_> =
-        EXCEPTIONS.iter().filter(|(name, _)| !all.contains(*name)).map(|(name, _)| (*name).to_owned()).collect();
+    let stale: Vec<_> = EXCEPTIONS
+        .iter()
+        .filter(|(name, _)| !all.contains(*name))
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     assert_none("exceptions that nothing needs any more", &stale);
 }
 
@@ -154,8 +220,16 @@ fn a_mover_never_links_the_solver() {
 #[test]
 fn anyhow_is_for_the_binary() {
     let mut findings = Vec::new();
-    for package in metadata().packages.iter().filter(|package| package.name.as_str() != "domicile") {
-        if package.dependencies.iter().any(|dependency| dependency.name == "anyhow") {
+    for package in metadata()
+        .packages
+        .iter()
+        .filter(|package| package.name.as_str() != "domicile")
+    {
+        if package
+            .dependencies
+            .iter()
+            .any(|dependency| dependency.name == "anyhow")
+        {
             findings.push(package.name.to_string());
         }
     }
@@ -199,15 +273,32 @@ fn is_pure(name: &str) -> bool {
 /// the whole workspace and blame a pure crate for what another one asked for.
 fn tree(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args([
+            "tree",
+            "--package",
+            package,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo tree runs");
-    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "cargo tree: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let names: BTreeSet<String> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
         .collect();
-    assert!(names.contains(package), "cargo tree does not name {package}: its output has changed");
+    assert!(
+        names.contains(package),
+        "cargo tree does not name {package}: its output has changed"
+    );
     names
 }

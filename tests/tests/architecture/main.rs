@@ -1,6 +1,8 @@
 //! The shape of the house, as tests: who may depend on whom, what a pure crate may touch, what every file keeps to.
 //! Style that is not tested here or in a clippy.toml is opinion.
 
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
 mod documents;
 mod graph;
 mod sources;
@@ -28,7 +30,10 @@ const WORLD: [(&str, &str); 4] = [
 const MADE: [&str; 5] = ["target", ".git", ".domicile", ".tests", "node_modules"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests lie in the workspace")
+        .to_owned()
 }
 
 fn crates() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -47,7 +52,11 @@ fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
         .collect();
     entries.sort();
     for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if path.is_symlink() || MADE.contains(&name.as_str()) {
             continue;
         }
@@ -66,9 +75,16 @@ fn texts(endings: &[&str]) -> Vec<(String, String)> {
     files_below(&root, &mut found);
     found
         .into_iter()
-        .filter(|path| path.extension().is_some_and(|end| endings.iter().any(|wanted| end == *wanted)))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|end| endings.iter().any(|wanted| end == *wanted))
+        })
         .map(|path| {
-            let name = path.strip_prefix(&root).expect("found below the root").display().to_string();
+            let name = path
+                .strip_prefix(&root)
+                .expect("found below the root")
+                .display()
+                .to_string();
             (name, read(&path))
         })
         .collect()

@@ -60,15 +60,31 @@ fn pure_crates_touch_nothing() {
 fn the_lists_of_banned_types_are_equal() {
     let text = |folder: &str| read(&root().join(folder).join("clippy.toml"));
     let first = text(PURE[0].1);
-    for word in ["HashMap", "HashSet", "Instant", "SystemTime", "env::var", "thread::sleep"] {
+    for word in [
+        "HashMap",
+        "HashSet",
+        "Instant",
+        "SystemTime",
+        "env::var",
+        "thread::sleep",
+    ] {
         assert!(first.contains(word), "{} must ban {word}", PURE[0].1);
     }
     for (_, folder) in PURE {
-        assert_eq!(text(folder), first, "{folder}/clippy.toml differs from that of {}", PURE[0].1);
+        assert_eq!(
+            text(folder),
+            first,
+            "{folder}/clippy.toml differs from that of {}",
+            PURE[0].1
+        );
     }
     for (_, folder) in WORLD {
         let text = text(folder);
-        for line in ["allow-unwrap-in-tests = true", "too-many-lines-threshold = 70", "too-many-arguments-threshold = 6"] {
+        for line in [
+            "allow-unwrap-in-tests = true",
+            "too-many-lines-threshold = 70",
+            "too-many-arguments-threshold = 6",
+        ] {
             assert!(text.contains(line), "{folder}/clippy.toml lacks `{line}`");
         }
     }
@@ -90,24 +106,36 @@ fn every_crate_opens_with_what_it_is() {
     let mut findings = Vec::new();
     for (_, folder) in crates() {
         let source = root().join(folder).join("src");
-        let file = if source.join("lib.rs").exists() { "lib.rs" } else { "main.rs" };
+        let file = if source.join("lib.rs").exists() {
+            "lib.rs"
+        } else {
+            "main.rs"
+        };
         let text = read(&source.join(file));
         let opening = text.lines().take_while(|line| line.starts_with("//!")).count();
         if opening < 3 {
             findings.push(format!("{folder}/src/{file} opens with {opening} lines"));
         }
     }
-    assert_none("crates that do not say what they are and what they must not do", &findings);
+    assert_none(
+        "crates that do not say what they are and what they must not do",
+        &findings,
+    );
 }
 
 #[test]
 fn every_invariant_is_named_in_the_code() {
-    let sources: Vec<_> = texts(&["rs"]).into_iter().filter(|(path, _)| !path.starts_with("tests/")).collect();
+    let sources: Vec<_> = texts(&["rs"])
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with("tests/"))
+        .collect();
     let ids = (1..=5)
         .map(|n| format!("PL-{n}"))
         .chain((1..=5).map(|n| format!("MV-{n}")))
         .chain((1..=2).map(|n| format!("SC-{n}")));
-    let missing: Vec<_> = ids.filter(|id| !sources.iter().any(|(_, text)| text.contains(id.as_str()))).collect();
+    let missing: Vec<_> = ids
+        .filter(|id| !sources.iter().any(|(_, text)| text.contains(id.as_str())))
+        .collect();
     assert_none("invariants that no predicate carries", &missing);
 }
 

@@ -1,0 +1,132 @@
+//! A flipped bit is found, repaired where a good copy is, and spreads nowhere.
+
+use std::path::Path;
+
+use domicile_tests::{Estate, manifest};
+
+use crate::{assert_copy, simple};
+
+/// Turns one bit of a file and gives it back its old time, as a failing disk would.
+fn flip(path: &Path) {
+    let time = std::fs::metadata(path)
+        .and_then(|meta| meta.modified())
+        .expect("a time");
+    let mut bytes = std::fs::read(path).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(path, bytes).expect("a writable file");
+    let file = std::fs::File::options()
+        .write(true)
+        .open(path)
+        .expect("a writable file");
+    file.set_modified(time).expect("a time can be set");
+}
+
+fn wants(estate: &Estate, copies: usize) {
+    estate.manifests(
+        &(manifest::home(&["b1", "b2"])
+            + &manifest::dataset("d", "home", "origin", &[])
+            + &manifest::copies(copies)),
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_a_copy_is_found_by_scrub_and_repaired_by_apply() {
+    let estate = simple(&["b1", "b2"], 3);
+    estate.apply().exits(0);
+    flip(&estate.path("stores/b1/d/deep/er/c.bin"));
+    estate.apply().exits(0);
+    estate
+        .run(&["dataset", "scrub", "d"])
+        .exits(7)
+        .says("b1")
+        .says("deep/er/c.bin");
+    let plan = estate.plan().exits(0).json();
+    let moves = plan["moves"].as_array().expect("moves");
+    assert_eq!(moves.len(), 1, "one repair: {plan}");
+    assert_eq!(
+        (&moves[0]["action"], &moves[0]["to"]),
+        (&"Copy".into(), &"b1".into())
+    );
+    assert_eq!(
+        (&moves[0]["bytes"], &moves[0]["objects"]),
+        (&70_000.into(), &1.into()),
+        "only what is damaged"
+    );
+    estate.apply().exits(0);
+    assert_copy(&estate, "d", "b1");
+    estate.run(&["dataset", "scrub", "d"]).exits(0);
+}
+
+#[test]
+fn an_object_that_vanished_from_a_copy_is_found_and_made_again() {
+    let estate = simple(&["b1"], 2);
+    estate.apply().exits(0);
+    std::fs::remove_file(estate.path("stores/b1/d/a.bin")).expect("a file to delete");
+    estate.run(&["dataset", "scrub", "d"]).exits(7).says("a.bin");
+    estate.apply().exits(0);
+    assert_copy(&estate, "d", "b1");
+}
+
+#[test]
+fn a_flipped_bit_in_the_only_source_is_reported_and_spreads_nowhere() {
+    let estate = simple(&["b1", "b2"], 1);
+    estate.apply().exits(0);
+    estate.run(&["dataset", "scrub", "d"]).exits(0);
+    flip(&estate.path("stores/origin/d/a.bin"));
+    let damaged = std::fs::read(estate.path("stores/origin/d/a.bin")).expect("the origin");
+    wants(&estate, 2);
+    estate.apply().exits(5).says("origin").says("a.bin");
+    assert!(
+        !estate.path("stores/b1/d/a.bin").exists(),
+        "the damaged bytes must not spread"
+    );
+    assert!(
+        estate.path("stores/b1/d/deep/er/c.bin").exists(),
+        "everything else is done"
+    );
+    assert_eq!(
+        domicile_tests::temporary_files(&estate.path("stores")),
+        Vec::<String>::new()
+    );
+    let kept = std::fs::read(estate.path("stores/origin/d/a.bin")).expect("the origin");
+    assert_eq!(kept, damaged, "an origin is never changed");
+}
+
+#[test]
+fn a_damaged_origin_is_not_a_source_when_a_good_copy_is_there() {
+    let estate = simple(&["b1", "b2"], 2);
+    estate.apply().exits(0);
+    let good = std::fs::read(estate.path("stores/origin/d/a.bin")).expect("the origin");
+    flip(&estate.path("stores/origin/d/a.bin"));
+    estate
+        .run(&["dataset", "scrub", "d"])
+        .exits(7)
+        .says("origin")
+        .says("a.bin");
+    wants(&estate, 2);
+    let outcome = estate.apply();
+    assert!(
+        [0, 3].contains(&outcome.code),
+        "the damaged origin is a violation at most: {}",
+        outcome.all()
+    );
+    for backend in ["b1", "b2"] {
+        let copy = std::fs::read(estate.path(&format!("stores/{backend}/d/a.bin"))).expect("a good copy");
+        assert_eq!(copy, good, "{backend} holds what was registered");
+    }
+}
+
+#[test]
+fn what_lies_there_already_is_adopted_when_equal_and_refused_when_not() {
+    let estate = simple(&["b1"], 2);
+    let source = domicile_tests::files(&estate.path("stores/origin/d"));
+    estate.write("stores/b1/d/a.bin", &source["a.bin"]);
+    estate.write("stores/b1/d/deep/er/c.bin", b"somebody else's");
+    estate.apply().exits(5).says("b1").says("deep/er/c.bin");
+    let foreign = std::fs::read(estate.path("stores/b1/d/deep/er/c.bin")).expect("a file");
+    assert_eq!(foreign, b"somebody else's", "what is not ours is not overwritten");
+    std::fs::remove_file(estate.path("stores/b1/d/deep/er/c.bin")).expect("a file to delete");
+    estate.apply().exits(0);
+    assert_copy(&estate, "d", "b1");
+}

@@ -1,0 +1,224 @@
+//! Real S3 servers, two of them with keys of their own, compared by an outside tool.
+
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+use domicile_tests::{Estate, Server, bytes, files, manifest, rclone, skip};
+
+/// Two servers with a bucket each, or the word that they are left out.
+fn servers(test: &str) -> Option<(Server, Server)> {
+    if std::env::var_os("DOMICILE_WITHOUT_SERVERS").is_some() {
+        skip(test, "run without S3 servers");
+        return None;
+    }
+    let (Some(a), Some(b)) = (Server::start("alpha"), Server::start("beta")) else {
+        skip(test, "no S3 server: `tests/run` installs one");
+        return None;
+    };
+    a.bucket("first");
+    b.bucket("second");
+    Some((a, b))
+}
+
+fn s3(name: &str, server: &Server, bucket: &str, price: &str, more: &[&str]) -> String {
+    let store = format!(
+        "{{type: S3, bucket: {bucket}, endpoint: \"{}\", region: us-east-1, root: data}}",
+        server.endpoint
+    );
+    let (prefix, price) = (
+        format!("credentials: {{env: {}}}", name.to_uppercase()),
+        manifest::price(price),
+    );
+    let mut lines = vec![prefix.as_str(), price.as_str()];
+    lines.extend(more);
+    manifest::backend(name, "home", "DE", &store, &lines)
+}
+
+/// An estate with an origin and a last folder in the file system and two buckets between them.
+fn estate(a: &Server, b: &Server) -> Estate {
+    let mut estate = Estate::new();
+    for (name, server) in [("ALPHA", a), ("BETA", b)] {
+        estate.set(&format!("{name}_ACCESS_KEY_ID"), &server.key);
+        estate.set(&format!("{name}_SECRET_ACCESS_KEY"), &server.secret);
+    }
+    estate.write("stores/origin/d/empty", "");
+    estate.write("stores/origin/d/small.txt", "a small object");
+    estate.write("stores/origin/d/plus+and%20percent/Größe", "an odd name");
+    estate.write("stores/origin/d/large.bin", bytes(7, 20 << 20));
+    for at in 0..40 {
+        estate.write(&format!("stores/origin/d/many/{at}"), bytes(at, 4096));
+    }
+    estate
+}
+
+/// Manifests that want every copy of `d` on exactly one backend besides the kept origin.
+fn only_on(a: &Server, b: &Server, target: &str) -> String {
+    let wanted = manifest::policy(
+        "only",
+        &[&format!(
+            "require: [{{name: there, copies: 1, where: [{{key: store, operator: In, values: [{target}]}}]}}]"
+        )],
+    );
+    manifest::home(&["last"])
+        + &s3("alpha", a, "first", "0.02", &[])
+        + &s3("beta", b, "second", "0.02", &[])
+        + &manifest::dataset("d", "home", "origin", &[])
+        + &wanted
+}
+
+fn apply(estate: &Estate, text: &str) {
+    estate.manifests(text);
+    estate.apply().exits(0);
+    estate
+        .run(&["plan", "-f", "manifests", "--detailed-exitcode"])
+        .exits(0);
+}
+
+#[test]
+fn a_dataset_travels_from_a_folder_over_two_servers_into_a_folder() {
+    let Some((a, b)) = servers("a_dataset_travels_from_a_folder_over_two_servers_into_a_folder") else {
+        return;
+    };
+    let estate = estate(&a, &b);
+    let origin = estate.path("stores/origin/d");
+    let origin = origin.to_str().expect("a path in UTF-8");
+    // After the first step the origin is taken away, so that each further step reads from the copy that the last one made.
+    apply(&estate, &only_on(&a, &b, "alpha"));
+    let same = |left: &str, right: &str| rclone(&["check", "--download", left, right]);
+    assert_eq!(
+        same(origin, &a.remote("first/data/d")),
+        Some(true),
+        "the first server holds every object"
+    );
+    let kept = estate.path("kept");
+    std::fs::rename(estate.path("stores/origin"), &kept).expect("the origin can be taken away");
+    let outcome = {
+        estate.manifests(&only_on(&a, &b, "beta"));
+        estate.apply()
+    };
+    assert!(
+        [0, 3].contains(&outcome.code),
+        "the other server reads from the first: {}",
+        outcome.all()
+    );
+    let kept = kept.join("d");
+    let kept = kept.to_str().expect("a path in UTF-8");
+    assert_eq!(
+        same(kept, &b.remote("second/data/d")),
+        Some(true),
+        "the second server holds every object"
+    );
+    estate.manifests(&only_on(&a, &b, "last"));
+    let outcome = estate.apply();
+    assert!(
+        [0, 3].contains(&outcome.code),
+        "the folder reads from the second server: {}",
+        outcome.all()
+    );
+    let last = estate.path("stores/last/d");
+    assert_eq!(
+        same(kept, last.to_str().expect("a path in UTF-8")),
+        Some(true),
+        "the last folder holds every object"
+    );
+    assert!(files(&last) == files(&estate.path("kept/d")), "byte for byte");
+}
+
+#[test]
+fn a_missing_bucket_and_a_wrong_key_are_told_by_name_and_hold_up_nothing() {
+    let Some((a, b)) = servers("a_missing_bucket_and_a_wrong_key_are_told_by_name_and_hold_up_nothing")
+    else {
+        return;
+    };
+    let mut estate = estate(&a, &b);
+    estate.set("BETA_SECRET_ACCESS_KEY", "a-wrong-secret-that-must-not-be-told");
+    let text = manifest::home(&["last"])
+        + &s3("alpha", &a, "no-such-bucket", "0.02", &[])
+        + &s3("beta", &b, "second", "0.02", &[])
+        + &manifest::dataset("d", "home", "origin", &[])
+        + &manifest::copies(4);
+    estate.manifests(&text);
+    let outcome = estate
+        .apply()
+        .exits(5)
+        .says("alpha")
+        .says("no-such-bucket")
+        .says("beta");
+    outcome.never_says("a-wrong-secret").never_says(&a.secret);
+    assert!(
+        files(&estate.path("stores/last/d")) == files(&estate.path("stores/origin/d")),
+        "the folder is done"
+    );
+    estate
+        .run(&["backend", "probe", "beta", "-f", "manifests"])
+        .says("beta")
+        .never_says("a-wrong-secret");
+}
+
+#[test]
+fn credentials_are_nowhere() {
+    let Some((a, b)) = servers("credentials_are_nowhere") else {
+        return;
+    };
+    let estate = estate(&a, &b);
+    estate.manifests(&(only_on(&a, &b, "alpha") + &manifest::copies(3)));
+    for arguments in [
+        &["plan", "-f", "manifests", "--out", "plan.json", "-v"][..],
+        &["apply", "-f", "manifests", "--yes", "-v"],
+        &["get", "backend", "alpha", "-o", "yaml"],
+        &["describe", "backend", "alpha"],
+        &["status", "-v"],
+        &["backend", "probe", "alpha", "-v"],
+    ] {
+        let outcome = estate.run(arguments);
+        for secret in [&a.secret, &b.secret, &a.key, &b.key] {
+            assert!(
+                !outcome.stdout.contains(secret) && !outcome.stderr.contains(secret),
+                "{}",
+                outcome.command
+            );
+        }
+    }
+    for (path, content) in estate.written() {
+        for secret in [&a.secret, &b.secret] {
+            let found = content
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
+            assert!(!found, "a secret lies in {path}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_was_overwritten_in_a_bucket_is_found_and_repaired() {
+    let Some((a, b)) = servers("a_copy_that_was_overwritten_in_a_bucket_is_found_and_repaired") else {
+        return;
+    };
+    let estate = estate(&a, &b);
+    apply(&estate, &only_on(&a, &b, "alpha"));
+    estate.write("wrong", "A small object");
+    let wrong = estate.path("wrong");
+    let object = a.remote("first/data/d/small.txt");
+    assert_eq!(
+        rclone(&[
+            "copyto",
+            "--ignore-times",
+            wrong.to_str().expect("a path"),
+            &object
+        ]),
+        Some(true)
+    );
+    estate
+        .run(&["dataset", "scrub", "d"])
+        .exits(7)
+        .says("alpha")
+        .says("small.txt");
+    estate.apply().exits(0);
+    let origin = estate.path("stores/origin/d");
+    let same = rclone(&[
+        "check",
+        "--download",
+        origin.to_str().expect("a path"),
+        &a.remote("first/data/d"),
+    ]);
+    assert_eq!(same, Some(true));
+}
