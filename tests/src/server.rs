@@ -97,9 +97,14 @@ impl Server {
     /// A path on this server as rclone writes it.
     #[must_use]
     pub fn remote(&self, path: &str) -> String {
+        Self::remote_of(&self.endpoint, &self.key, &self.secret, path)
+    }
+
+    /// A path on a server for the holder of a key.
+    #[must_use]
+    pub fn remote_of(endpoint: &str, key: &str, secret: &str, path: &str) -> String {
         format!(
-            ":s3,provider=SeaweedFS,env_auth=false,access_key_id={},secret_access_key={},endpoint='{}',force_path_style=true:{path}",
-            self.key, self.secret, self.endpoint
+            ":s3,provider=SeaweedFS,env_auth=false,access_key_id={key},secret_access_key={secret},endpoint='{endpoint}',force_path_style=true:{path}"
         )
     }
 

@@ -74,6 +74,21 @@ fn apply(estate: &Estate, text: &str) {
 }
 
 #[test]
+fn the_servers_are_two_and_check_their_keys() {
+    let Some((a, b)) = servers("the_servers_are_two_and_check_their_keys") else {
+        return;
+    };
+    assert_eq!(rclone(&["lsf", &a.remote("first")]), Some(true));
+    assert_eq!(rclone(&["lsf", &b.remote("second")]), Some(true));
+    let stranger = Server::remote_of(&a.endpoint, &b.key, &b.secret, "first");
+    assert_eq!(
+        rclone(&["lsf", &stranger]),
+        Some(false),
+        "the keys of one server open no other"
+    );
+}
+
+#[test]
 fn a_dataset_travels_from_a_folder_over_two_servers_into_a_folder() {
     let Some((a, b)) = servers("a_dataset_travels_from_a_folder_over_two_servers_into_a_folder") else {
         return;

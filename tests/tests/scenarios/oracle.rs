@@ -47,6 +47,7 @@ fn the_plan_costs_what_the_exhaustive_search_finds() {
 
 fn compare(seed: u64, world: &World, best: &search::Best, plan: &Value) {
     let told = |what: &str| {
+        let best = &best.backends;
         format!(
             "seed {seed}: {what}\nbest {best:?}\nplan {plan:#}\n{}",
             world.manifests()
