@@ -1,1 +1,41 @@
-//! Not yet written.
+//! # What should be
+//!
+//! Where every copy should lie, what that costs, and why nothing better can be had.
+//!
+//! ```text
+//!  manifests, Observed ──pose──▶ Problem ──solve──▶ Solution ──check──▶ Plan ──▶ moves, refusals, relaxations
+//!                                                        └─ lower bound, shadow prices: the proof
+//! ```
+//!
+//! [`solve`] may find a placement by any method; [`check`] restates every rule independently of it, and nothing leaves
+//! this crate unchecked. The crate must not know how bytes are moved, and it touches nothing: no clock, no randomness, no
+//! environment, no I/O. Equal problems give equal plans; work is bounded by steps, never by seconds.
+
+mod check;
+mod cost;
+mod digest;
+mod ground;
+mod moves;
+mod plan;
+mod problem;
+mod refusals;
+mod relax;
+mod solution;
+mod solve;
+pub mod wire;
+
+pub use check::{Checked, Violated, check};
+pub use cost::{
+    CopyCost, Objective, TRANSFER_KWH_PER_GB, Transfer, carbon_kg_per_month, copy_cost, egress_per_gib,
+    objective, storage_per_month, transfer,
+};
+pub use digest::input_digest;
+pub use moves::{Action, Move};
+pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, propose};
+pub use problem::{
+    Audit, Bars, Held, Place, Problem, Reason, RefusalKind, Refused, Requirement, Spread, Subject, Terms,
+};
+pub use refusals::{Refusal, Violation};
+pub use relax::Relaxation;
+pub use solution::Solution;
+pub use solve::solve;

@@ -1,0 +1,269 @@
+//! The digest of a plan's inputs: equal for equal problems, and for no others.
+
+use domicile_estate::{CopyState, DatasetSummary, Energy, Price};
+use sha2::{Digest, Sha256};
+
+use crate::moves::hex;
+use crate::problem::{
+    Audit, Bars, Held, Place, Problem, Reason, Refused, Requirement, Spread, Subject, Terms,
+};
+
+/// The digest of everything that a plan depends on, as `sha256:<hex>`.
+///
+/// Every value is written with its length, in the order of its fields; each structure is taken apart whole, so that a
+/// new field cannot be forgotten here.
+#[must_use]
+pub fn input_digest(problem: &Problem) -> String {
+    let Problem {
+        currency,
+        backends,
+        policies,
+        reasons,
+        requirements,
+        datasets,
+    } = problem;
+    let mut canon = Canon(Sha256::new());
+    canon.text("domicile.dev/placement/v1");
+    canon.text(currency);
+    canon.list(backends, place);
+    canon.list(policies, terms);
+    canon.list(reasons, reason);
+    canon.list(requirements, requirement);
+    canon.list(datasets, subject);
+    format!("sha256:{}", hex(&canon.0.finalize()))
+}
+
+struct Canon(Sha256);
+
+impl Canon {
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_be_bytes());
+    }
+
+    fn index(&mut self, index: usize) {
+        self.number(index as u64);
+    }
+
+    fn flag(&mut self, flag: bool) {
+        self.number(u64::from(flag));
+    }
+
+    fn amount(&mut self, amount: f64) {
+        // 0.0 and -0.0 are the same amount.
+        self.number((amount + 0.0).to_bits());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.index(text.len());
+        self.0.update(text.as_bytes());
+    }
+
+    fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+        item: impl Fn(&mut Self, T),
+    ) {
+        let items = items.into_iter();
+        self.index(items.len());
+        items.for_each(|value| item(self, value));
+    }
+
+    fn option<T>(&mut self, value: Option<T>, item: impl Fn(&mut Self, T)) {
+        self.flag(value.is_some());
+        if let Some(value) = value {
+            item(self, value);
+        }
+    }
+}
+
+fn place(canon: &mut Canon, place: &Place) {
+    let Place {
+        name,
+        provider,
+        region,
+        capacity,
+        price: prices,
+        energy: emits,
+        reachable,
+        reasons,
+    } = place;
+    canon.text(name.as_str());
+    canon.option(provider.as_deref(), Canon::text);
+    canon.option(region.as_deref(), Canon::text);
+    canon.number(capacity.0);
+    price(canon, prices);
+    energy(canon, emits);
+    canon.flag(*reachable);
+    canon.list(reasons.iter().copied(), Canon::index);
+}
+
+fn price(canon: &mut Canon, price: &Price) {
+    let Price {
+        currency,
+        storage_per_gib_month,
+        ingress_per_gib,
+        egress_per_gib,
+        egress_within_provider_per_gib,
+        egress_within_region_per_gib,
+        put_per_1000,
+        get_per_1000,
+        min_object_size,
+    } = price;
+    canon.option(currency.as_deref(), Canon::text);
+    let amounts = [
+        storage_per_gib_month,
+        ingress_per_gib,
+        egress_per_gib,
+        egress_within_provider_per_gib,
+        egress_within_region_per_gib,
+        put_per_1000,
+        get_per_1000,
+    ];
+    canon.list(amounts.into_iter().copied(), Canon::amount);
+    canon.number(min_object_size.0);
+}
+
+fn energy(canon: &mut Canon, energy: &Energy) {
+    // Where the figure is from is for people, and changes no plan.
+    let Energy {
+        grid_grams_per_kwh,
+        grid_source: _,
+        watt_hours_per_tb_hour,
+        pue,
+        physical_copies,
+    } = energy;
+    let amounts = [grid_grams_per_kwh, watt_hours_per_tb_hour, pue, physical_copies];
+    canon.list(amounts.into_iter().copied(), Canon::amount);
+}
+
+fn terms(canon: &mut Canon, terms: &Terms) {
+    let Terms {
+        name,
+        enforced,
+        cost_per_month,
+        carbon_kg_per_month,
+    } = terms;
+    canon.text(name.as_str());
+    canon.flag(*enforced);
+    canon.option(*cost_per_month, Canon::amount);
+    canon.option(*carbon_kg_per_month, Canon::amount);
+}
+
+fn reason(canon: &mut Canon, reason: &Reason) {
+    let Reason {
+        rule,
+        kind,
+        bars,
+        message,
+    } = reason;
+    canon.text(rule);
+    canon.text(kind.as_str());
+    canon.flag(*bars == Bars::Every);
+    canon.text(message);
+}
+
+fn requirement(canon: &mut Canon, requirement: &Requirement) {
+    let Requirement {
+        policy,
+        name,
+        copies,
+        place,
+        accepts,
+        spread: spreads,
+    } = requirement;
+    canon.index(*policy);
+    canon.text(name);
+    canon.number(u64::from(*copies));
+    canon.text(place);
+    canon.list(accepts.iter().copied(), Canon::flag);
+    canon.list(spreads, spread);
+}
+
+fn spread(canon: &mut Canon, spread: &Spread) {
+    let Spread {
+        across,
+        groups,
+        group_of,
+    } = spread;
+    canon.text(across);
+    canon.number(u64::from(*groups));
+    canon.list(group_of.iter().copied(), |canon, group| {
+        canon.option(group, Canon::index)
+    });
+}
+
+fn subject(canon: &mut Canon, subject: &Subject) {
+    let Subject {
+        name,
+        summary,
+        priority,
+        carbon_price_per_tonne,
+        horizon_months,
+        keep_origin,
+        policies,
+        requirements,
+        copies,
+        refused,
+        audits,
+    } = subject;
+    let DatasetSummary {
+        bytes,
+        objects,
+        billable,
+    } = summary;
+    canon.text(name.as_str());
+    canon.number(bytes.0);
+    canon.number(*objects);
+    canon.list(billable, |canon, (minimum, sum)| {
+        canon.number(minimum.0);
+        canon.number(sum.0);
+    });
+    canon.number(priority.cast_unsigned());
+    canon.amount(*carbon_price_per_tonne);
+    canon.number(u64::from(*horizon_months));
+    canon.flag(*keep_origin);
+    canon.list(policies.iter().copied(), Canon::index);
+    canon.list(requirements.iter().copied(), Canon::index);
+    canon.list(copies, held);
+    canon.list(refused, refusal);
+    canon.list(audits, audit);
+}
+
+fn held(canon: &mut Canon, held: &Held) {
+    let Held {
+        backend,
+        origin,
+        state,
+        missing_bytes,
+        missing_objects,
+    } = held;
+    canon.index(*backend);
+    canon.flag(*origin);
+    canon.number(match state {
+        CopyState::Unknown => 0,
+        CopyState::Listed => 1,
+        CopyState::Incomplete => 2,
+        CopyState::Verified => 3,
+        CopyState::Damaged => 4,
+        CopyState::Retiring => 5,
+    });
+    canon.number(missing_bytes.0);
+    canon.number(*missing_objects);
+}
+
+fn refusal(canon: &mut Canon, refused: &Refused) {
+    let Refused { backend, reason } = refused;
+    canon.index(*backend);
+    canon.index(*reason);
+}
+
+fn audit(canon: &mut Canon, audit: &Audit) {
+    let Audit {
+        policy,
+        refused,
+        requirements,
+    } = audit;
+    canon.index(*policy);
+    canon.list(refused, refusal);
+    canon.list(requirements.iter().copied(), Canon::index);
+}

@@ -1,0 +1,223 @@
+//! The plan: what a checked solution means for people and movers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domicile_estate::{BackendName, ByteCount, DatasetName, PolicyName};
+
+use crate::check::check;
+use crate::cost::{self, Objective};
+use crate::ground::Ground;
+use crate::moves::{self, Move};
+use crate::problem::{Problem, RefusalKind, Subject};
+use crate::refusals::{self, Refusal, Violation};
+use crate::relax::{self, Relaxation};
+use crate::solution::Solution;
+use crate::{digest, solve};
+
+/// Datasets that are pinned one at a time when copies wait for each other in a circle; further ones are pinned together.
+const PINNED_SINGLY: usize = 16;
+
+/// A numbered proposal, without its number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Digest of everything that the plan depends on.
+    pub input_digest: String,
+    /// The currency of every amount.
+    pub currency: String,
+    /// What the plan costs.
+    pub objective: Objective,
+    /// No plan that satisfies as much costs less per month.
+    pub lower_bound: f64,
+    /// `(per_month - lower_bound) / per_month`, 0 if both are 0.
+    pub gap: f64,
+    /// Every dataset, by name.
+    pub datasets: Vec<DatasetPlan>,
+    /// The moves, by dataset; of one dataset the copies first.
+    pub moves: Vec<Move>,
+    /// What one more GiB would save per month, for every backend, by name.
+    pub shadow_prices: Vec<ShadowPrice>,
+    /// Backends that are too full and budgets that are overspent.
+    pub warnings: Vec<Warning>,
+}
+
+/// What the plan says of one dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatasetPlan {
+    /// Its name.
+    pub name: DatasetName,
+    /// Whether every requirement of every policy that selects it is met.
+    pub satisfied: bool,
+    /// The backends of its set, by name.
+    pub backends: Vec<BackendName>,
+    /// Its size.
+    pub bytes: ByteCount,
+    /// Number of its objects.
+    pub objects: u64,
+    /// Storage of all copies of the set per month.
+    pub storage_per_month: f64,
+    /// Storage carbon of all copies of the set in kg CO2e per month.
+    pub carbon_kg_per_month: f64,
+    /// The policies that select and bind it.
+    pub policies: Vec<PolicyName>,
+    /// Copies that stay although a rule refuses them.
+    pub violations: Vec<Violation>,
+    /// Why backends were not taken.
+    pub refusals: Vec<Refusal>,
+    /// What would satisfy it.
+    pub relaxations: Vec<Relaxation>,
+    /// For rendering, not written: where it lies before the plan.
+    pub now: Vec<BackendName>,
+    /// For rendering, not written: storage and priced carbon of that per month.
+    pub cost_now: f64,
+    /// For rendering, not written: storage, priced carbon and transfers of the set per month.
+    pub cost_planned: f64,
+}
+
+/// What one more GiB of a backend would save.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShadowPrice {
+    /// The backend.
+    pub backend: BackendName,
+    /// Per GiB and month; 0 where there is room.
+    pub per_gib_month: f64,
+}
+
+/// Something that the plan respects but a person should mend.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// `Capacity` or `Budget`.
+    pub kind: RefusalKind,
+    /// The backend that is too full.
+    pub backend: Option<BackendName>,
+    /// The policy whose budget is overspent.
+    pub policy: Option<PolicyName>,
+    /// What is the matter, for people.
+    pub message: String,
+}
+
+/// Plans: solves, checks and spells out. Where copies would wait for each other in a circle, one of them stays.
+///
+/// # Panics
+/// If the solver's answer breaks a rule, which is a bug of this crate.
+#[must_use]
+pub fn propose(problem: &Problem) -> Plan {
+    let (solution, moves, pinned) = carry_out(problem);
+    assemble(problem, &solution, moves, &pinned)
+}
+
+/// The best solution that can be carried out, its moves, and the datasets that stay since their copies would wait for
+/// each other in a circle, each with the backends of the circle.
+pub(crate) fn carry_out(problem: &Problem) -> (Solution, Vec<Move>, BTreeMap<usize, Vec<usize>>) {
+    let mut pinned = BTreeMap::new();
+    loop {
+        let pins: BTreeSet<_> = pinned.keys().copied().collect();
+        let solution = solve::solve_pinned(problem, None, &pins);
+        if let Err(violated) = check(problem, &solution) {
+            let violated: Vec<_> = violated.iter().map(ToString::to_string).collect();
+            panic!("the solver's answer breaks the rules: {}", violated.join("; "));
+        }
+        match moves::moves(problem, &solution) {
+            Ok(moves) => return (solution, moves, pinned),
+            Err(stuck) => {
+                let backends: BTreeSet<_> =
+                    stuck.iter().flat_map(|(_, backends)| backends).copied().collect();
+                let count = if pinned.len() < PINNED_SINGLY {
+                    1
+                } else {
+                    stuck.len()
+                };
+                let circle: Vec<_> = backends.into_iter().collect();
+                pinned.extend(
+                    stuck
+                        .into_iter()
+                        .take(count)
+                        .map(|(dataset, _)| (dataset, circle.clone())),
+                );
+            }
+        }
+    }
+}
+
+fn assemble(
+    problem: &Problem,
+    solution: &Solution,
+    moves: Vec<Move>,
+    pinned: &BTreeMap<usize, Vec<usize>>,
+) -> Plan {
+    let ground = Ground::of(problem);
+    let scene = refusals::Scene::new(problem, &ground, solution, pinned);
+    let datasets = (0..problem.datasets.len())
+        .map(|dataset| dataset_plan(&scene, dataset))
+        .collect();
+    let price = |(place, price): (&crate::problem::Place, &f64)| ShadowPrice {
+        backend: place.name.clone(),
+        per_gib_month: *price,
+    };
+    Plan {
+        input_digest: digest::input_digest(problem),
+        currency: problem.currency.clone(),
+        objective: solution.objective,
+        lower_bound: solution.lower_bound,
+        gap: solution.gap(),
+        datasets,
+        moves,
+        shadow_prices: problem
+            .backends
+            .iter()
+            .zip(&solution.shadow_prices)
+            .map(price)
+            .collect(),
+        warnings: refusals::warnings(problem, &ground),
+    }
+}
+
+fn dataset_plan(scene: &refusals::Scene<'_>, dataset: usize) -> DatasetPlan {
+    let problem = scene.problem;
+    let subject = &problem.datasets[dataset];
+    let set = &scene.solution.sets[dataset];
+    let satisfied = scene.is_satisfied(dataset);
+    let costs: Vec<_> = set
+        .iter()
+        .map(|backend| cost::copy_cost(problem, subject, *backend))
+        .collect();
+    DatasetPlan {
+        name: subject.name.clone(),
+        satisfied,
+        backends: names(problem, set),
+        bytes: subject.summary.bytes,
+        objects: subject.summary.objects,
+        storage_per_month: costs.iter().map(|cost| cost.storage).sum(),
+        carbon_kg_per_month: costs.iter().map(|cost| cost.carbon_kg).sum(),
+        policies: subject
+            .policies
+            .iter()
+            .map(|policy| problem.policies[*policy].name.clone())
+            .collect(),
+        violations: refusals::violations(scene, dataset),
+        refusals: refusals::refusals(scene, dataset),
+        relaxations: if satisfied {
+            Vec::new()
+        } else {
+            relax::relaxations(scene, dataset)
+        },
+        now: names(problem, &subject.now()),
+        cost_now: cost_now(problem, subject),
+        cost_planned: costs.iter().map(cost::CopyCost::per_month).sum(),
+    }
+}
+
+fn cost_now(problem: &Problem, subject: &Subject) -> f64 {
+    let kept = |backend: usize| {
+        let cost = cost::copy_cost(problem, subject, backend);
+        cost.storage + cost.carbon
+    };
+    subject.now().into_iter().map(kept).sum()
+}
+
+/// The names of backends.
+pub(crate) fn names(problem: &Problem, backends: &[usize]) -> Vec<BackendName> {
+    backends
+        .iter()
+        .map(|backend| problem.backends[*backend].name.clone())
+        .collect()
+}

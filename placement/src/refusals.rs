@@ -1,0 +1,378 @@
+//! Why backends were not taken, and which copies stay although a rule refuses them. Refusals are data; nothing here
+//! changes a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domicile_estate::{BackendName, ByteCount, CopyState};
+
+use crate::ground::{self, BudgetLimit, BudgetUnit, Cause, Ground};
+use crate::plan::{Warning, names};
+use crate::problem::{Bars, Problem, RefusalKind, Requirement, Subject};
+use crate::solution::Solution;
+use crate::solve;
+
+/// Which rule refused which backends, and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// The rule's bare name.
+    pub rule: String,
+    /// Its kind.
+    pub kind: RefusalKind,
+    /// The backends, by name; none where a requirement as a whole is not met.
+    pub backends: Vec<BackendName>,
+    /// Whose rule it is and what it says, for people.
+    pub message: String,
+}
+
+/// A copy that stays although a rule refuses it: the same facts as a refusal.
+pub type Violation = Refusal;
+
+/// A solution beside what refusals and relaxations need to know of it.
+pub(crate) struct Scene<'a> {
+    pub problem: &'a Problem,
+    pub ground: &'a Ground,
+    pub solution: &'a Solution,
+    /// Datasets that stay since their copies would wait for each other in a circle, with the backends of the circle.
+    pub pinned: &'a BTreeMap<usize, Vec<usize>>,
+    /// Bytes that each backend holds in the end.
+    pub used: Vec<u128>,
+    /// What is spent of each budget in the end.
+    pub spent: Vec<f64>,
+}
+
+impl<'a> Scene<'a> {
+    pub fn new(
+        problem: &'a Problem,
+        ground: &'a Ground,
+        solution: &'a Solution,
+        pinned: &'a BTreeMap<usize, Vec<usize>>,
+    ) -> Self {
+        let mut used = vec![0; problem.backends.len()];
+        let mut spent = vec![0.0; ground.budgets.len()];
+        for (subject, set) in problem.datasets.iter().zip(&solution.sets) {
+            occupied(problem, subject, set)
+                .for_each(|backend| used[backend] += u128::from(subject.summary.bytes.0));
+            for (sum, budget) in spent.iter_mut().zip(&ground.budgets) {
+                *sum += set
+                    .iter()
+                    .map(|backend| budget.spends(problem, subject, *backend))
+                    .sum::<f64>();
+            }
+        }
+        Self {
+            problem,
+            ground,
+            solution,
+            pinned,
+            used,
+            spent,
+        }
+    }
+
+    /// Whether a set meets every requirement of its dataset.
+    pub fn is_satisfied(&self, dataset: usize) -> bool {
+        let subject = &self.problem.datasets[dataset];
+        let met = |requirement: &usize| {
+            self.missing(dataset, &self.problem.requirements[*requirement])
+                .is_none()
+        };
+        subject.requirements.iter().all(met)
+    }
+
+    /// The copies that count for a requirement.
+    pub fn counting(&self, dataset: usize, requirement: &Requirement) -> Vec<usize> {
+        let subject = &self.problem.datasets[dataset];
+        let counts = |backend: &usize| {
+            requirement.accepts[*backend]
+                && ground::causes(self.problem, self.ground, subject, *backend).is_empty()
+        };
+        self.solution.sets[dataset]
+            .iter()
+            .copied()
+            .filter(counts)
+            .collect()
+    }
+
+    /// What a requirement lacks, for people; `None` if it is met.
+    pub fn missing(&self, dataset: usize, requirement: &Requirement) -> Option<String> {
+        let counting = self.counting(dataset, requirement);
+        let mut lacks = Vec::new();
+        if counting.len() < requirement.copies as usize {
+            lacks.push(format!("{} of {} copies", counting.len(), requirement.copies));
+        }
+        for spread in &requirement.spread {
+            let groups: BTreeSet<_> = counting
+                .iter()
+                .filter_map(|backend| spread.group_of[*backend])
+                .collect();
+            if groups.len() < spread.groups as usize {
+                lacks.push(format!(
+                    "{} of {} distinct values of `{}`",
+                    groups.len(),
+                    spread.groups,
+                    spread.across
+                ));
+            }
+        }
+        (!lacks.is_empty()).then(|| lacks.join(" and "))
+    }
+
+    /// Bytes that a backend holds in the end without a dataset's copy.
+    pub fn used_by_others(&self, dataset: usize, backend: usize) -> u128 {
+        let subject = &self.problem.datasets[dataset];
+        let own =
+            occupied(self.problem, subject, &self.solution.sets[dataset]).any(|occupied| occupied == backend);
+        self.used[backend]
+            - if own {
+                u128::from(subject.summary.bytes.0)
+            } else {
+                0
+            }
+    }
+
+    /// Whether a backend has room for a dataset beside everything else that the plan leaves there.
+    pub fn has_room(&self, dataset: usize, backend: usize) -> bool {
+        let bytes = u128::from(self.problem.datasets[dataset].summary.bytes.0);
+        self.used_by_others(dataset, backend) + bytes <= self.ground.room[backend]
+    }
+}
+
+/// The backends that a dataset occupies in the end: its set, and what is left alone.
+fn occupied(problem: &Problem, subject: &Subject, set: &[usize]) -> impl Iterator<Item = usize> {
+    set.to_vec()
+        .into_iter()
+        .chain(ground::left_alone(problem, subject, set))
+}
+
+/// Refusals with equal words, gathered over backends.
+#[derive(Default)]
+struct Gathered(BTreeMap<(String, RefusalKind, String), BTreeSet<usize>>);
+
+impl Gathered {
+    fn add(&mut self, rule: &str, kind: RefusalKind, message: String, backend: usize) {
+        self.0
+            .entry((rule.to_owned(), kind, message))
+            .or_default()
+            .insert(backend);
+    }
+
+    fn add_cause(&mut self, problem: &Problem, cause: Cause, backend: usize) {
+        let (rule, kind, message) = match cause {
+            Cause::Rule(reason) => {
+                let reason = &problem.reasons[reason];
+                (reason.rule.as_str(), reason.kind, reason.message.clone())
+            }
+            Cause::NoSource => (
+                "reachability",
+                RefusalKind::Unreachable,
+                "no current copy is known to read from: scrub the dataset, or bring back a backend that holds it whole".to_owned(),
+            ),
+            Cause::DamagedOrigin => (
+                "origin",
+                RefusalKind::ReadOnly,
+                "the origin there is not whole, and Domicile never changes an origin".to_owned(),
+            ),
+            Cause::Overfull => (
+                "capacity",
+                RefusalKind::Capacity,
+                "the backend holds more than its capacity already, and takes nothing new".to_owned(),
+            ),
+        };
+        self.add(rule, kind, message, backend);
+    }
+
+    fn into_refusals(self, problem: &Problem) -> Vec<Refusal> {
+        let refusal = |((rule, kind, message), backends): (_, BTreeSet<usize>)| {
+            let backends: Vec<_> = backends.into_iter().collect();
+            Refusal {
+                rule,
+                kind,
+                backends: names(problem, &backends),
+                message,
+            }
+        };
+        self.0.into_iter().map(refusal).collect()
+    }
+}
+
+/// The copies of a dataset's set that stay although a rule refuses them.
+pub(crate) fn violations(scene: &Scene<'_>, dataset: usize) -> Vec<Violation> {
+    let problem = scene.problem;
+    let subject = &problem.datasets[dataset];
+    let mut gathered = Gathered::default();
+    for &backend in &scene.solution.sets[dataset] {
+        let bars_every = |reason: &usize| problem.reasons[*reason].bars == Bars::Every;
+        for reason in problem.reasons_against(subject, backend).filter(bars_every) {
+            gathered.add_cause(problem, Cause::Rule(reason), backend);
+        }
+        let Some(held) = subject
+            .copy_on(backend)
+            .filter(|held| held.origin && !held.is_current())
+        else {
+            continue;
+        };
+        if subject.keep_origin && (subject.is_reached() || held.state != CopyState::Unknown) {
+            let message = "the origin there is not known to be whole, and counts for nothing".to_owned();
+            gathered.add("origin", RefusalKind::Unreachable, message, backend);
+        }
+    }
+    gathered.into_refusals(problem)
+}
+
+/// Why each backend outside a dataset's set was not taken, where a rule, room or a budget kept it out, and which
+/// requirements are not met.
+pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
+    let problem = scene.problem;
+    let subject = &problem.datasets[dataset];
+    let set = &scene.solution.sets[dataset];
+    let wanted = solve::best_alone(problem, scene.ground, dataset);
+    let mut gathered = Gathered::default();
+    for backend in (0..problem.backends.len()).filter(|backend| !set.contains(backend)) {
+        let causes = ground::causes(problem, scene.ground, subject, backend);
+        if causes.is_empty() {
+            refused_in_competition(scene, dataset, backend, &wanted, &mut gathered);
+        }
+        // Without a requirement nothing is to be made, so that having no source keeps nothing out.
+        for cause in causes
+            .into_iter()
+            .filter(|cause| subject.is_reached() || matches!(cause, Cause::Rule(_)))
+        {
+            gathered.add_cause(problem, cause, backend);
+        }
+    }
+    let mut refusals = gathered.into_refusals(problem);
+    for requirement in subject
+        .requirements
+        .iter()
+        .map(|requirement| &problem.requirements[*requirement])
+    {
+        if let Some(missing) = scene.missing(dataset, requirement) {
+            let policy = &problem.policies[requirement.policy].name;
+            let message = format!(
+                "policy `{policy}`, requirement `{}`: only {missing} can be had",
+                requirement.name
+            );
+            refusals.push(Refusal {
+                rule: requirement.name.clone(),
+                kind: RefusalKind::Requirement,
+                backends: Vec::new(),
+                message,
+            });
+        }
+    }
+    refusals.sort();
+    refusals
+}
+
+/// Why an admissible backend was not taken: no requirement asks for it, or there is no room or no money.
+fn refused_in_competition(
+    scene: &Scene<'_>,
+    dataset: usize,
+    backend: usize,
+    wanted: &[usize],
+    gathered: &mut Gathered,
+) {
+    let (problem, subject) = (scene.problem, &scene.problem.datasets[dataset]);
+    let requirements = || {
+        subject
+            .requirements
+            .iter()
+            .map(|requirement| &problem.requirements[*requirement])
+    };
+    if subject.is_reached() && !requirements().any(|requirement| requirement.accepts[backend]) {
+        for requirement in requirements() {
+            let policy = &problem.policies[requirement.policy].name;
+            let message = format!(
+                "policy `{policy}`, requirement `{}`: only where {}",
+                requirement.name, requirement.place
+            );
+            gathered.add(&requirement.name, RefusalKind::Requirement, message, backend);
+        }
+        return;
+    }
+    let lacking = requirements().any(|r| r.accepts[backend] && scene.missing(dataset, r).is_some());
+    if !lacking && !wanted.contains(&backend) {
+        return;
+    }
+    if let Some(circle) = scene.pinned.get(&dataset) {
+        let circle: Vec<_> = names(problem, circle)
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let message = format!(
+            "copies to {} would wait for each other's room in a circle",
+            circle.join(", ")
+        );
+        gathered.add("capacity", RefusalKind::Capacity, message, backend);
+    } else if !scene.has_room(dataset, backend) {
+        let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
+        let free = ByteCount(u64::try_from(free).unwrap_or(u64::MAX));
+        let message = format!(
+            "{} are free beside the rest of the plan, {} are needed",
+            free, subject.summary.bytes
+        );
+        gathered.add("capacity", RefusalKind::Capacity, message, backend);
+    }
+    for (budget, spent) in scene.ground.budgets.iter().zip(&scene.spent) {
+        let spends = budget.spends(problem, subject, backend);
+        if spends > 0.0 && !budget.allows(spent + spends) {
+            let policy = &problem.policies[budget.policy].name;
+            let message = format!(
+                "policy `{policy}`: {}",
+                budget_words(problem, budget, spent + spends)
+            );
+            gathered.add(policy.as_str(), RefusalKind::Budget, message, backend);
+        }
+    }
+}
+
+/// An amount beside a budget, for people.
+pub(crate) fn budget_words(problem: &Problem, budget: &BudgetLimit, amount: f64) -> String {
+    let unit = match budget.unit {
+        BudgetUnit::Cost => problem.currency.as_str(),
+        BudgetUnit::CarbonKg => "kg CO2e",
+    };
+    format!(
+        "the budget of {} {unit} per month would become {amount:.4}",
+        budget.stated
+    )
+}
+
+/// Backends that are too full and budgets that are overspent, Audit ones included.
+pub(crate) fn warnings(problem: &Problem, ground: &Ground) -> Vec<Warning> {
+    let overfull = (0..problem.backends.len())
+        .filter(|backend| ground.is_overfull(problem, *backend))
+        .map(|backend| {
+            let place = &problem.backends[backend];
+            let used = ByteCount(u64::try_from(ground.used[backend]).unwrap_or(u64::MAX));
+            let message = format!(
+                "backend `{}` holds {used} of {}: it takes nothing new until it is below its capacity",
+                place.name, place.capacity
+            );
+            Warning {
+                kind: RefusalKind::Capacity,
+                backend: Some(place.name.clone()),
+                policy: None,
+                message,
+            }
+        });
+    let overspent = ground.budgets.iter().filter(|budget| !budget.allows_as_stated());
+    let overspent = overspent.map(|budget| {
+        let policy = problem.policies[budget.policy].name.clone();
+        let unit = match budget.unit {
+            BudgetUnit::Cost => problem.currency.as_str(),
+            BudgetUnit::CarbonKg => "kg CO2e",
+        };
+        let message = format!(
+            "policy `{policy}` spends {:.4} of {} {unit} per month already: a plan may not spend more",
+            budget.spent, budget.stated
+        );
+        Warning {
+            kind: RefusalKind::Budget,
+            backend: None,
+            policy: Some(policy),
+            message,
+        }
+    });
+    overfull.chain(overspent).collect()
+}

@@ -1,0 +1,29 @@
+//! What a solver answers.
+
+use crate::cost::Objective;
+
+/// A placement with its proof.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Solution {
+    /// For each dataset of the problem, the backends of its set, ascending.
+    pub sets: Vec<Vec<usize>>,
+    /// What it costs, recomputed by the formulas.
+    pub objective: Objective,
+    /// No placement that satisfies as much costs less per month.
+    pub lower_bound: f64,
+    /// For each backend, what one more GiB of capacity would save per month; 0 where there is room.
+    pub shadow_prices: Vec<f64>,
+}
+
+impl Solution {
+    /// How far the plan can be from the best one: `(objective - bound) / objective`, 0 if both are 0.
+    #[must_use]
+    pub fn gap(&self) -> f64 {
+        let per_month = self.objective.per_month;
+        if per_month > 0.0 {
+            ((per_month - self.lower_bound) / per_month).max(0.0)
+        } else {
+            0.0
+        }
+    }
+}

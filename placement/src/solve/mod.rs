@@ -1,0 +1,141 @@
+//! From a problem to a solution.
+//!
+//! Each dataset alone is a small exact search ([`picker`]). Where the best sets of all datasets fit together, that is
+//! the optimum. Otherwise the datasets share room and budgets, and the joint choice is made by [`joint`].
+
+mod choice;
+mod load;
+mod pattern;
+mod picker;
+mod search;
+
+use std::collections::BTreeSet;
+
+use crate::cost;
+use crate::ground::{self, Ground};
+use crate::problem::Problem;
+use crate::solution::Solution;
+
+use choice::Choice;
+use load::Limits;
+use pattern::Pattern;
+use picker::Prices;
+use search::{Assignment, Task};
+
+/// Solves a problem. `previous`, if it fits, is where the search begins; it changes the answer only where a search was
+/// cut short.
+#[must_use]
+pub fn solve(problem: &Problem, previous: Option<&Solution>) -> Solution {
+    solve_pinned(problem, previous, &BTreeSet::new())
+}
+
+/// Solves a problem in which some datasets stay as they are.
+pub(crate) fn solve_pinned(
+    problem: &Problem,
+    previous: Option<&Solution>,
+    pinned: &BTreeSet<usize>,
+) -> Solution {
+    let ground = Ground::of(problem);
+    let mut sets: Vec<_> = problem
+        .datasets
+        .iter()
+        .map(|subject| ground::stay(problem, &ground, subject))
+        .collect();
+    let chooses = |dataset: &usize| !pinned.contains(dataset);
+    let choices: Vec<_> = (0..problem.datasets.len())
+        .filter(chooses)
+        .filter_map(|dataset| Choice::of(problem, &ground, dataset))
+        .collect();
+    let limits = Limits::of(problem, &ground, &choices, &sets);
+    let stays = choices
+        .iter()
+        .map(|choice| Pattern::of_stay(problem, &ground, choice))
+        .collect();
+    let task = Task {
+        choices,
+        stays,
+        limits,
+    };
+    let answer = answer(&task, previous);
+    for (choice, pattern) in task.choices.iter().zip(&answer.assignment.patterns) {
+        sets[choice.dataset].clone_from(&pattern.set);
+    }
+    let objective = cost::objective(problem, &sets);
+    let fixed = objective.per_month - answer.assignment.cost();
+    Solution {
+        lower_bound: (answer.bound + fixed).min(objective.per_month),
+        shadow_prices: answer
+            .room_prices
+            .iter()
+            .map(|price| price * domicile_estate::BYTES_PER_GIB)
+            .collect(),
+        objective,
+        sets,
+    }
+}
+
+/// The joint choice with its proof.
+struct Answer {
+    assignment: Assignment,
+    /// No assignment that satisfies as much costs less.
+    bound: f64,
+    /// For each backend, the price of a byte of room.
+    room_prices: Vec<f64>,
+}
+
+fn answer(task: &Task, _previous: Option<&Solution>) -> Answer {
+    let room_prices = vec![0.0; task.limits.room.len()];
+    let (best_alone, bound) = alone(task);
+    if best_alone.load.is_within(&task.limits) {
+        return Answer {
+            assignment: best_alone,
+            bound,
+            room_prices,
+        };
+    }
+    let mut assignment = Assignment::stay(task);
+    assignment.improve(task);
+    Answer {
+        bound: 0.0,
+        assignment,
+        room_prices,
+    }
+}
+
+/// The best set of a dataset as if it shared room and budgets with nobody.
+pub(crate) fn best_alone(problem: &Problem, ground: &Ground, dataset: usize) -> Vec<usize> {
+    let Some(choice) = Choice::of(problem, ground, dataset) else {
+        return ground::stay(problem, ground, &problem.datasets[dataset]);
+    };
+    let stay = Pattern::of_stay(problem, ground, &choice);
+    best_pattern(&choice, &stay).0.set
+}
+
+/// Each dataset alone, and a bound on their cost.
+fn alone(task: &Task) -> (Assignment, f64) {
+    let best = task
+        .choices
+        .iter()
+        .zip(&task.stays)
+        .map(|(choice, stay)| best_pattern(choice, stay));
+    let (patterns, bounds): (Vec<_>, Vec<f64>) = best.unzip();
+    (Assignment::of(task, patterns), bounds.iter().sum())
+}
+
+/// The best pattern of a dataset alone, and a bound on the cost of any that satisfies as much.
+fn best_pattern(choice: &Choice, stay: &Pattern) -> (Pattern, f64) {
+    let least = choice.least_shortfall(|_| true);
+    let prices = Prices {
+        candidates: choice.candidates.iter().map(|candidate| candidate.cost).collect(),
+        copy: 0.0,
+        group: 0.0,
+        max_copies: Some(least.copies),
+        max_groups: Some(least.groups),
+    };
+    let Some(pick) = picker::pick(choice, &prices) else {
+        return (stay.clone(), 0.0);
+    };
+    let pattern = Pattern::of_members(choice, &pick.members);
+    let better = search::compare(&pattern, stay).is_lt();
+    (if better { pattern } else { stay.clone() }, pick.bound)
+}

@@ -1,0 +1,218 @@
+//! Good placements without proof: each dataset in turn takes the best set that the others leave room for.
+
+use std::cmp::Ordering;
+
+use super::choice::Choice;
+use super::load::{Limits, Load};
+use super::pattern::Pattern;
+use super::picker::{self, Prices};
+
+/// Rounds of improvement; each strictly improves, so this only bounds the work.
+const ROUNDS: usize = 20;
+/// Sets that are looked at one by one where a budget keeps the cheapest from being taken.
+const ALTERNATIVES: usize = 4096;
+/// Times that what found no place begins anew in front of all others.
+const RESTARTS: usize = 8;
+/// Relative difference below which two costs per month count as equal.
+pub(crate) const COST_TIE: f64 = 1e-9;
+
+/// Everything that the joint choice is made from.
+pub(crate) struct Task {
+    /// The datasets that choose.
+    pub choices: Vec<Choice>,
+    /// For each, what it does if nothing is made.
+    pub stays: Vec<Pattern>,
+    /// What they share.
+    pub limits: Limits,
+}
+
+/// One pattern for each choice.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Assignment {
+    /// The patterns, in the order of the choices.
+    pub patterns: Vec<Pattern>,
+    /// What they use.
+    pub load: Load,
+}
+
+/// Orders two costs, equal if they differ by rounding only.
+pub(crate) fn compare_cost(a: f64, b: f64) -> Ordering {
+    if (a - b).abs() <= COST_TIE * a.abs().max(b.abs()) {
+        Ordering::Equal
+    } else {
+        a.total_cmp(&b)
+    }
+}
+
+/// Orders two patterns of one dataset: what falls short less, then what is admissible, then what is cheaper, then
+/// what changes less.
+pub(crate) fn compare(a: &Pattern, b: &Pattern) -> Ordering {
+    a.short
+        .cmp(&b.short)
+        .then(a.fallback.cmp(&b.fallback))
+        .then(compare_cost(a.cost, b.cost))
+        .then(a.changes.cmp(&b.changes))
+}
+
+impl Assignment {
+    /// Everything stays where it is: always within the limits.
+    pub fn stay(task: &Task) -> Self {
+        Self::of(task, task.stays.clone())
+    }
+
+    /// These patterns.
+    pub fn of(task: &Task, patterns: Vec<Pattern>) -> Self {
+        let mut load = Load::empty(&task.limits);
+        for (choice, pattern) in task.choices.iter().zip(&patterns) {
+            load.add(choice, pattern);
+        }
+        Self { patterns, load }
+    }
+
+    /// Replaces one pattern.
+    pub fn replace(&mut self, task: &Task, index: usize, pattern: Pattern) {
+        self.load.remove(&task.choices[index], &self.patterns[index]);
+        self.load.add(&task.choices[index], &pattern);
+        self.patterns[index] = pattern;
+    }
+
+    /// Orders two placements: for each priority from the top the missing copies, then groups; then the number of
+    /// fallbacks; then the cost; then the changes.
+    pub fn compare(&self, other: &Self, task: &Task) -> Ordering {
+        let of = |assignment: &Self| {
+            let mut levels = std::collections::BTreeMap::new();
+            for (choice, pattern) in task.choices.iter().zip(&assignment.patterns) {
+                let level = levels
+                    .entry(std::cmp::Reverse(choice.priority))
+                    .or_insert((0u64, 0u64));
+                level.0 += u64::from(pattern.short.copies);
+                level.1 += u64::from(pattern.short.groups);
+            }
+            let fallbacks = assignment
+                .patterns
+                .iter()
+                .filter(|pattern| pattern.fallback)
+                .count();
+            (levels.into_values().collect::<Vec<_>>(), fallbacks)
+        };
+        let changes = |assignment: &Self| {
+            assignment
+                .patterns
+                .iter()
+                .map(|p| u64::from(p.changes))
+                .sum::<u64>()
+        };
+        of(self)
+            .cmp(&of(other))
+            .then(compare_cost(self.cost(), other.cost()))
+            .then(changes(self).cmp(&changes(other)))
+    }
+
+    /// Cost per month.
+    pub fn cost(&self) -> f64 {
+        self.patterns.iter().map(|pattern| pattern.cost).sum()
+    }
+
+    /// Lets each dataset in turn take the best set that fits, until none improves.
+    pub fn improve(&mut self, task: &Task) {
+        let order = by_priority(task);
+        for _ in 0..ROUNDS {
+            let mut improved = false;
+            for &index in &order {
+                self.load.remove(&task.choices[index], &self.patterns[index]);
+                let base: Vec<_> = task.choices[index]
+                    .candidates
+                    .iter()
+                    .map(|candidate| candidate.cost)
+                    .collect();
+                let better = best_fitting(task, index, &self.load, &base)
+                    .filter(|pattern| compare(pattern, &self.patterns[index]).is_lt());
+                improved |= better.is_some();
+                self.patterns[index] = better.unwrap_or_else(|| self.patterns[index].clone());
+                self.load.add(&task.choices[index], &self.patterns[index]);
+            }
+            if !improved {
+                return;
+            }
+        }
+    }
+
+    /// Builds a placement from nothing: the datasets in the given order take the best set that fits at these prices
+    /// (for each choice, for each candidate). What finds no place goes first in the next attempt.
+    pub fn construct(task: &Task, order: &[usize], prices: &[Vec<f64>]) -> Option<Self> {
+        let mut order = order.to_vec();
+        for _ in 0..RESTARTS {
+            let mut load = Load::empty(&task.limits);
+            let mut patterns: Vec<Option<Pattern>> = vec![None; task.choices.len()];
+            for &index in &order {
+                let stay = Some(&task.stays[index])
+                    .filter(|stay| load.fits(&task.limits, &task.choices[index], stay));
+                let pattern = best_fitting(task, index, &load, &prices[index]).or_else(|| stay.cloned());
+                if let Some(pattern) = &pattern {
+                    load.add(&task.choices[index], pattern);
+                }
+                patterns[index] = pattern;
+            }
+            let homeless = |index: &usize| patterns[*index].is_none();
+            if !order.iter().any(homeless) {
+                return Some(Self {
+                    patterns: patterns.into_iter().flatten().collect(),
+                    load,
+                });
+            }
+            let (first, rest): (Vec<_>, Vec<_>) = order.iter().partition(|index| homeless(index));
+            order = first.into_iter().chain(rest).collect();
+        }
+        None
+    }
+}
+
+/// The choices, the highest priority first.
+pub(crate) fn by_priority(task: &Task) -> Vec<usize> {
+    let mut order: Vec<_> = (0..task.choices.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(task.choices[*index].priority));
+    order
+}
+
+/// The best pattern of one choice at these prices that fits beside a load; the fewest shortfalls come first.
+pub(crate) fn best_fitting(task: &Task, index: usize, load: &Load, base: &[f64]) -> Option<Pattern> {
+    let choice = &task.choices[index];
+    let has_room: Vec<_> = choice
+        .candidates
+        .iter()
+        .map(|candidate| {
+            !candidate.takes_room || load.has_room(&task.limits, candidate.backend, choice.bytes)
+        })
+        .collect();
+    let candidates: Vec<_> = base
+        .iter()
+        .zip(&has_room)
+        .map(|(price, has_room)| if *has_room { *price } else { f64::INFINITY })
+        .collect();
+    let has_room_at = |candidate: &super::choice::Candidate| {
+        choice
+            .candidates
+            .iter()
+            .zip(&has_room)
+            .any(|(other, has_room)| other.backend == candidate.backend && *has_room)
+    };
+    let least = choice.least_shortfall(has_room_at);
+    let mut prices = Prices {
+        candidates,
+        copy: 0.0,
+        group: 0.0,
+        max_copies: Some(least.copies),
+        max_groups: Some(least.groups),
+    };
+    let best = Pattern::of_members(choice, &picker::pick(choice, &prices)?.members);
+    if load.fits(&task.limits, choice, &best) {
+        return Some(best);
+    }
+    // Room there is, so a budget is in the way.
+    (prices.max_copies, prices.max_groups) = (None, None);
+    picker::enumerate(choice, &prices, f64::MAX, ALTERNATIVES)?
+        .into_iter()
+        .map(|members| Pattern::of_members(choice, &members))
+        .filter(|pattern| load.fits(&task.limits, choice, pattern))
+        .reduce(|best, next| if compare(&next, &best).is_lt() { next } else { best })
+}
