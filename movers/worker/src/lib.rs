@@ -11,9 +11,16 @@
 //! This crate decides nothing about data: what to do next, when to retry and who is to blame is said by the pure
 //! crate. It shows nothing to users, and no credential leaves it in an error, a log or a `Debug`.
 
+mod carry;
 mod credentials;
+mod digest;
+mod fs;
 mod listing;
+mod object;
 mod progress;
+mod pump;
+mod redact;
+mod role;
 mod stores;
 mod worker;
 

@@ -26,6 +26,8 @@ pub enum ListedKind {
     File,
     /// Its name is no UTF-8, so that no other store could hold it byte for byte.
     NotUtf8,
+    /// Its name begins or ends with white space, which the driver of this store would trim.
+    OuterWhiteSpace,
     /// A symbolic link; it is not followed.
     SymbolicLink,
     /// A device, pipe or socket.
@@ -39,6 +41,7 @@ impl ListedKind {
         match self {
             Self::File => None,
             Self::NotUtf8 => Some("the name is no UTF-8"),
+            Self::OuterWhiteSpace => Some("the name begins or ends with white space"),
             Self::SymbolicLink => Some("a symbolic link; links are not followed"),
             Self::Special => Some("a device, pipe or socket, not a plain file"),
         }

@@ -1,16 +1,39 @@
 //! The stores of an estate.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
-use domicile_estate::{Backend, BackendName};
+use domicile_estate::{Backend, BackendName, KeyRefusal, StoreKind};
+use domicile_movers::{Failure, FailureClass};
 
 use crate::CredentialValues;
+use crate::fs::FsStore;
+use crate::object::{self, ObjectStore};
 
 /// The stores of an estate, by the names of their backends. A store is first touched when it is first used.
-#[derive(Debug)]
 pub struct Stores {
-    pub(crate) backends: BTreeMap<BackendName, Backend>,
-    pub(crate) credentials: CredentialValues,
+    slots: BTreeMap<BackendName, Slot>,
+    credentials: CredentialValues,
+}
+
+struct Slot {
+    backend: Backend,
+    driver: OnceLock<Result<Driver, Failure>>,
+}
+
+/// How a store is driven. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) enum Driver {
+    Fs(FsStore),
+    Object(ObjectStore),
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.slots.keys()).finish()
+    }
 }
 
 impl Stores {
@@ -18,13 +41,69 @@ impl Stores {
     /// is told by each use of that one, and holds up no other (SC-1).
     #[must_use]
     pub fn open(backends: &[&Backend], credentials: CredentialValues) -> Self {
-        let backends = backends
+        let slot = |backend: &Backend| Slot {
+            backend: backend.clone(),
+            driver: OnceLock::new(),
+        };
+        let slots = backends
             .iter()
-            .map(|backend| (backend.name.clone(), (*backend).clone()))
+            .map(|backend| (backend.name.clone(), slot(backend)))
             .collect();
-        Self {
-            backends,
-            credentials,
+        Self { slots, credentials }
+    }
+
+    pub(crate) fn driver(&self, backend: &BackendName) -> Result<Driver, Failure> {
+        let Some(slot) = self.slots.get(backend) else {
+            let message = "the estate has no backend of this name".to_owned();
+            return Err(Failure::of_backend(FailureClass::StoreMissing, backend, message));
+        };
+        slot.driver
+            .get_or_init(|| open(&slot.backend, &self.credentials))
+            .clone()
+    }
+}
+
+fn open(backend: &Backend, credentials: &CredentialValues) -> Result<Driver, Failure> {
+    match backend.store.kind {
+        StoreKind::Fs => {
+            let root = PathBuf::from(backend.store.option("root"));
+            if root.is_absolute() {
+                return Ok(Driver::Fs(FsStore::new(backend.name.clone(), root)));
+            }
+            let message = format!("its root `{}` is no absolute path", root.display());
+            Err(Failure::of_backend(
+                FailureClass::StoreMissing,
+                &backend.name,
+                message,
+            ))
+        }
+        StoreKind::S3 | StoreKind::Memory => object::open(backend, credentials).map(Driver::Object),
+    }
+}
+
+impl Driver {
+    /// Refuses a path that could lead elsewhere, or that this store would change. Keys are checked when they are
+    /// registered; this is the last gate before the store, whoever made the path.
+    pub(crate) fn check_path(&self, backend: &BackendName, path: &str) -> Result<(), Failure> {
+        let refusal = match path {
+            "" => Some(KeyRefusal::Empty),
+            _ if path.starts_with('/') => Some(KeyRefusal::Absolute),
+            _ if path.contains('\0') => Some(KeyRefusal::Nul),
+            _ if path.split('/').any(str::is_empty) => Some(KeyRefusal::EmptyPart),
+            _ if path.split('/').any(|part| part == "." || part == "..") => Some(KeyRefusal::DotPart),
+            _ if matches!(self, Self::Object(_)) && path.trim() != path => {
+                Some(KeyRefusal::OuterWhiteSpace { kind: StoreKind::S3 })
+            }
+            _ => None,
+        };
+        match refusal {
+            None => Ok(()),
+            Some(refusal) => Err(Failure::of_object(
+                FailureClass::KeyRefused,
+                backend,
+                path,
+                refusal.to_string(),
+            )),
         }
     }
 }

@@ -1,12 +1,27 @@
 //! Carries out what the pure crate decides.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use domicile_estate::{BackendName, DatasetName};
-use domicile_movers::retry::RetryPolicy;
-use domicile_movers::{Digests, Failure, FailureClass, Place, Receipt, Seen, TransferSpec};
+use domicile_movers::retry::{Decision, RetryPolicy, decide};
+use domicile_movers::{Digests, Failure, FailureClass, Place, Receipt, Seen, Step, Transfer, TransferSpec};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
 
-use crate::{Cancel, Listing, Progress, Stores};
+use crate::carry::{Budget, Carrier};
+use crate::listing::Listing;
+use crate::progress::{Cancel, Progress};
+use crate::pump::{self, Counting, blocking};
+use crate::role::Role;
+use crate::stores::{Driver, Stores};
+
+/// The object that a probe writes, named so that no listing shows it and no key can be it.
+const PROBE_NAME: &str = ".domicile-probe";
+const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
+/// Pages of a listing that wait for whoever reads it.
+const PAGES: usize = 4;
 
 /// Bounds of a worker.
 #[derive(Debug, Clone, Copy)]
@@ -31,26 +46,29 @@ impl Default for Limits {
 pub struct ProbeReport {
     /// Whether something lies at the root.
     pub holds_something: bool,
-    /// Whether a small object was written, read back and deleted; `None` if that was not asked for.
+    /// Whether a small object was written, read back and deleted; `false` if that was not asked for.
     pub wrote: bool,
     /// Milliseconds that it took.
     pub took_ms: u64,
 }
 
-/// Moves objects. All methods take `&self`: any number may be under way at once.
+/// Moves objects. All methods take `&self`: any number may be under way at once. They need tokio's runtime.
 #[derive(Debug)]
 pub struct Worker {
-    #[expect(dead_code, reason = "the drivers come next")]
-    stores: Stores,
-    #[expect(dead_code, reason = "the drivers come next")]
-    limits: Limits,
+    stores: Arc<Stores>,
+    budget: Budget,
+    retry: RetryPolicy,
 }
 
 impl Worker {
     /// A worker over stores.
     #[must_use]
     pub fn new(stores: Stores, limits: Limits) -> Self {
-        Self { stores, limits }
+        Self {
+            stores: Arc::new(stores),
+            budget: Budget::new(limits.buffer_bytes),
+            retry: limits.retry,
+        }
     }
 
     /// Carries one object to one backend, retries included, until it is verified or has failed.
@@ -60,85 +78,206 @@ impl Worker {
     pub async fn transfer(
         &self,
         spec: &TransferSpec,
-        _progress: &Progress,
-        _cancel: &Cancel,
+        progress: &Arc<Progress>,
+        cancel: &Cancel,
     ) -> Result<Receipt, Failure> {
-        Err(self.not_yet(&spec.target.backend))
+        let target = self.driver(&spec.target)?;
+        let mut machine = Transfer::new(spec.clone(), self.retry);
+        let mut carrier = Carrier {
+            stores: self.stores.clone(),
+            budget: self.budget.clone(),
+            spec: spec.clone(),
+            target,
+            progress: progress.clone(),
+            cancel: cancel.clone(),
+            staged: None,
+        };
+        loop {
+            match machine.step() {
+                Step::Done(result) => {
+                    carrier.discard().await;
+                    return result;
+                }
+                _ if cancel.is_cancelled() => {
+                    carrier.discard().await;
+                    return Err(cancelled(&spec.target));
+                }
+                step => {
+                    let answer = carrier.carry_out(step).await;
+                    machine.answer(answer);
+                }
+            }
+        }
     }
 
     /// Carries many objects, at most `concurrency` at a time, and hands each result to `on_done`, in the order in
-    /// which they end.
+    /// which they end. After a cancellation nothing new is begun.
     pub async fn transfer_many<F, D>(
         &self,
         specs: impl Iterator<Item = TransferSpec> + Send,
         concurrency: usize,
-        progress: &Progress,
+        progress: &Arc<Progress>,
         cancel: &Cancel,
         mut on_done: D,
     ) where
         D: FnMut(TransferSpec, Result<Receipt, Failure>) -> F + Send,
         F: Future<Output = ()> + Send,
     {
-        let _ = concurrency;
-        for spec in specs {
+        let mut specs = specs.take_while(|_| !cancel.is_cancelled());
+        let start = |spec: TransferSpec| async move {
             let result = self.transfer(&spec, progress, cancel).await;
+            (spec, result)
+        };
+        let mut under_way: FuturesUnordered<_> = specs.by_ref().take(concurrency.max(1)).map(start).collect();
+        while let Some((spec, result)) = under_way.next().await {
             on_done(spec, result).await;
+            under_way.extend(specs.next().map(start));
         }
     }
 
-    /// Reads an object from end to end. Whether the bytes are right is for the caller to say.
+    /// Reads an object from end to end, for a scrub or a first reading. Whether the bytes are right is for the
+    /// caller to say.
     ///
     /// # Errors
     /// `SourceGone`, `SourceUnreadable`, `StoreMissing`, `CredentialsRefused`, `Transient` after bounded retries.
     pub async fn read(
         &self,
         place: &Place,
-        _digests: Digests,
-        _progress: &Progress,
-        _cancel: &Cancel,
+        digests: Digests,
+        progress: &Arc<Progress>,
+        cancel: &Cancel,
     ) -> Result<Seen, Failure> {
-        Err(self.not_yet(&place.backend))
+        let driver = self.driver(place)?;
+        let counting = Counting {
+            progress: progress.clone(),
+            verifies: true,
+        };
+        self.retrying(cancel, || {
+            pump::read(
+                &driver,
+                &place.path,
+                Role::Source,
+                digests,
+                counting.clone(),
+                cancel,
+            )
+        })
+        .await
     }
 
-    /// Deletes an object, and the folders below `<root>/<dataset>/` that this leaves empty. One that is not there
-    /// is deleted.
+    /// Deletes an object. One that is not there is deleted. With `dataset`, which says that the object lies in our
+    /// copy of this dataset, folders that this leaves empty go too, up to `<root>/<dataset>/`.
     ///
     /// # Errors
-    /// `TargetDenied`, `StoreMissing`, `CredentialsRefused`, `Transient` after bounded retries.
-    pub async fn delete(&self, place: &Place, _cancel: &Cancel) -> Result<(), Failure> {
-        Err(self.not_yet(&place.backend))
+    /// `TargetDenied`, `TargetConflict` (something else than a plain object lies there), `StoreMissing`,
+    /// `CredentialsRefused`, `Transient` after bounded retries.
+    pub async fn delete(
+        &self,
+        place: &Place,
+        dataset: Option<&DatasetName>,
+        cancel: &Cancel,
+    ) -> Result<(), Failure> {
+        let driver = self.driver(place)?;
+        let in_copy = dataset.is_some_and(|dataset| {
+            place
+                .path
+                .strip_prefix(dataset.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        });
+        self.retrying(cancel, || async {
+            match &driver {
+                Driver::Object(store) => store.delete(&place.path).await,
+                Driver::Fs(store) => {
+                    let (store, path) = (store.clone(), place.path.clone());
+                    blocking(move || store.delete(&path, in_copy)).await
+                }
+            }
+        })
+        .await
     }
 
     /// Lists what lies below a prefix (empty, or ending with `/`), subfolders included, without what lies at or
     /// below the paths in `skip` (relative to the root) and without our temporary files.
     ///
     /// # Errors
-    /// `StoreMissing`, `CredentialsRefused`, and for a folder `SourceGone` if the prefix is not there.
+    /// What is wrong with the backend; what is wrong with its contents comes with the pages.
     pub async fn list(
         &self,
         backend: &BackendName,
-        _prefix: &str,
-        _skip: &[String],
+        prefix: &str,
+        skip: &[String],
     ) -> Result<Listing, Failure> {
-        Err(self.not_yet(backend))
+        let driver = self.stores.driver(backend)?;
+        if !prefix.is_empty() {
+            driver.check_path(backend, prefix.trim_end_matches('/'))?;
+        }
+        let (sender, pages) = mpsc::channel(PAGES);
+        let (prefix, skip) = (prefix.to_owned(), skip.to_vec());
+        match driver {
+            Driver::Fs(store) => {
+                tokio::task::spawn_blocking(move || {
+                    let send = &mut |page| sender.blocking_send(Ok(page)).is_ok();
+                    if let Err(failure) = store.list(&prefix, &skip, send) {
+                        // Nobody listening any more is no failure.
+                        let _ = sender.blocking_send(Err(failure));
+                    }
+                });
+            }
+            Driver::Object(store) => {
+                tokio::spawn(async move {
+                    if let Err(failure) = store.list(&prefix, &skip, &sender).await {
+                        // Nobody listening any more is no failure.
+                        let _ = sender.send(Err(failure)).await;
+                    }
+                });
+            }
+        }
+        Ok(Listing { pages })
     }
 
     /// Looks whether a backend can be used: lists its root and, if `write`, writes a small object, reads it back
-    /// and deletes it.
+    /// and deletes it. It tries once.
     ///
     /// # Errors
     /// What would hinder a transfer.
-    pub async fn probe(&self, backend: &BackendName, _write: bool) -> Result<ProbeReport, Failure> {
-        Err(self.not_yet(backend))
+    pub async fn probe(&self, backend: &BackendName, write: bool) -> Result<ProbeReport, Failure> {
+        let begun = Instant::now();
+        let holds_something = match self.stores.driver(backend)? {
+            Driver::Object(store) => store.probe(write.then_some((PROBE_NAME, PROBE_BYTES))).await?,
+            Driver::Fs(store) => {
+                blocking(move || {
+                    store.check_root(Role::Source)?;
+                    let empty = store.is_empty_or_gone()?;
+                    if write {
+                        store.probe_write(PROBE_NAME, PROBE_BYTES)?;
+                    }
+                    Ok(!empty)
+                })
+                .await?
+            }
+        };
+        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(ProbeReport {
+            holds_something,
+            wrote: write,
+            took_ms,
+        })
     }
 
-    /// Removes the temporary files that crashed transfers left below `<root>/<dataset>/`, and returns how many.
-    /// Files that a living process is writing stay.
+    /// Removes the temporary files that crashed transfers left below `<root>/<dataset>/`, and folders there that
+    /// are empty. Returns how many files. Files that a living process is writing stay. Object stores have no
+    /// temporary objects.
     ///
     /// # Errors
     /// What hinders looking or removing.
-    pub async fn sweep(&self, backend: &BackendName, _dataset: &DatasetName) -> Result<u64, Failure> {
-        Err(self.not_yet(backend))
+    pub async fn sweep(&self, backend: &BackendName, dataset: &DatasetName) -> Result<u64, Failure> {
+        match self.stores.driver(backend)? {
+            Driver::Object(_) => Ok(0),
+            Driver::Fs(store) => {
+                let folder = dataset.as_str().to_owned();
+                blocking(move || store.sweep(&folder)).await
+            }
+        }
     }
 
     /// Whether the root is missing or has nothing in it but our temporary files: where the catalogue has recorded
@@ -147,14 +286,43 @@ impl Worker {
     /// # Errors
     /// What hinders looking.
     pub async fn is_empty_or_gone(&self, backend: &BackendName) -> Result<bool, Failure> {
-        Err(self.not_yet(backend))
+        match self.stores.driver(backend)? {
+            Driver::Object(store) => store.is_empty_or_gone().await,
+            Driver::Fs(store) => blocking(move || store.is_empty_or_gone()).await,
+        }
     }
 
-    fn not_yet(&self, backend: &BackendName) -> Failure {
-        Failure::of_backend(
-            FailureClass::Transient,
-            backend,
-            "this build has no drivers yet".to_owned(),
-        )
+    fn driver(&self, place: &Place) -> Result<Driver, Failure> {
+        let driver = self.stores.driver(&place.backend)?;
+        driver.check_path(&place.backend, &place.path)?;
+        Ok(driver)
     }
+
+    /// Tries until it succeeds or `retry::decide` gives up.
+    async fn retrying<T, F>(&self, cancel: &Cancel, mut attempt: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut attempts = 1;
+        loop {
+            let failure = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            let Decision::RetryAfter { ms, reason } = decide(attempts, &failure, &self.retry) else {
+                return Err(failure);
+            };
+            tracing::info!("{reason}");
+            attempts += 1;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(ms)) => {}
+                () = cancel.cancelled() => return Err(failure),
+            }
+        }
+    }
+}
+
+fn cancelled(place: &Place) -> Failure {
+    let message = "stopped on request".to_owned();
+    Failure::of_object(FailureClass::Cancelled, &place.backend, &place.path, message)
 }

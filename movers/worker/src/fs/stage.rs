@@ -1,0 +1,187 @@
+//! Writing: to a temporary name in the same folder, synced, then renamed, then the folder synced.
+
+use std::fs::File;
+use std::io::Write;
+
+use domicile_estate::TEMPORARY_PREFIX;
+use domicile_movers::{Digests, Failure, FailureClass, Publication, Seen};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Advice, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::{Count, FsStore, OpenObject};
+use crate::digest::Digester;
+use crate::progress::Cancel;
+use crate::role::Role;
+
+/// How often the temporary file may be swept away under our hands before we say so.
+const OPEN_TRIES: u32 = 16;
+
+/// A temporary file that is being written or waits to be published. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct StagedFile {
+    folder: OwnedFd,
+    temporary: String,
+    name: String,
+    file: File,
+    published: bool,
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if !self.published {
+            // If it cannot be removed now, the next transfer of this object or a sweep removes it.
+            let _ = rustix::fs::unlinkat(&self.folder, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+/// The temporary name of an object: the same each time, so that a transfer that is taken up again after a crash
+/// finds and reuses what the last one left.
+pub(super) fn temporary_name(path: &str) -> String {
+    let digest = blake3::hash(path.as_bytes()).to_hex();
+    format!("{TEMPORARY_PREFIX}{}.part", &digest.as_str()[..16])
+}
+
+impl FsStore {
+    /// Opens the temporary file of an object, empty. A lock on it tells a living writer from a crashed one.
+    pub(crate) fn stage(&self, path: &str, allow_create_root: bool) -> Result<StagedFile, Failure> {
+        let (folder, name) = self.create_parent(path, allow_create_root)?;
+        let temporary = temporary_name(path);
+        let at = |errno| self.failed(Role::Target, path, "write it", errno);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        for _ in 0..OPEN_TRIES {
+            let file =
+                rustix::fs::openat(&folder, &temporary, flags, Mode::from_raw_mode(0o666)).map_err(at)?;
+            if is_locked_by_another(&file).map_err(at)? {
+                let message = "another process is writing it".to_owned();
+                return Err(Failure::of_object(
+                    FailureClass::Transient,
+                    &self.backend,
+                    path,
+                    message,
+                ));
+            }
+            // Between opening and locking its last owner may have renamed it to its final name: such a file must
+            // not be touched.
+            if is_still_named(&folder, &temporary, &file) {
+                if rustix::fs::fstat(&file).map_err(at)?.st_nlink > 1 {
+                    // It has another name too: a crash came between link and unlink, or somebody planted it. What
+                    // lies under that name must not be truncated.
+                    rustix::fs::unlinkat(&folder, &temporary, AtFlags::empty()).map_err(at)?;
+                    continue;
+                }
+                rustix::fs::ftruncate(&file, 0).map_err(at)?;
+                let file = File::from(file);
+                return Ok(StagedFile {
+                    folder,
+                    temporary,
+                    name: name.to_owned(),
+                    file,
+                    published: false,
+                });
+            }
+        }
+        let message = "its temporary file is taken away again and again".to_owned();
+        Err(Failure::of_object(
+            FailureClass::Transient,
+            &self.backend,
+            path,
+            message,
+        ))
+    }
+
+    /// Appends to a staged file.
+    pub(crate) fn write(&self, staged: &mut StagedFile, path: &str, bytes: &[u8]) -> Result<(), Failure> {
+        staged.file.write_all(bytes).map_err(|error| {
+            match error.raw_os_error().map(Errno::from_raw_os_error) {
+                // Unlike on reading, no other object is damaged: the disk may only be going.
+                Some(Errno::IO) => {
+                    let message = "cannot write it: the disk reports an input/output error".to_owned();
+                    Failure::of_object(FailureClass::Transient, &self.backend, path, message)
+                }
+                _ => self.failed_io(Role::Target, path, "write it", &error),
+            }
+        })
+    }
+
+    /// Makes a staged file's bytes durable.
+    pub(crate) fn finish(&self, staged: &StagedFile, path: &str) -> Result<(), Failure> {
+        rustix::fs::fsync(&staged.file)
+            .map_err(|errno| self.failed(Role::Target, path, "write it", errno))?;
+        // So that the read-back reads the disk and not the memory that the bytes were written from. Where the
+        // file system does not do it, the read-back still proves what the system would give to any reader.
+        let _ = rustix::fs::fadvise(&staged.file, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+
+    /// Copies an open object to a staged file, durably.
+    pub(crate) fn copy(
+        &self,
+        (source, object, source_path): (&FsStore, &mut OpenObject, &str),
+        (staged, path): (&mut StagedFile, &str),
+        count: Count<'_>,
+        cancel: &Cancel,
+    ) -> Result<Seen, Failure> {
+        let mut digester = Digester::new(Digests::Both);
+        source.read_open(object, source_path, Role::Source, &mut |bytes| {
+            digester.update(bytes);
+            self.write(staged, path, bytes)?;
+            count(bytes.len() as u64);
+            self.unless_cancelled(path, cancel)
+        })?;
+        self.finish(staged, path)?;
+        Ok(digester.finish())
+    }
+
+    /// Makes a staged file visible under its name, durably; `false` if something lies there already.
+    pub(crate) fn publish(
+        &self,
+        staged: StagedFile,
+        path: &str,
+        publication: Publication,
+    ) -> Result<bool, Failure> {
+        let at = |errno| self.failed(Role::Target, path, "publish it", errno);
+        let mut staged = staged;
+        match publication {
+            Publication::Replace => {
+                rustix::fs::renameat(&staged.folder, &staged.temporary, &staged.folder, &staged.name)
+                    .map_err(at)?;
+            }
+            Publication::New => match rename_new(&staged) {
+                Err(Errno::EXIST) => return Ok(false),
+                other => other.map_err(at)?,
+            },
+        }
+        staged.published = true;
+        self.syncs.sync(&staged.folder).map_err(at)?;
+        Ok(true)
+    }
+}
+
+/// Renames without overwriting, on file systems without RENAME_NOREPLACE by a second link.
+fn rename_new(staged: &StagedFile) -> Result<(), Errno> {
+    let (folder, from, to) = (&staged.folder, &staged.temporary, &staged.name);
+    match rustix::fs::renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            rustix::fs::linkat(folder, from, folder, to, AtFlags::empty())?;
+            rustix::fs::unlinkat(folder, from, AtFlags::empty())
+        }
+        other => other,
+    }
+}
+
+/// Takes the lock of a temporary file. File systems without locks have no second writer as far as we can know.
+pub(super) fn is_locked_by_another(file: impl AsFd) -> Result<bool, Errno> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno),
+    }
+}
+
+pub(super) fn is_still_named(folder: &OwnedFd, name: &str, file: impl AsFd) -> bool {
+    let named = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let open = rustix::fs::fstat(file);
+    matches!((named, open), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}

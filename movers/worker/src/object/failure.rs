@@ -1,0 +1,157 @@
+//! What the errors of an object store mean, in words that hold no credential.
+
+use domicile_movers::{Failure, FailureClass};
+use opendal::{Error, ErrorKind};
+
+use super::ObjectStore;
+use crate::role::Role;
+
+/// Codes of S3 that say that the keys are not accepted. Source: the list of error codes in the S3 API reference.
+const REFUSED_KEYS: [&str; 8] = [
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "AuthorizationHeaderMalformed",
+    "InvalidSecurity",
+    "RequestTimeTooSkewed",
+];
+/// Codes that say that there is no room.
+const NO_ROOM: [&str; 4] = [
+    "QuotaExceeded",
+    "EntityTooLarge",
+    "XMinioStorageFull",
+    "InsufficientCapacity",
+];
+/// Longest text of a store that is passed on, in characters.
+const DETAIL_MAX: usize = 300;
+
+impl ObjectStore {
+    pub(super) fn failure(&self, class: FailureClass, path: Option<&str>, message: String) -> Failure {
+        let message = self.redactor.redact(&message);
+        match path {
+            Some(path) => Failure::of_object(class, &self.backend, path, message),
+            None => Failure::of_backend(class, &self.backend, message),
+        }
+    }
+
+    /// An error of the store, in the words of whoever runs it. `doing` ends the sentence "cannot …".
+    pub(super) fn failed(&self, role: Role, path: Option<&str>, doing: &str, error: &Error) -> Failure {
+        let code = s3_field(error.message(), "code");
+        let class = self.class(role, error, code.as_deref().unwrap_or_default());
+        let advice = match class {
+            FailureClass::StoreMissing => "; create the bucket or correct the manifest",
+            FailureClass::CredentialsRefused => "; check the backend's credentials",
+            FailureClass::SourceUnreadable | FailureClass::TargetDenied if self.anonymous => {
+                "; no credentials are given for this backend: add `credentials`"
+            }
+            FailureClass::SourceUnreadable | FailureClass::TargetDenied => "; give the key more rights",
+            _ => "",
+        };
+        // What is wrong with a whole backend is not said of an object.
+        let whole = matches!(
+            class,
+            FailureClass::StoreMissing | FailureClass::CredentialsRefused
+        );
+        let path = path.filter(|_| !whole);
+        self.failure(
+            class,
+            path,
+            format!("cannot {doing}: {}{advice}", detail(error, code.as_deref())),
+        )
+    }
+
+    fn class(&self, role: Role, error: &Error, code: &str) -> FailureClass {
+        use FailureClass::{
+            CredentialsRefused, SourceGone, SourceUnreadable, StoreMissing, TargetConflict, TargetDenied,
+            TargetFull, Transient,
+        };
+        let side = |source, target| if role == Role::Source { source } else { target };
+        if REFUSED_KEYS.contains(&code) {
+            return CredentialsRefused;
+        }
+        if NO_ROOM.contains(&code) {
+            return side(Transient, TargetFull);
+        }
+        match error.kind() {
+            ErrorKind::NotFound => side(SourceGone, Transient),
+            ErrorKind::PermissionDenied => side(SourceUnreadable, TargetDenied),
+            ErrorKind::ConfigInvalid => StoreMissing,
+            ErrorKind::IsADirectory | ErrorKind::NotADirectory => side(SourceGone, TargetConflict),
+            _ => Transient,
+        }
+    }
+}
+
+/// A field of the S3 error that OpenDAL prints into its message.
+fn s3_field(message: &str, field: &str) -> Option<String> {
+    let rest = message.split_once(&format!("{field}: \""))?.1;
+    let mut value = String::new();
+    let mut escaped = false;
+    for c in rest.chars() {
+        match c {
+            _ if escaped => {
+                value.push(c);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            '"' => return Some(value).filter(|value| !value.is_empty()),
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+fn detail(error: &Error, code: Option<&str>) -> String {
+    let text = match (code, s3_field(error.message(), "message")) {
+        (Some(code), Some(message)) => format!("{message} ({code})"),
+        (Some(code), None) => code.to_owned(),
+        (None, _) if error.message().trim().is_empty() || error.message().contains("S3Error") => {
+            format!("the store said {}", kind_in_words(error.kind()))
+        }
+        // The innermost cause says what happened ("connection refused"); what wraps it says where, with URLs.
+        (None, _) => match innermost(error) {
+            Some(cause) => format!("{}: {cause}", error.message().trim()),
+            None => error.message().trim().to_owned(),
+        },
+    };
+    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match one_line.char_indices().nth(DETAIL_MAX) {
+        Some((end, _)) => format!("{}…", &one_line[..end]),
+        None => one_line,
+    }
+}
+
+fn kind_in_words(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "that it is not there",
+        ErrorKind::PermissionDenied => "that access is denied",
+        ErrorKind::RateLimited => "that it is asked too often",
+        ErrorKind::ConditionNotMatch => "that it was changed meanwhile",
+        _ => "nothing about the cause",
+    }
+}
+
+fn innermost(error: &Error) -> Option<String> {
+    let mut cause = std::error::Error::source(error)?;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    Some(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_s_own_words_are_found() {
+        let message =
+            r#"S3Error { code: "NoSuchBucket", message: "The \"b\" is not", resource: "", request_id: "1" }"#;
+        assert_eq!(s3_field(message, "code").as_deref(), Some("NoSuchBucket"));
+        assert_eq!(s3_field(message, "message").as_deref(), Some("The \"b\" is not"));
+        assert_eq!(s3_field(message, "resource"), None);
+        assert_eq!(s3_field("plain", "code"), None);
+    }
+}
