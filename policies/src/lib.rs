@@ -16,14 +16,16 @@ mod expression;
 mod manifests;
 mod policy;
 mod policy_test;
+mod read;
 mod suggest;
 
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use evaluate::{DatasetFacts, Verdict};
 pub use expression::{Expression, ExpressionError, Scope, Variables};
-pub use manifests::{Document, Manifests, Source, read};
+pub use manifests::{Document, Manifests, Source};
 pub use policy::{
     Budget, Enforcement, Key, LabelExpression, Objective, Operator, Policy, Requirement, Rule, Selector,
     Spread, Test,
 };
 pub use policy_test::{Expectation, Expected, FixtureDataset, PolicyTest, RefusalKind};
+pub use read::read;

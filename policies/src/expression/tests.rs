@@ -177,7 +177,6 @@ fn looking_at_the_dataset_is_known() {
 fn huge_and_deep_expressions_are_refused_before_they_are_parsed() {
     for text in [
         "(".repeat(2000),
-        format!("{}true{}", "(".repeat(900), ")".repeat(900)),
         format!("true{}", " ? true : false".repeat(100)),
         format!("{}1", "-(".repeat(900)),
         "true && ".repeat(1000),
@@ -187,7 +186,9 @@ fn huge_and_deep_expressions_are_refused_before_they_are_parsed() {
     ] {
         assert!(Expression::compile(&text, Scope::Rule).is_err(), "{text}");
     }
-    // The language folds an even number of negations away.
+    // The parser folds brackets around one value, and an even number of negations.
+    let folded = format!("{}true{}", "(".repeat(900), ")".repeat(900));
+    assert!(Expression::compile(&folded, Scope::Rule).is_ok());
     assert!(Expression::compile(&format!("{}true", "!".repeat(2000)), Scope::Rule).is_ok());
     let long = vec!["true"; 200].join(" && ");
     assert!(Expression::compile(&long, Scope::Rule).is_ok());

@@ -1,0 +1,157 @@
+//! What no document can be blamed for alone: two currencies, two names for one place, origins within each other.
+
+use std::collections::BTreeMap;
+
+use domicile_estate::{Backend, StoreKind};
+
+use super::Reading;
+use super::document::Draft;
+use super::fields::NameOf;
+use super::record::Record;
+use super::report::Report;
+use crate::diagnostic::Place;
+use crate::manifests::Manifests;
+
+/// The currency of an estate in which no backend names one.
+const DEFAULT_CURRENCY: &str = "EUR";
+
+/// Checks documents against each other.
+pub(super) fn check(reading: &Reading<'_>, manifests: &mut Manifests, report: &mut Report<'_>) {
+    manifests.currency = currency(reading, report);
+    same_places(reading, manifests, report);
+    origins(reading, manifests, report);
+}
+
+/// In the order of the sources, so that "the second" is what a reader takes for the second; stored ones first.
+fn in_order<'r>(reading: &Reading<'r>, of: NameOf) -> Vec<(&'r Draft, &'r Record)> {
+    let mut documents: Vec<_> = reading.of_kind(of).collect();
+    documents.sort_by_key(|(draft, _)| (!draft.stored, draft.place));
+    documents
+}
+
+fn currency(reading: &Reading<'_>, report: &mut Report<'_>) -> String {
+    let mut first: Option<(&str, &str)> = None;
+    for (draft, spec) in in_order(reading, NameOf::Backend) {
+        let Some(price) = spec.record("price") else {
+            continue;
+        };
+        let currency = price.text("currency");
+        if currency.is_empty() {
+            continue;
+        }
+        match first {
+            None => first = Some((currency, &draft.name)),
+            Some((one, name)) if one != currency => {
+                let message =
+                    format!("an estate has one currency: this is `{currency}`, that of `{name}` is `{one}`");
+                let help = format!("convert the prices of `{}` to `{one}`", draft.name);
+                report.error_help(price.place_of("currency"), message, help);
+            }
+            Some(_) => {}
+        }
+    }
+    first
+        .map_or(DEFAULT_CURRENCY, |(currency, _)| currency)
+        .to_owned()
+}
+
+/// The bytes that a backend stands for, as a comparable text; `None` where no other backend can have them.
+fn place_of_bytes(backend: &Backend) -> Option<String> {
+    let store = &backend.store;
+    match store.kind {
+        StoreKind::Fs => Some(format!("Fs {}", store.option("root"))),
+        StoreKind::S3 => {
+            let endpoint = store.option("endpoint").trim_end_matches('/').to_lowercase();
+            let root = store.option("root").trim_matches('/');
+            Some(format!("S3 {endpoint} {} {root}", store.option("bucket")))
+        }
+        StoreKind::Memory => None,
+    }
+}
+
+/// Two backends over the same bytes would count as two copies.
+fn same_places(reading: &Reading<'_>, manifests: &Manifests, report: &mut Report<'_>) {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (draft, spec) in in_order(reading, NameOf::Backend) {
+        let Some(backend) = manifests.backends.get(draft.name.as_str()) else {
+            continue;
+        };
+        let Some(place) = place_of_bytes(backend) else {
+            continue;
+        };
+        match seen.get(&place) {
+            Some(first) => {
+                let message = format!(
+                    "`{}` and `{first}` are the same place: copies there would count twice",
+                    draft.name
+                );
+                let help = "give one of them another `root` or bucket, or remove it";
+                report.error_help(store_place(spec), message, help);
+            }
+            None => {
+                seen.insert(place, &draft.name);
+            }
+        }
+    }
+}
+
+fn store_place(spec: &Record) -> Place {
+    let store = spec.record("store");
+    let part = |name: &str| store.and_then(|store| store.item(name)).map(|item| item.place);
+    part("root")
+        .or_else(|| part("bucket"))
+        .unwrap_or_else(|| spec.key_of("store"))
+}
+
+/// Of two origins, one within the other, retiring one would delete the other.
+fn origins(reading: &Reading<'_>, manifests: &Manifests, report: &mut Report<'_>) {
+    let mut origins: Vec<(&str, &str, usize)> = Vec::new();
+    let documents = in_order(reading, NameOf::Dataset);
+    for (rank, (draft, _)) in documents.iter().enumerate() {
+        let dataset = manifests.datasets.get(draft.name.as_str());
+        if let Some(origin) = dataset.and_then(|dataset| dataset.origin.as_ref()) {
+            origins.push((origin.backend.as_str(), origin.prefix.as_str(), rank));
+        }
+    }
+    origins.sort_unstable();
+    // Sorted so, what contains others comes right before them.
+    let mut container: Option<(&str, &str, usize)> = None;
+    for (backend, prefix, rank) in origins {
+        match container {
+            Some((holder, outer, outer_rank)) if holder == backend && prefix.starts_with(outer) => {
+                overlap(
+                    &documents,
+                    outer_rank.min(rank),
+                    outer_rank.max(rank),
+                    backend,
+                    report,
+                );
+            }
+            _ => container = Some((backend, prefix, rank)),
+        }
+    }
+}
+
+fn overlap(
+    documents: &[(&Draft, &Record)],
+    first: usize,
+    second: usize,
+    backend: &str,
+    report: &mut Report<'_>,
+) {
+    let (Some((first, _)), Some((draft, spec))) = (documents.get(first), documents.get(second)) else {
+        return;
+    };
+    let origin = spec.record("origin");
+    let place = origin.map_or(draft.place, |origin| {
+        origin
+            .item("prefix")
+            .or(origin.item("backend"))
+            .map_or(origin.place, |item| item.place)
+    });
+    let message = format!(
+        "the origins of `{}` and `{}` on `{backend}` lie within each other",
+        first.name, draft.name
+    );
+    report.error_help(place, message, "give each dataset a `prefix` of its own");
+}

@@ -1,0 +1,324 @@
+//! Domains, backends and datasets from their documents.
+
+use std::collections::BTreeMap;
+
+use domicile_estate::{
+    Access, AccessMode, AdmissionRule, Backend, BackendName, ByteCount, CredentialsRef, Dataset, DatasetName,
+    Domain, DomainName, Energy, FairRecord, Labels, Location, Origin, Price, Store, StoreKind,
+    grid_grams_per_kwh,
+};
+
+use super::document::{Draft, Drafts};
+use super::fields::NameOf;
+use super::path;
+use super::record::Record;
+use super::report::Report;
+use super::walk::credentials_help;
+use crate::expression::Expression;
+
+/// Mean carbon intensity of electricity in the world, for backends whose country is unknown: 480 gCO2e/kWh in 2023
+/// (Ember, Global Electricity Review 2024).
+const WORLD_GRID: (f64, &str) = (480.0, "world mean, Ember Global Electricity Review 2024");
+/// Watt-hours per TB and hour of hard disks and of solid state disks, and a usual PUE: `data/README.md` of the estate.
+const HDD_WATT_HOURS: f64 = 0.65;
+const SSD_WATT_HOURS: f64 = 1.2;
+const PUE: f64 = 1.2;
+
+/// A domain with its compiled admission rules.
+pub(super) fn domain(draft: &Draft, spec: &Record) -> Option<(Domain, Vec<(String, Expression)>)> {
+    let mut rules = Vec::new();
+    let mut compiled = Vec::new();
+    for rule in spec.records("admission") {
+        let expression = rule.expression("when")?;
+        let name = rule.word("name")?;
+        rules.push(AdmissionRule {
+            name: name.clone(),
+            when: expression.text().to_owned(),
+        });
+        compiled.push((name, expression.clone()));
+    }
+    let domain = Domain {
+        name: DomainName::new(&draft.name).ok()?,
+        labels: draft.labels.clone(),
+        title: spec.text("title").to_owned(),
+        jurisdiction: spec.country("jurisdiction")?,
+        admission: rules,
+    };
+    Some((domain, compiled))
+}
+
+/// A backend. `folder` is where its relative paths start.
+pub(super) fn backend(
+    draft: &Draft,
+    spec: &Record,
+    folder: &str,
+    domains: &BTreeMap<DomainName, Domain>,
+    report: &mut Report<'_>,
+) -> Option<Backend> {
+    let location = spec.record("location").map(location).unwrap_or_default();
+    let store = spec
+        .record("store")
+        .and_then(|record| store(record, folder, report));
+    let credentials = spec
+        .record("credentials")
+        .map(|record| credentials(record, folder, report));
+    let energy = energy(draft, spec, &location, report);
+    let domain = DomainName::new(spec.text("domain")).ok()?;
+    let operator_country = match spec.country("operatorCountry") {
+        Some(country) => country,
+        None => domains.get(&domain)?.jurisdiction,
+    };
+    let credentials = match credentials {
+        Some(found) => Some(found?),
+        None => None,
+    };
+    Some(Backend {
+        name: BackendName::new(&draft.name).ok()?,
+        labels: draft.labels.clone(),
+        domain,
+        location,
+        operator_country,
+        store: store?,
+        credentials,
+        capacity: spec.bytes("capacity")?,
+        access_mode: match spec.text("accessMode") {
+            "ReadOnly" => AccessMode::ReadOnly,
+            _ => AccessMode::ReadWrite,
+        },
+        cordoned: spec.boolean("cordoned").unwrap_or(false),
+        drain: spec.boolean("drain").unwrap_or(false),
+        price: spec.record("price").map(price).unwrap_or_default(),
+        energy,
+        nines: spec
+            .record("failure")
+            .and_then(|failure| failure.decimal("nines")),
+    })
+}
+
+fn location(record: &Record) -> Location {
+    Location {
+        country: record.country("country"),
+        region: record.word("region"),
+        zone: record.word("zone"),
+        provider: record.word("provider"),
+    }
+}
+
+fn store(record: &Record, folder: &str, report: &mut Report<'_>) -> Option<Store> {
+    let kind = StoreKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == record.variant)?;
+    let mut options = BTreeMap::new();
+    for name in ["root", "bucket", "endpoint", "region"] {
+        if let Some(value) = record.word(name) {
+            options.insert(name.to_owned(), value);
+        }
+    }
+    if kind == StoreKind::Fs {
+        let root = path::absolute(folder, &record.word("root")?);
+        options.insert("root".to_owned(), root);
+    }
+    if kind == StoreKind::S3
+        && let Some(root) = record.word("root")
+    {
+        options.insert("root".to_owned(), path::absolute("", &root));
+    }
+    if let Some(endpoint) = record.word("endpoint") {
+        check_endpoint(record, &endpoint, report)?;
+    }
+    Some(Store { kind, options })
+}
+
+/// An endpoint is a plain URL: what else a URL can hold is a place for secrets.
+fn check_endpoint(record: &Record, endpoint: &str, report: &mut Report<'_>) -> Option<()> {
+    let place = record.place_of("endpoint");
+    if endpoint.contains(['@', '?', '#']) {
+        report.secret(place);
+        let message = "`endpoint` must not hold a user, a password or a query";
+        report.error_help(record.key_of("endpoint"), message, credentials_help());
+        return None;
+    }
+    let host = endpoint
+        .strip_prefix("https://")
+        .or_else(|| endpoint.strip_prefix("http://"));
+    if host.is_none_or(|host| host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace))
+    {
+        let help = "write for example `https://s3.example.org`";
+        report.error_help(
+            place,
+            "`endpoint` must be a URL with `http://` or `https://`",
+            help,
+        );
+        return None;
+    }
+    Some(())
+}
+
+fn credentials(record: &Record, folder: &str, report: &mut Report<'_>) -> Option<CredentialsRef> {
+    if record.stated.len() != 1 {
+        // Zero also where the only field was unknown, which was reported then.
+        if record.stated.len() > 1 || record.items.is_empty() && record.place.length <= 2 {
+            let message = "`credentials` must have exactly one of `env`, `file` and `secretRef`";
+            report.error_help(record.place, message, credentials_help());
+        }
+        return None;
+    }
+    if let Some(prefix) = record.word("env") {
+        let word = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !word || prefix.starts_with(|c: char| c.is_ascii_digit()) {
+            // It may be a secret that was put there by mistake.
+            report.secret(record.place_of("env"));
+            let message = "`env` must be the beginning of names of environment variables";
+            report.error_help(
+                record.key_of("env"),
+                message,
+                "use letters, digits and `_`, such as `GIESSEN`",
+            );
+            return None;
+        }
+        return Some(CredentialsRef::Env(prefix));
+    }
+    if let Some(file) = record.word("file") {
+        return Some(CredentialsRef::File(path::absolute(folder, &file)));
+    }
+    record
+        .record("secretRef")
+        .and_then(|secret| secret.word("name"))
+        .map(CredentialsRef::Secret)
+}
+
+fn price(record: &Record) -> Price {
+    let amount = |name: &str| record.decimal(name).unwrap_or(0.0);
+    Price {
+        currency: record.word("currency"),
+        storage_per_gib_month: amount("storagePerGiBMonth"),
+        ingress_per_gib: amount("ingressPerGiB"),
+        egress_per_gib: amount("egressPerGiB"),
+        egress_within_provider_per_gib: amount("egressWithinProviderPerGiB"),
+        egress_within_region_per_gib: amount("egressWithinRegionPerGiB"),
+        put_per_1000: amount("putPer1000"),
+        get_per_1000: amount("getPer1000"),
+        min_object_size: record.bytes("minObjectSize").unwrap_or(ByteCount(0)),
+    }
+}
+
+fn energy(draft: &Draft, spec: &Record, location: &Location, report: &mut Report<'_>) -> Energy {
+    let given = spec.record("energy");
+    let decimal = |name: &str| given.and_then(|energy| energy.decimal(name));
+    let is_stated = |name: &str| given.is_some_and(|energy| energy.stated.contains(name));
+    let (grid_grams_per_kwh, grid_source) = match decimal("gridGramsPerKWh") {
+        Some(grams) => (grams, "given".to_owned()),
+        None => match location.country.and_then(grid_grams_per_kwh) {
+            Some((grams, year)) => (grams, format!("Ember/OWID {year}")),
+            None => {
+                if !is_stated("gridGramsPerKWh") {
+                    warn_of_world_grid(draft, spec, location, report);
+                }
+                (WORLD_GRID.0, WORLD_GRID.1.to_owned())
+            }
+        },
+    };
+    let is_ssd = draft.labels.get("media").is_some_and(|media| media == "ssd");
+    let copies = given
+        .and_then(|energy| energy.integer("physicalCopies"))
+        .unwrap_or(1);
+    Energy {
+        grid_grams_per_kwh,
+        grid_source,
+        watt_hours_per_tb_hour: decimal("wattHoursPerTBHour").unwrap_or(if is_ssd {
+            SSD_WATT_HOURS
+        } else {
+            HDD_WATT_HOURS
+        }),
+        pue: decimal("pue").unwrap_or(PUE),
+        // At most 100 by the table of fields.
+        physical_copies: copies as f64,
+    }
+}
+
+fn warn_of_world_grid(draft: &Draft, spec: &Record, location: &Location, report: &mut Report<'_>) {
+    let stated = spec
+        .record("location")
+        .is_some_and(|record| record.stated.contains("country"));
+    let why = match location.country {
+        Some(country) => format!("the shipped table has no figure for the grid of `{country}`"),
+        None if stated => return,
+        None => "no country is known".to_owned(),
+    };
+    let place = spec.item("location").map_or(draft.place, |item| item.key);
+    let message = format!(
+        "`{}` is taken to run on the world's mean grid, {} g/kWh: {why}",
+        draft.name, WORLD_GRID.0
+    );
+    report.warning(
+        place,
+        message,
+        "state `location.country` or `energy.gridGramsPerKWh`",
+    );
+}
+
+/// A dataset.
+pub(super) fn dataset(
+    draft: &Draft,
+    spec: &Record,
+    drafts: &Drafts,
+    report: &mut Report<'_>,
+) -> Option<Dataset> {
+    let origin = match spec.record("origin") {
+        Some(record) => Some(origin(record, drafts, report)?),
+        None => None,
+    };
+    let texts = |name: &str| spec.texts(name).iter().map(|(text, _)| text.clone()).collect();
+    Some(Dataset {
+        name: DatasetName::new(&draft.name).ok()?,
+        labels: Labels::clone(&draft.labels),
+        domain: DomainName::new(spec.text("domain")).ok()?,
+        record: FairRecord {
+            title: spec.text("title").to_owned(),
+            description: spec.text("description").to_owned(),
+            authors: texts("authors"),
+            license: spec.text("license").to_owned(),
+            keywords: texts("keywords"),
+            format: spec.text("format").to_owned(),
+            conforms_to: spec.text("conformsTo").to_owned(),
+            access: match spec.text("access") {
+                "Open" => Some(Access::Open),
+                "Restricted" => Some(Access::Restricted),
+                "Closed" => Some(Access::Closed),
+                _ => None,
+            },
+        },
+        origin,
+        keep_origin: spec.boolean("keepOrigin").unwrap_or(true),
+    })
+}
+
+fn origin(record: &Record, drafts: &Drafts, report: &mut Report<'_>) -> Option<Origin> {
+    if record.item("backend").is_some() {
+        drafts.check(
+            NameOf::Backend,
+            record.text("backend"),
+            record.place_of("backend"),
+            report,
+        );
+    }
+    let prefix = match path::prefix(record.text("prefix")) {
+        Ok(prefix) => Some(prefix),
+        Err(refusal) => {
+            let message = format!(
+                "`{}` is no prefix: {refusal}",
+                record.text("prefix").escape_debug()
+            );
+            report.error_help(
+                record.place_of("prefix"),
+                message,
+                "write a folder below the backend's root",
+            );
+            None
+        }
+    };
+    Some(Origin {
+        backend: BackendName::new(record.text("backend")).ok()?,
+        prefix: prefix?,
+    })
+}
