@@ -95,6 +95,42 @@ impl Estate {
         }
     }
 
+    /// Runs the binary to its end and says how much memory it held at most, in bytes (Linux counts it for us).
+    ///
+    /// # Panics
+    /// When it cannot be started, or does not succeed.
+    #[must_use]
+    pub fn peak_memory(&self, arguments: &[&str]) -> u64 {
+        let log = std::fs::File::create(self.path("run.log")).expect("a log");
+        let mut command = self.command(arguments);
+        let mut child = command
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        let ended = loop {
+            // The high-water mark only rises, so the last look before the end is near enough.
+            peak = peak.max(high_water(&status).unwrap_or_default());
+            if let Some(ended) = child.try_wait().expect("the child can be asked for") {
+                break ended;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        let text = std::fs::read_to_string(self.path("run.log")).unwrap_or_default();
+        assert!(
+            ended.success(),
+            "`domicile {}` ended with {ended}:\n{text}",
+            arguments.join(" ")
+        );
+        assert!(
+            peak > 0,
+            "the memory of the binary could not be read from {status}"
+        );
+        peak
+    }
+
     /// Applies the manifests.
     #[must_use]
     pub fn apply(&self) -> Outcome {
@@ -118,6 +154,12 @@ impl Estate {
             .filter(|(path, _)| !path.starts_with("manifests/"))
             .collect()
     }
+}
+
+fn high_water(status: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(status).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
 }
 
 fn write(path: &Path, bytes: &[u8]) {

@@ -63,6 +63,7 @@ const PURE_MAY_USE: &[(&str, &str)] = &[
     ),
     ("petgraph", "paths and trees over graphs that are given to it"),
     ("saphyr", "parses YAML text into a tree with places"),
+    ("saphyr-parser", "gives the places of what saphyr parses"),
     ("serde", "shapes of values"),
     ("serde_json", "shapes of values as JSON text"),
     ("sha2", "a digest is a function of bytes"),
