@@ -1,5 +1,6 @@
 //! Datasets that come as an inventory.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::Command;
 
@@ -30,14 +31,23 @@ fn sha256(text: &str) -> Option<String> {
     )
 }
 
-/// Two backends of which the first holds both datasets, and the inventory of it.
+/// Where an object lies: an inventory's keys begin at the root of the origin; copies lie below the dataset's name.
+fn place(at: usize, backend: &str, dataset: &str, key: &str) -> String {
+    if at == 0 {
+        format!("stores/{backend}/{key}")
+    } else {
+        format!("stores/{backend}/{dataset}/{key}")
+    }
+}
+
+/// Three backends, those in `replicas` holding both datasets, the origin first; and the inventory of it.
 fn estate(replicas: &str) -> Option<Estate> {
     let estate = Estate::new();
     let mut csv = "dataset,key,size,sha256,replicas,section\n".to_owned();
     for (dataset, objects) in DATASETS {
         for (key, text) in objects {
-            for backend in replicas.split(';') {
-                estate.write(&format!("stores/{backend}/{dataset}/{key}"), text);
+            for (at, backend) in replicas.split(';').enumerate() {
+                estate.write(&place(at, backend, dataset, key), text);
             }
             let digest = sha256(text)?;
             writeln!(csv, "{dataset},{key},{},{digest},{replicas},main", text.len()).expect("text grows");
@@ -46,6 +56,16 @@ fn estate(replicas: &str) -> Option<Estate> {
     estate.write("inventory.csv", csv);
     estate.manifests(&(manifest::home(&["b1", "b2"]) + &manifest::copies(2)));
     Some(estate)
+}
+
+/// What a full copy of everything looks like.
+fn everything() -> BTreeMap<String, Vec<u8>> {
+    let all = DATASETS.iter().flat_map(|(dataset, objects)| {
+        objects
+            .iter()
+            .map(move |(key, text)| (format!("{dataset}/{key}"), text.as_bytes().to_vec()))
+    });
+    all.collect()
 }
 
 fn import(estate: &Estate, more: &[&str]) -> domicile_tests::Outcome {
@@ -96,7 +116,7 @@ fn a_source_that_differs_from_the_inventory_fails_and_spreads_nowhere() {
         );
     };
     import(&estate, &[]).exits(0);
-    estate.write("stores/origin/lib+1.0~rc/x/one.bin", "FIRST object");
+    estate.write("stores/origin/x/one.bin", "FIRST object");
     estate
         .run(&["apply", "--yes"])
         .exits(5)

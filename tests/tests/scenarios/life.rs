@@ -78,7 +78,7 @@ fn a_drained_backend_is_emptied_after_the_copies_were_made_elsewhere() {
 }
 
 #[test]
-fn a_drained_backend_that_is_needed_keeps_its_copy() {
+fn a_drained_backend_without_an_alternative_is_reported() {
     let estate = simple(&["b1"], 2);
     estate.apply().exits(0);
     estate.run(&["backend", "drain", "b1"]).exits(0);
