@@ -100,11 +100,7 @@ fn an_inventory_is_registered_planned_and_copied() {
     );
     assert_eq!(placed(&plan, "lib+1.0~rc"), ["b1", "origin"]);
     estate.run(&["apply", "--yes"]).exits(0);
-    let (source, copy) = (
-        files(&estate.path("stores/origin")),
-        files(&estate.path("stores/b1")),
-    );
-    assert_eq!(copy, source);
+    assert_eq!(files(&estate.path("stores/b1")), everything());
 }
 
 #[test]
