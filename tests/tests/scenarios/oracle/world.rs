@@ -86,7 +86,7 @@ fn price(random: &mut Random, most: u64) -> f64 {
 }
 
 fn some_countries(random: &mut Random) -> Vec<&'static str> {
-    let chosen: Vec<_> = COUNTRIES.into_iter().filter(|_| random.below(2) == 0).collect();
+    let chosen: Vec<_> = COUNTRIES.into_iter().filter(|_| random.below(4) > 0).collect();
     if chosen.is_empty() { vec!["DE"] } else { chosen }
 }
 
@@ -144,7 +144,7 @@ fn backend(random: &mut Random, at: u64, tight: bool) -> Backend {
     Backend {
         name: format!("b{at}"),
         country,
-        operator: if random.below(3) == 0 {
+        operator: if random.below(4) == 0 {
             COUNTRIES[random.below(4) as usize]
         } else {
             country
@@ -176,14 +176,14 @@ fn backend(random: &mut Random, at: u64, tight: bool) -> Backend {
 }
 
 fn policy(random: &mut Random, at: u64, datasets: usize) -> Policy {
-    let confine = (random.below(2) == 0).then(|| Confine {
+    let confine = (random.below(3) == 0).then(|| Confine {
         jurisdiction: random.below(2) == 0,
         inside: random.below(4) > 0,
         countries: some_countries(random),
     });
-    let require = (confine.is_none() || random.below(3) > 0).then(|| Require {
-        copies: 1 + random.below(3) as usize,
-        tier: (random.below(3) == 0).then(|| random.below(2)),
+    let require = (confine.is_none() || random.below(4) > 0).then(|| Require {
+        copies: 2 + random.below(3) as usize,
+        tier: (random.below(4) == 0).then(|| random.below(2)),
         spread: None,
     });
     let require = require.map(|require| {
@@ -201,7 +201,7 @@ fn policy(random: &mut Random, at: u64, datasets: usize) -> Policy {
     Policy {
         name: format!("p{at}"),
         priority: random.below(3) as i64,
-        selects: (0..datasets).map(|_| random.below(3) > 0).collect(),
+        selects: (0..datasets).map(|_| random.below(4) > 0).collect(),
         confine,
         require,
         objective: (random.below(2) == 0).then(|| (random.below(400) as f64, 1 + random.below(24))),
