@@ -13,15 +13,18 @@
 mod diagnostic;
 mod evaluate;
 mod expression;
+mod lint;
 mod manifests;
 mod policy;
 mod policy_test;
 mod read;
+mod schema;
 mod suggest;
 
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use evaluate::{DatasetFacts, Verdict};
 pub use expression::{Expression, ExpressionError, Scope, Variables};
+pub use lint::lint;
 pub use manifests::{Document, Manifests, Source};
 pub use policy::{
     Budget, Enforcement, Key, LabelExpression, Objective, Operator, Policy, Requirement, Rule, Selector,
@@ -29,3 +32,4 @@ pub use policy::{
 };
 pub use policy_test::{Expectation, Expected, FixtureDataset, PolicyTest, RefusalKind};
 pub use read::read;
+pub use schema::{field_reference, json_schema};

@@ -50,7 +50,7 @@ pub struct Manifests {
 /// One manifest in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Document {
-    /// `Domain`, `Backend`, `Dataset` or `ReplicationPolicy`.
+    /// `Domain`, `Backend`, `Dataset`, `ReplicationPolicy` or `PolicyTest`.
     pub kind: String,
     /// `metadata.name`.
     pub name: String,

@@ -160,3 +160,6 @@ impl<'r> Reading<'r> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::good::ESTATE as EXAMPLE;

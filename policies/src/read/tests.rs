@@ -1,7 +1,8 @@
 use super::*;
 
-mod good;
+pub(crate) mod good;
 mod mistakes;
+mod property;
 
 pub(super) fn source(text: &str) -> Source {
     Source {

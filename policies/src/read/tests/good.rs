@@ -3,7 +3,7 @@ use domicile_estate::{AccessMode, ByteCount, CredentialsRef, DatasetName};
 use super::*;
 use crate::evaluate::{DatasetFacts, Verdict};
 
-pub(in crate::read) const ESTATE: &str = r#"
+pub(crate) const ESTATE: &str = r#"
 apiVersion: domicile.dev/v1alpha1
 kind: Domain
 metadata: {name: jlu-giessen}

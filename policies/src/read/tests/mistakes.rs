@@ -292,10 +292,10 @@ fn every_class_of_mistake_is_found_and_marked() {
         ),
         (
             "key: jurisdiction, operator: In, values: [EU, CH]",
-            "key: domain, operator: In, values: [gast]",
-            "there is no domain `gast`",
+            "key: domain, operator: In, values: [gest]",
+            "there is no domain `gest`",
             "did you mean `guest`?",
-            "gast",
+            "gest",
         ),
         (
             "operator: In, values: [EU, CH]",
@@ -430,7 +430,7 @@ fn every_class_of_mistake_is_found_and_marked() {
             "{jurisdiction: &x NO}",
             "anchors and aliases",
             "write the value",
-            "&x NO}",
+            "&x NO",
         ),
         (
             "{jurisdiction: NO}",
