@@ -23,6 +23,7 @@ mod object;
 mod observed;
 mod open;
 mod origin;
+mod origin_rows;
 mod plans;
 mod row;
 mod usage;

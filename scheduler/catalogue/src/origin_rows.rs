@@ -1,0 +1,194 @@
+//! The rows behind listings of origins.
+
+use std::collections::BTreeSet;
+
+use domicile_estate::{ByteCount, ObjectKey, OriginFinding};
+use futures::TryStreamExt;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use crate::error::CatalogueError;
+use crate::origin::ListedObject;
+use crate::row::{PlacedState, bytes, now_ms, object_key, stored};
+
+/// Rows of one statement that inserts: below SQLite's limit of 32,766 values.
+const ROWS_MAX: usize = 500;
+
+/// An object that is registered, with what is known of it at the origin.
+pub(crate) struct Known {
+    pub id: i64,
+    pub key: ObjectKey,
+    pub size: ByteCount,
+    pub modified_ms: Option<i64>,
+    pub at_origin: Option<PlacedState>,
+}
+
+/// A change of what is known of an object at its origin.
+pub(crate) struct Transition {
+    pub object: i64,
+    pub size: ByteCount,
+    pub from: Option<PlacedState>,
+    pub to: PlacedState,
+}
+
+#[derive(sqlx::FromRow)]
+struct KnownRow {
+    id: i64,
+    key: String,
+    size: i64,
+    modified_ms: Option<i64>,
+    state: Option<i64>,
+}
+
+/// Objects by key, each with its state on a backend: what a row says, else what a trusted inventory vouches for.
+pub(crate) async fn known_objects(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: Option<i64>,
+) -> Result<Vec<Known>, CatalogueError> {
+    let select = sqlx::query_as::<_, KnownRow>(
+        "SELECT o.id, o.key, o.size, o.modified_ms,
+                coalesce(p.state, iif(o.id <= c.trusted_through, 1, NULL)) AS state
+         FROM objects o
+         LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
+         LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id
+         WHERE o.dataset_id = ?1 ORDER BY o.key",
+    );
+    let mut rows = select.bind(dataset).bind(backend).fetch(connection);
+    let mut known = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        known.push(Known {
+            id: row.id,
+            key: object_key(&row.key)?,
+            size: bytes(row.size)?,
+            modified_ms: row.modified_ms,
+            at_origin: row.state.map(PlacedState::try_from).transpose()?,
+        });
+    }
+    Ok(known)
+}
+
+pub(crate) async fn note_origin(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: i64,
+) -> Result<bool, CatalogueError> {
+    let upsert = sqlx::query(
+        "INSERT INTO copies (dataset_id, backend_id, origin) VALUES (?, ?, 1)
+         ON CONFLICT (dataset_id, backend_id) DO UPDATE SET origin = 1 WHERE origin = 0",
+    );
+    Ok(upsert
+        .bind(dataset)
+        .bind(backend)
+        .execute(connection)
+        .await?
+        .rows_affected()
+        > 0)
+}
+
+pub(crate) async fn insert_objects(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    added: &[ListedObject],
+) -> Result<bool, CatalogueError> {
+    for chunk in added.chunks(ROWS_MAX) {
+        let mut rows = Vec::with_capacity(chunk.len());
+        for object in chunk {
+            rows.push((
+                object.key.as_str(),
+                stored(object.size.0, "an object's size")?,
+                object.modified_ms,
+            ));
+        }
+        let mut insert =
+            QueryBuilder::<Sqlite>::new("INSERT INTO objects (dataset_id, key, size, modified_ms) ");
+        insert.push_values(rows, |mut row, (key, size, modified_ms)| {
+            row.push_bind(dataset)
+                .push_bind(key.to_owned())
+                .push_bind(size)
+                .push_bind(modified_ms);
+        });
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(!added.is_empty())
+}
+
+pub(crate) async fn write_transitions(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: i64,
+    transitions: &[Transition],
+) -> Result<bool, CatalogueError> {
+    let at_ms = now_ms();
+    for transition in transitions {
+        let upsert = sqlx::query(
+            "INSERT INTO placed (dataset_id, backend_id, object_id, state, at_ms) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, reason = NULL",
+        );
+        let upsert = upsert.bind(dataset).bind(backend).bind(transition.object);
+        upsert
+            .bind(transition.to.code())
+            .bind(at_ms)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(!transitions.is_empty())
+}
+
+/// The kind, key and reason of a finding, as stored.
+fn finding_row(finding: &OriginFinding) -> (&'static str, String, String) {
+    match finding {
+        OriginFinding::Gone { key } => ("Gone", key.clone(), String::new()),
+        OriginFinding::Changed { key } => ("Changed", key.clone(), String::new()),
+        OriginFinding::RefusedKey { key, reason } => ("RefusedKey", key.clone(), reason.clone()),
+        OriginFinding::NotAFile { key } => ("NotAFile", key.clone(), String::new()),
+    }
+}
+
+pub(crate) async fn write_findings(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    findings: &BTreeSet<OriginFinding>,
+) -> Result<bool, CatalogueError> {
+    let now: BTreeSet<(String, String, String)> = findings
+        .iter()
+        .map(finding_row)
+        .map(|(kind, key, reason)| (kind.to_owned(), key, reason))
+        .collect();
+    let select = sqlx::query_as("SELECT kind, key, reason FROM findings WHERE dataset_id = ?");
+    let was: Vec<(String, String, String)> = select.bind(dataset).fetch_all(&mut *connection).await?;
+    if now == was.into_iter().collect() {
+        return Ok(false);
+    }
+    sqlx::query("DELETE FROM findings WHERE dataset_id = ?")
+        .bind(dataset)
+        .execute(&mut *connection)
+        .await?;
+    for (kind, key, reason) in now {
+        let insert = sqlx::query(
+            "INSERT INTO findings (dataset_id, kind, key, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        );
+        insert
+            .bind(dataset)
+            .bind(kind)
+            .bind(key)
+            .bind(reason)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(true)
+}
+
+pub(crate) async fn write_dates(
+    connection: &mut SqliteConnection,
+    dated: &[(i64, i64)],
+) -> Result<(), CatalogueError> {
+    for (object, modified_ms) in dated {
+        let update = sqlx::query("UPDATE objects SET modified_ms = ? WHERE id = ?");
+        update
+            .bind(modified_ms)
+            .bind(object)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
