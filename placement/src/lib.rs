@@ -17,6 +17,7 @@ mod digest;
 mod ground;
 mod moves;
 mod plan;
+mod pose;
 mod problem;
 mod refusals;
 mod relax;
@@ -32,6 +33,7 @@ pub use cost::{
 pub use digest::input_digest;
 pub use moves::{Action, Move};
 pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, propose};
+pub use pose::pose;
 pub use problem::{
     Audit, Bars, Held, Place, Problem, Reason, RefusalKind, Refused, Requirement, Spread, Subject, Terms,
 };

@@ -1,0 +1,362 @@
+//! From what ought to be and what is to the problem: every rule is asked about every backend, and what depends on no
+//! dataset is asked only once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domicile_estate::{AccessMode, Backend, Dataset, DatasetName, Observed, ObservedDataset};
+use domicile_policies::{DatasetFacts, Enforcement, Manifests, Objective, Policy, Test, Variables, Verdict};
+
+use crate::problem::{
+    Audit, Bars, Held, Place, Problem, Reason, RefusalKind, Refused, Requirement, Spread, Subject, Terms,
+};
+
+/// Poses the problem of placing these datasets (of manifests and inventories together), given what is observed. A
+/// dataset that is observed but not given, such as one whose manifest was taken away, stays where it is and takes its
+/// room.
+#[must_use]
+pub fn pose(
+    manifests: &Manifests,
+    datasets: &BTreeMap<DatasetName, Dataset>,
+    observed: &Observed,
+) -> Problem {
+    let mut posing = Posing::new(manifests);
+    let places = manifests
+        .backends
+        .values()
+        .map(|backend| posing.place(backend, observed))
+        .collect();
+    let names: BTreeSet<_> = datasets.keys().chain(observed.datasets.keys()).collect();
+    let nothing = ObservedDataset::default();
+    let subjects = names.into_iter().map(|name| {
+        let known = observed.datasets.get(name).unwrap_or(&nothing);
+        posing.subject(name, datasets.get(name), known)
+    });
+    let subjects = subjects.collect();
+    Problem {
+        currency: manifests.currency.clone(),
+        backends: places,
+        policies: manifests.policies.values().map(terms).collect(),
+        reasons: posing.reasons.items,
+        requirements: posing.requirements.items,
+        datasets: subjects,
+    }
+}
+
+/// Values that are stated once and referred to by their position.
+struct Stated<T> {
+    items: Vec<T>,
+    positions: BTreeMap<T, usize>,
+}
+
+impl<T: Ord + Clone> Stated<T> {
+    fn new() -> Self {
+        Self {
+            items: Vec::new(),
+            positions: BTreeMap::new(),
+        }
+    }
+
+    fn state(&mut self, item: T) -> usize {
+        let next = self.items.len();
+        let position = *self.positions.entry(item.clone()).or_insert(next);
+        if position == next {
+            self.items.push(item);
+        }
+        position
+    }
+}
+
+struct Posing<'a> {
+    manifests: &'a Manifests,
+    reasons: Stated<Reason>,
+    requirements: Stated<Requirement>,
+    /// Which backends a `confine` rule refuses, by policy and rule, where that depends on no dataset.
+    confined: BTreeMap<(usize, usize), Vec<Refused>>,
+    /// Requirements by policy and position, where they depend on no dataset.
+    required: BTreeMap<(usize, usize), usize>,
+}
+
+impl<'a> Posing<'a> {
+    fn new(manifests: &'a Manifests) -> Self {
+        Self {
+            manifests,
+            reasons: Stated::new(),
+            requirements: Stated::new(),
+            confined: BTreeMap::new(),
+            required: BTreeMap::new(),
+        }
+    }
+
+    fn backends(&self) -> impl Iterator<Item = &'a Backend> + use<'a> {
+        self.manifests.backends.values()
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.backends().position(|backend| backend.name.as_str() == name)
+    }
+
+    fn place(&mut self, backend: &Backend, observed: &Observed) -> Place {
+        let unreachable = observed.unreachable.get(&backend.name);
+        let reasons = own_reasons(backend, observed)
+            .into_iter()
+            .map(|reason| self.reasons.state(reason))
+            .collect();
+        Place {
+            name: backend.name.clone(),
+            provider: backend.location.provider.clone(),
+            region: backend.location.region.clone(),
+            capacity: backend.capacity,
+            price: backend.price.clone(),
+            energy: backend.energy.clone(),
+            reachable: unreachable.is_none(),
+            reasons,
+        }
+    }
+
+    fn subject(&mut self, name: &DatasetName, dataset: Option<&Dataset>, known: &ObservedDataset) -> Subject {
+        let held = |copy: &domicile_estate::Copy| {
+            self.position(copy.backend.as_str()).map(|backend| Held {
+                backend,
+                origin: copy.origin,
+                state: copy.state,
+                missing_bytes: copy.missing_bytes,
+                missing_objects: copy.missing_objects,
+            })
+        };
+        let mut copies: Vec<_> = known.copies.iter().filter_map(held).collect();
+        copies.sort_by_key(|held| held.backend);
+        let objective = Objective::default();
+        let mut subject = Subject {
+            name: name.clone(),
+            summary: known.summary.clone(),
+            priority: 0,
+            carbon_price_per_tonne: objective.carbon_price_per_tonne,
+            horizon_months: objective.horizon_months,
+            keep_origin: dataset.is_none_or(|dataset| dataset.keep_origin),
+            policies: Vec::new(),
+            requirements: Vec::new(),
+            copies,
+            refused: Vec::new(),
+            audits: Vec::new(),
+        };
+        if let Some(dataset) = dataset {
+            self.apply_policies(&mut subject, &DatasetFacts::new(dataset, &known.summary));
+        }
+        subject
+    }
+
+    fn apply_policies(&mut self, subject: &mut Subject, facts: &DatasetFacts<'_>) {
+        let manifests = self.manifests;
+        let selecting = manifests
+            .policies
+            .values()
+            .enumerate()
+            .filter(|(_, policy)| policy.selects(facts));
+        let mut priority = None;
+        let mut stated: Option<(i64, Objective)> = None;
+        for (index, policy) in selecting {
+            let refused = self.confined(index, policy, facts);
+            let requirements = self.required(index, policy, facts);
+            if policy.enforcement == Enforcement::Audit {
+                subject.audits.push(Audit {
+                    policy: index,
+                    refused,
+                    requirements,
+                });
+                continue;
+            }
+            subject.policies.push(index);
+            subject.refused.extend(refused);
+            subject.requirements.extend(requirements);
+            priority = priority.max(Some(policy.priority));
+            // Policies come by name, so that of equal priorities the first name wins.
+            if let Some(objective) = policy.objective
+                && stated.is_none_or(|(priority, _)| policy.priority > priority)
+            {
+                stated = Some((policy.priority, objective));
+            }
+        }
+        subject.priority = priority.unwrap_or(0);
+        if let Some((_, objective)) = stated {
+            subject.carbon_price_per_tonne = objective.carbon_price_per_tonne;
+            subject.horizon_months = objective.horizon_months;
+        }
+        subject.refused.extend(self.not_admitted(facts));
+        subject.refused.sort_unstable();
+        subject.refused.dedup();
+    }
+
+    /// What a policy's `confine` rules refuse.
+    fn confined(&mut self, index: usize, policy: &Policy, facts: &DatasetFacts<'_>) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        for (position, rule) in policy.confine.iter().enumerate() {
+            if let Some(known) = self.confined.get(&(index, position)) {
+                refused.extend_from_slice(known);
+                continue;
+            }
+            let mut by_rule = Vec::new();
+            for (backend, place) in self.backends().enumerate() {
+                let verdict = rule.test.accepts(place, facts);
+                let words = format!(
+                    "policy `{}`, rule `{}`: {}",
+                    policy.name,
+                    rule.name,
+                    rule.describe()
+                );
+                let reason = reason_of(&rule.name, RefusalKind::Confinement, words, &verdict);
+                by_rule.extend(reason.map(|reason| Refused {
+                    backend,
+                    reason: self.reasons.state(reason),
+                }));
+            }
+            refused.extend_from_slice(&by_rule);
+            if !rule.test.depends_on_dataset() {
+                self.confined.insert((index, position), by_rule);
+            }
+        }
+        refused
+    }
+
+    /// What a policy requires.
+    fn required(&mut self, index: usize, policy: &Policy, facts: &DatasetFacts<'_>) -> Vec<usize> {
+        let mut required = Vec::new();
+        for (position, wanted) in policy.require.iter().enumerate() {
+            if let Some(known) = self.required.get(&(index, position)) {
+                required.push(*known);
+                continue;
+            }
+            let accepts = |backend: &Backend| {
+                wanted
+                    .place
+                    .iter()
+                    .all(|test| test.accepts(backend, facts).is_accepted())
+            };
+            let requirement = Requirement {
+                policy: index,
+                name: wanted.name.clone(),
+                copies: wanted.copies,
+                place: wanted
+                    .place
+                    .iter()
+                    .map(Test::describe)
+                    .collect::<Vec<_>>()
+                    .join(" and "),
+                accepts: self.backends().map(accepts).collect(),
+                spread: wanted.spread.iter().map(|spread| self.spread(spread)).collect(),
+            };
+            let stated = self.requirements.state(requirement);
+            required.push(stated);
+            if !wanted.place.iter().any(Test::depends_on_dataset) {
+                self.required.insert((index, position), stated);
+            }
+        }
+        required
+    }
+
+    fn spread(&self, spread: &domicile_policies::Spread) -> Spread {
+        let values: Vec<_> = self
+            .backends()
+            .map(|backend| spread.across.value(backend))
+            .collect();
+        let groups: BTreeSet<_> = values.iter().flatten().collect();
+        let group = |value: &Option<String>| {
+            value
+                .as_ref()
+                .and_then(|value| groups.iter().position(|group| *group == value))
+        };
+        Spread {
+            across: spread.across.as_str().to_owned(),
+            groups: spread.groups,
+            group_of: values.iter().map(group).collect(),
+        }
+    }
+
+    /// What the domains of the backends do not admit: every rule that does not accept.
+    fn not_admitted(&mut self, facts: &DatasetFacts<'_>) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        for (domain, rules) in &self.manifests.admissions {
+            for (rule, expression) in rules {
+                let variables = Variables {
+                    backend: None,
+                    dataset: Some(*facts),
+                    domain: self.manifests.domains.get(domain),
+                };
+                let verdict = expression.holds(&variables);
+                let words = format!(
+                    "domain `{domain}` admits only datasets for which `{}`",
+                    expression.text()
+                );
+                let Some(reason) = reason_of(rule, RefusalKind::Admission, words, &verdict) else {
+                    continue;
+                };
+                let reason = self.reasons.state(reason);
+                let own = self
+                    .backends()
+                    .enumerate()
+                    .filter(|(_, backend)| backend.domain == *domain);
+                refused.extend(own.map(|(backend, _)| Refused { backend, reason }));
+            }
+        }
+        refused
+    }
+}
+
+fn reason_of(rule: &str, kind: RefusalKind, words: String, verdict: &Verdict) -> Option<Reason> {
+    let message = match verdict {
+        Verdict::Accepted => return None,
+        Verdict::Refused => words,
+        Verdict::Failed(error) => format!("{words} (it could not be evaluated: {error})"),
+    };
+    Some(Reason {
+        rule: rule.to_owned(),
+        kind,
+        bars: Bars::Every,
+        message,
+    })
+}
+
+/// What a backend itself refuses for every dataset. Marks set by command count as the manifest does.
+fn own_reasons(backend: &Backend, observed: &Observed) -> Vec<Reason> {
+    let reason = |rule: &str, kind, bars, message: &str| Reason {
+        rule: rule.to_owned(),
+        kind,
+        bars,
+        message: message.to_owned(),
+    };
+    let mut reasons = Vec::new();
+    if backend.drain || observed.draining.contains(&backend.name) {
+        reasons.push(reason(
+            "drain",
+            RefusalKind::Cordoned,
+            Bars::Every,
+            "the backend is being emptied",
+        ));
+    }
+    if backend.cordoned || observed.cordoned.contains(&backend.name) {
+        let message = "the backend is cordoned: nothing new goes there";
+        reasons.push(reason("cordon", RefusalKind::Cordoned, Bars::New, message));
+    }
+    if backend.access_mode == AccessMode::ReadOnly {
+        let message = "the backend is read-only: a source, never a target";
+        reasons.push(reason("accessMode", RefusalKind::ReadOnly, Bars::New, message));
+    }
+    if let Some(why) = observed.unreachable.get(&backend.name) {
+        let message = format!("the backend does not answer: {why}");
+        reasons.push(reason(
+            "reachability",
+            RefusalKind::Unreachable,
+            Bars::New,
+            &message,
+        ));
+    }
+    reasons
+}
+
+fn terms(policy: &Policy) -> Terms {
+    Terms {
+        name: policy.name.clone(),
+        enforced: policy.enforcement == Enforcement::Enforce,
+        cost_per_month: policy.budget.cost_per_month,
+        carbon_kg_per_month: policy.budget.carbon_kg_per_month,
+    }
+}
