@@ -224,7 +224,7 @@ fn a_copy_that_was_overwritten_in_a_bucket_is_found_and_repaired() {
     );
     estate
         .run(&["dataset", "scrub", "d"])
-        .exits(7)
+        .exits(3)
         .says("alpha")
         .says("small.txt");
     estate.apply().exits(0);
