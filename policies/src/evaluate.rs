@@ -372,3 +372,6 @@ impl Manifests {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! backend.labels`, `has(backend.labels.x)` and `has(backend.region)` say whether there is one.
 
 mod check;
+mod try_out;
 mod values;
 
 use std::fmt;
@@ -119,7 +120,7 @@ impl Expression {
             tree: Arc::new(tree),
             depends_on_dataset,
         };
-        check::try_out(&expression, scope)?;
+        try_out::try_out(&expression, scope)?;
         Ok(expression)
     }
 

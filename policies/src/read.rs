@@ -5,6 +5,7 @@ mod canonical;
 mod cross;
 mod document;
 pub(crate) mod fields;
+mod leaf;
 mod nouns;
 mod path;
 mod places;

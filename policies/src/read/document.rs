@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domicile_estate::Labels;
 
 use super::fields::{API_VERSION, KINDS, KindTable, METADATA, NameOf};
+use super::leaf;
 use super::record::Record;
 use super::report::Report;
 use super::walk;
@@ -296,7 +297,7 @@ fn find_kind(
 fn name_of(table: &KindTable, metadata: &Record, report: &mut Report<'_>) -> Option<String> {
     let item = metadata.item("name")?;
     let name = metadata.text("name");
-    match walk::check_name(table.name_of, name) {
+    match leaf::check_name(table.name_of, name) {
         Ok(()) => Some(name.to_owned()),
         Err(error) => {
             report.error(item.place, error.to_string());

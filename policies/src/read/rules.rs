@@ -8,9 +8,9 @@ use domicile_estate::{
 
 use super::document::{Draft, Drafts};
 use super::fields::NameOf;
+use super::leaf::did_you_mean;
 use super::record::Record;
 use super::report::Report;
-use super::walk::did_you_mean;
 use crate::policy::{
     Budget, Enforcement, Key, LabelExpression, Objective, Operator, Policy, Requirement, Rule, Selector,
     Spread, Test,
@@ -85,11 +85,11 @@ fn selector(record: &Record, drafts: &Drafts, report: &mut Report<'_>) -> Select
         drafts.check(NameOf::Domain, name, *place, report);
     }
     let parts = ["matchLabels", "matchExpressions", "domains"];
+    // What is wrong was reported, and does not make the selector empty.
+    let is_wrong = |part: &str| record.stated.contains(part) && record.item(part).is_none();
     let stated = parts.iter().any(|part| record.stated.contains(part));
     let filled = !(labels.is_empty() && expressions.is_empty() && domains.is_empty());
-    let broken = parts
-        .iter()
-        .any(|part| record.stated.contains(part) && record.item(part).is_none());
+    let broken = is_wrong("matchAll") || parts.into_iter().any(is_wrong);
     if match_all && stated {
         let help = "leave out `matchAll`, or everything else";
         report.error_help(
@@ -97,11 +97,7 @@ fn selector(record: &Record, drafts: &Drafts, report: &mut Report<'_>) -> Select
             "`matchAll` cannot stand together with other parts",
             help,
         );
-    } else if !match_all
-        && !filled
-        && !broken
-        && !(record.stated.contains("matchAll") && record.items.is_empty())
-    {
+    } else if !(match_all || filled || broken) {
         let help = "to select every dataset write `selector: {matchAll: true}`";
         report.error_help(record.place, "the selector is empty", help);
     }

@@ -1,5 +1,6 @@
 use super::*;
 
+mod cases;
 pub(crate) mod good;
 mod mistakes;
 mod property;

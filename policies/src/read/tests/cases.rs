@@ -1,0 +1,85 @@
+use super::good::ESTATE;
+use super::*;
+
+/// What is replaced in the good estate, by what, and what must then be said: message, help, marked text.
+#[rustfmt::skip]
+const CASES: &[(&str, &str, &str, &str, &str)] = &[
+    ("jurisdiction: NO", "jurisdiction: XX", "no country code", "", "XX"),
+    ("jurisdiction: NO", "jurisdiction: EU", "no country code", "", "EU"),
+    ("title: Justus Liebig University Giessen", "title: 5", "`title` must be a text", "quotes", "5"),
+    ("{name: biodiversity}", "{name: Biodiversity}", "no valid name", "", "Biodiversity"),
+    ("domain.name ||", "doman.name ||", "`doman` is no variable", "did you mean `domain`?", ""),
+    ("zone: rz1, provider", "zone: 1, provider", "`zone` must be a text", "quotes", "1"),
+    ("type: Fs, root: /srv", "typ: Fs, root: /srv", "`store` lacks `type`", "`Fs`", "store"),
+    ("type: Fs, root: /srv", "type: FS, root: /srv", "no type of store", "did you mean `Fs`?", "FS"),
+    ("type: Fs, root: /srv", "type: Fs, rot: /srv", "`store` has no field `rot`", "did you mean `root`?", "rot"),
+    ("{env: GIESSEN}", "{env: GIESSEN, file: x}", "exactly one of", "credentials", "{env: GIESSEN, file: x}"),
+    ("capacity: 1Ti", "capacity: -1Ti", "below zero", "", "-1Ti"),
+    ("capacity: 1Ti", "capacity: 1.5", "a floating-point number", "with a unit", "1.5"),
+    ("capacity: 1Ti", "capacity: [1]", "`capacity` must be a size, this is a list", "", "capacity"),
+    ("accessMode: ReadWrite", "accessMode: readonly", "no value of `accessMode`", "did you mean `ReadOnly`?", "readonly"),
+    ("cordoned: false", "cordoned: no", "must be `true` or `false`", "write `false`", "no"),
+    ("ingressPerGiB: \"0\"", "ingressPerGiB: \"-1\"", "must not be below zero", "", "\"-1\""),
+    ("ingressPerGiB: \"0\"", "ingressPerGiB: \"1e3\"", "no decimal number", "", "\"1e3\""),
+    ("currency: EUR", "currency: euro", "no currency code", "EUR", "euro"),
+    ("pue: \"1.3\"", "pue: \"0.9\"", "`pue` must be at least 1", "", "\"0.9\""),
+    ("physicalCopies: 3", "physicalCopies: 0", "at least 1", "", "0"),
+    ("physicalCopies: 3", "physicalCopies: \"3\"", "a whole number", "without quotes: 3", "\"3\""),
+    ("access: Open", "access: open", "no value of `access`", "did you mean `Open`?", "open"),
+    ("authors: [A, B]", "authors: A", "`authors` must be a list", "[Ada Lovelace]", "A"),
+    ("prefix: plants/", "prefix: ../plants", "is no prefix", "", "../plants"),
+    ("prefix: plants/", "prefix: /plants", "must not begin with `/`", "", "/plants"),
+    ("origin: {backend: giessen-fs", "origin: {backend: giesen-fs", "there is no backend `giesen-fs`", "did you mean `giessen-fs`?", "giesen-fs"),
+    ("priority: 0", "priority: high", "a whole number", "", "high"),
+    ("{matchLabels: {theme: biodiversity}}", "{matchAll: true, domains: [guest]}", "together", "leave out", "matchAll"),
+    ("{matchLabels: {theme: biodiversity}}", "{domains: [gest]}", "there is no domain `gest`", "did you mean `guest`?", "gest"),
+    ("{matchLabels: {theme: biodiversity}}", "{matchExpressions: [{key: a, operator: In}]}", "at least one value", "", "In"),
+    ("values: [EU, CH]", "values: [EUU, CH]", "no known group", "did you mean `EU`?", "EUU"),
+    ("values: [EU, CH]", "values: [GDPR-ADEQUATE-CONDITIONAL]", "only under conditions", "US-DPF", "GDPR-ADEQUATE-CONDITIONAL"),
+    ("key: jurisdiction, operator: In, values: [EU, CH]", "key: domain, operator: In, values: [gest]", "there is no domain `gest`", "did you mean `guest`?", "gest"),
+    ("operator: In, values: [EU, CH]", "operator: Exists, values: [EU]", "`Exists` takes no values", "", "values"),
+    ("operator: In, values: [EU, CH]", "operator: Gt, values: [EU]", "cannot be compared by `Gt`", "gridGramsPerKWh", "Gt"),
+    ("key: jurisdiction, operator: In, values: [EU, CH]", "key: nines, operator: Gt, values: [x]", "is no number", "", "x"),
+    ("key: jurisdiction, operator: In, values: [EU, CH]", "key: nines, operator: Gt, values: [1, 2]", "exactly one value", "", "values"),
+    ("operator: In, values: [EU, CH]", "operator: in, values: [EU]", "no value of `operator`", "did you mean `In`?", "in"),
+    ("key: jurisdiction, operator: In, values: [EU, CH]", "operator: In, values: [EU]", "the rule lacks `key`", "cel", "name"),
+    ("{name: no-tape, cel:", "{name: eu-soil-and-law, cel:", "two entries named `eu-soil-and-law`", "", "eu-soil-and-law"),
+    ("{name: no-tape, cel:", "{cel:", "`confine[]` lacks `name`", "", "cel"),
+    ("{name: no-tape, cel:", "{name: no-tape, key: tier, cel:", "either `cel` or", "two rules", "\"backend.labels['tier'] != 'tape'\""),
+    ("\"backend.labels['tier'] != 'tape'\"", "\"backend.labels['tier']\"", "must be true or false", "", "\"backend.labels['tier']\""),
+    ("copies: 3", "copies: 0", "`copies` must be at least 1", "", "0"),
+    ("copies: 3", "copies: 101", "`copies` must be at most 100", "", "101"),
+    ("across: domain, groups: 3", "across: jurisdiction, groups: 2", "two countries, not one group", "country", "jurisdiction"),
+    ("across: domain, groups: 3", "across: zone, groups: 2", "`zone` is spread across twice", "", "zone"),
+    ("horizonMonths: 12", "horizonMonths: 0", "at least 1", "", "0"),
+    ("enforcement: Enforce", "enforcement: Audt", "no value of `enforcement`", "did you mean `Audit`?", "Audt"),
+    ("dataset: hessian-plants, backends", "dataset: hesian-plants, backends", "there is no dataset", "did you mean `hessian-plants`?", "hesian-plants"),
+    ("satisfied: false", "satisfied: false, backends: [oslo]", "exactly one of", "", "dataset"),
+    ("kind: Confinement", "kind: Confined", "no value of `kind`", "", "Confined"),
+    ("{jurisdiction: NO}", "{jurisdiction: NO, jurisdiction: SE}", "`jurisdiction` is given twice", "", "jurisdiction"),
+    ("{jurisdiction: NO}", "{jurisdiction: &x NO}", "anchors and aliases", "write the value", "&x NO"),
+    ("{jurisdiction: NO}", "{jurisdiction: !!str NO}", "tags", "quote", "!!str NO"),
+];
+
+/// The estate of the other tests with one line replaced, and what must then be said.
+fn changed(from: &str, to: &str) -> Vec<(String, String, String)> {
+    assert!(ESTATE.contains(from), "{from}");
+    errors(&ESTATE.replacen(from, to, 1))
+}
+
+#[test]
+fn every_class_of_mistake_is_found_and_marked() {
+    for (from, to, message, help, marked) in CASES {
+        let found = changed(from, to);
+        let hit = found.iter().find(|found| found.0.contains(message));
+        let Some((_, got_help, got_marked)) = hit else {
+            panic!("{to}: no `{message}` in {found:#?}")
+        };
+        assert!(got_help.contains(help), "{to}: {got_help}");
+        assert!(
+            marked.is_empty() || got_marked.starts_with(marked),
+            "{to}: marked {got_marked:?}"
+        );
+        assert!(found.len() <= 2, "{to}: {found:#?}");
+    }
+}
