@@ -138,8 +138,13 @@ impl Load {
         self.used[backend]
     }
 
-    /// What is spent of a budget.
-    pub fn spent(&self, budget: usize) -> f64 {
-        self.spent[budget]
+    /// What is spent of every budget.
+    pub fn spending(&self) -> Vec<f64> {
+        self.spent.clone()
+    }
+
+    /// Puts back what was spent before.
+    pub fn set_spending(&mut self, spent: &[f64]) {
+        self.spent.copy_from_slice(spent);
     }
 }

@@ -4,9 +4,14 @@
 //! the optimum. Otherwise the datasets share room and budgets, and the joint choice is made by [`joint`].
 
 mod choice;
+mod exact;
+mod joint;
 mod load;
+mod master;
 mod pattern;
 mod picker;
+mod pricing;
+mod rows;
 mod search;
 
 use std::collections::BTreeSet;
@@ -17,6 +22,7 @@ use crate::problem::Problem;
 use crate::solution::Solution;
 
 use choice::Choice;
+use joint::Joint;
 use load::Limits;
 use pattern::Pattern;
 use picker::Prices;
@@ -74,31 +80,42 @@ pub(crate) fn solve_pinned(
     }
 }
 
-/// The joint choice with its proof.
-struct Answer {
-    assignment: Assignment,
-    /// No assignment that satisfies as much costs less.
-    bound: f64,
-    /// For each backend, the price of a byte of room.
-    room_prices: Vec<f64>,
-}
-
-fn answer(task: &Task, _previous: Option<&Solution>) -> Answer {
-    let room_prices = vec![0.0; task.limits.room.len()];
+/// The choice of all datasets with its proof.
+fn answer(task: &Task, previous: Option<&Solution>) -> Joint {
     let (best_alone, bound) = alone(task);
-    if best_alone.load.is_within(&task.limits) {
-        return Answer {
+    let mut joint = if best_alone.load.is_within(&task.limits) {
+        Joint {
             assignment: best_alone,
             bound,
-            room_prices,
-        };
+            room_prices: vec![0.0; task.limits.room.len()],
+        }
+    } else {
+        joint::choose(task, start(task, previous))
+    };
+    joint.assignment.settle_down(task);
+    joint
+}
+
+/// Where the joint choice begins: with what is there now or with what was planned before, improved dataset by dataset.
+fn start(task: &Task, previous: Option<&Solution>) -> Assignment {
+    let mut start = Assignment::stay(task);
+    start.improve(task);
+    let set = |choice: &Choice| previous.and_then(|previous| previous.sets.get(choice.dataset));
+    let planned = task
+        .choices
+        .iter()
+        .map(|choice| Pattern::of_set(choice, set(choice)?))
+        .collect::<Option<Vec<_>>>();
+    let Some(patterns) = planned else { return start };
+    let mut planned = Assignment::of(task, patterns);
+    if !planned.load.is_within(&task.limits) {
+        return start;
     }
-    let mut assignment = Assignment::stay(task);
-    assignment.improve(task);
-    Answer {
-        bound: 0.0,
-        assignment,
-        room_prices,
+    planned.improve(task);
+    if planned.compare(&start, task).is_lt() {
+        planned
+    } else {
+        start
     }
 }
 

@@ -13,6 +13,8 @@ const ROUNDS: usize = 20;
 const ALTERNATIVES: usize = 4096;
 /// Times that what found no place begins anew in front of all others.
 const RESTARTS: usize = 8;
+/// Share of a pattern in a mix below which it is noise.
+const SHARE: f64 = 1e-4;
 /// Relative difference below which two costs per month count as equal.
 pub(crate) const COST_TIE: f64 = 1e-9;
 
@@ -67,13 +69,6 @@ impl Assignment {
             load.add(choice, pattern);
         }
         Self { patterns, load }
-    }
-
-    /// Replaces one pattern.
-    pub fn replace(&mut self, task: &Task, index: usize, pattern: Pattern) {
-        self.load.remove(&task.choices[index], &self.patterns[index]);
-        self.load.add(&task.choices[index], &pattern);
-        self.patterns[index] = pattern;
     }
 
     /// Orders two placements: for each priority from the top the missing copies, then groups; then the number of
@@ -140,31 +135,99 @@ impl Assignment {
     /// Builds a placement from nothing: the datasets in the given order take the best set that fits at these prices
     /// (for each choice, for each candidate). What finds no place goes first in the next attempt.
     pub fn construct(task: &Task, order: &[usize], prices: &[Vec<f64>]) -> Option<Self> {
-        let mut order = order.to_vec();
-        for _ in 0..RESTARTS {
-            let mut load = Load::empty(&task.limits);
-            let mut patterns: Vec<Option<Pattern>> = vec![None; task.choices.len()];
-            for &index in &order {
-                let stay = Some(&task.stays[index])
-                    .filter(|stay| load.fits(&task.limits, &task.choices[index], stay));
-                let pattern = best_fitting(task, index, &load, &prices[index]).or_else(|| stay.cloned());
-                if let Some(pattern) = &pattern {
-                    load.add(&task.choices[index], pattern);
-                }
-                patterns[index] = pattern;
-            }
-            let homeless = |index: &usize| patterns[*index].is_none();
-            if !order.iter().any(homeless) {
-                return Some(Self {
-                    patterns: patterns.into_iter().flatten().collect(),
-                    load,
-                });
-            }
-            let (first, rest): (Vec<_>, Vec<_>) = order.iter().partition(|index| homeless(index));
-            order = first.into_iter().chain(rest).collect();
-        }
-        None
+        build(task, order, |index, load| {
+            best_fitting(task, index, load, &prices[index])
+        })
     }
+
+    /// Builds a placement near a mix of patterns: each dataset takes the pattern with the largest share that fits, else
+    /// the best set that fits at these prices. Those that the mix does not split go first, then the heavy ones.
+    pub fn near(
+        task: &Task,
+        patterns: &[Vec<Pattern>],
+        shares: &[Vec<f64>],
+        prices: &[Vec<f64>],
+    ) -> Option<Self> {
+        let mut ranked: Vec<Vec<usize>> = patterns.iter().map(|of| (0..of.len()).collect()).collect();
+        for (rank, shares) in ranked.iter_mut().zip(shares) {
+            rank.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
+            rank.retain(|position| shares[*position] > SHARE);
+        }
+        let mut order = by_priority(task);
+        order.sort_by_key(|index| {
+            (
+                ranked[*index].len() > 1,
+                std::cmp::Reverse(task.choices[*index].bytes),
+            )
+        });
+        build(task, &order, |index, load| {
+            let fits = |position: &&usize| {
+                load.fits(&task.limits, &task.choices[index], &patterns[index][**position])
+            };
+            let near = ranked[index]
+                .iter()
+                .find(fits)
+                .map(|position| patterns[index][*position].clone());
+            near.or_else(|| best_fitting(task, index, load, &prices[index]))
+        })
+    }
+
+    /// Undoes changes that gain nothing: a set that is as good as what is there gives way to it, and a copy that costs
+    /// nothing stays.
+    pub fn settle_down(&mut self, task: &Task) {
+        for index in 0..task.choices.len() {
+            let (choice, stay) = (&task.choices[index], &task.stays[index]);
+            self.load.remove(choice, &self.patterns[index]);
+            let stays =
+                compare(stay, &self.patterns[index]).is_lt() && self.load.fits(&task.limits, choice, stay);
+            let mut pattern = if stays {
+                stay.clone()
+            } else {
+                self.patterns[index].clone()
+            };
+            for free in choice
+                .candidates
+                .iter()
+                .filter(|candidate| candidate.current && candidate.cost <= 0.0)
+            {
+                let mut set = pattern.set.clone();
+                if let Err(place) = set.binary_search(&free.backend) {
+                    set.insert(place, free.backend);
+                    let with = Pattern::of_set(choice, &set)
+                        .filter(|with| self.load.fits(&task.limits, choice, with));
+                    pattern = with.unwrap_or(pattern);
+                }
+            }
+            self.load.add(choice, &pattern);
+            self.patterns[index] = pattern;
+        }
+    }
+}
+
+/// Builds a placement: each dataset in turn takes what `take` gives for the load so far, or stays.
+fn build(task: &Task, order: &[usize], take: impl Fn(usize, &Load) -> Option<Pattern>) -> Option<Assignment> {
+    let mut order = order.to_vec();
+    for _ in 0..RESTARTS {
+        let mut load = Load::empty(&task.limits);
+        let mut patterns: Vec<Option<Pattern>> = vec![None; task.choices.len()];
+        for &index in &order {
+            let (choice, stay) = (&task.choices[index], &task.stays[index]);
+            let pattern =
+                take(index, &load).or_else(|| load.fits(&task.limits, choice, stay).then(|| stay.clone()));
+            pattern.iter().for_each(|pattern| load.add(choice, pattern));
+            patterns[index] = pattern;
+        }
+        let homeless = |index: &usize| patterns[*index].is_none();
+        if !order.iter().any(homeless) {
+            return Some(Assignment {
+                patterns: patterns.into_iter().flatten().collect(),
+                load,
+            });
+        }
+        let (first, rest): (Vec<_>, Vec<_>) = order.iter().partition(|index| homeless(index));
+        order = first.into_iter().chain(rest).collect();
+    }
+    None
 }
 
 /// The choices, the highest priority first.
