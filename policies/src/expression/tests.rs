@@ -85,72 +85,31 @@ fn an_error_at_run_time_is_no_acceptance_and_says_why() {
     );
 }
 
+/// An expression, what is said of it, and the help.
+#[rustfmt::skip]
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("datset.name == 'x'", "`datset` is no variable", "did you mean `dataset`?"),
+    ("dataset.nme == 'x'", "no field `nme`", "did you mean `dataset.name`?"),
+    ("dataset['nme'] == 'x'", "no field `nme`", "did you mean `dataset.name`?"),
+    ("dataset.sensitivity == 'x'", "no field `sensitivity`", "dataset.labels['sensitivity']"),
+    ("backend.name == 'x'", "`backend` is no variable", "`dataset` and `domain`"),
+    ("open == 'x'", "`open` is no variable", "in quotes"),
+    ("dataset.name.startWith('x')", "`startWith` is no function", "did you mean `startsWith`?"),
+    ("dataset.name.matches('x')", "`matches` is no function", "there are"),
+    ("dataset.name", "must be true or false, this is a text", "compare"),
+    ("dataset.labels['x']", "must be true or false, this is a text", "compare"),
+    ("1 + 1", "must be true or false, this is a number", "compare"),
+    ("'yes'", "must be true or false, this is a text", "compare"),
+    ("true && dataset.bytes", "must be true or false, this is a number", "compare"),
+    ("dataset.bytes > 1 ? 'a' : 'b'", "must be true or false, this is a text", "compare"),
+    ("dataset.labels['x'] > 3", "cannot be evaluated", "labels are texts"),
+    ("dataset.bytes > ", "no expression in CEL", "an example"),
+    ("", "must not be empty", ""),
+];
+
 #[test]
 fn unknown_names_and_other_kinds_are_errors_with_help() {
-    let cases = [
-        (
-            "datset.name == 'x'",
-            "`datset` is no variable",
-            "did you mean `dataset`?",
-        ),
-        (
-            "dataset.nme == 'x'",
-            "no field `nme`",
-            "did you mean `dataset.name`?",
-        ),
-        (
-            "dataset['nme'] == 'x'",
-            "no field `nme`",
-            "did you mean `dataset.name`?",
-        ),
-        (
-            "dataset.sensitivity == 'x'",
-            "no field `sensitivity`",
-            "dataset.labels['sensitivity']",
-        ),
-        (
-            "backend.name == 'x'",
-            "`backend` is no variable",
-            "`dataset` and `domain`",
-        ),
-        ("open == 'x'", "`open` is no variable", "in quotes"),
-        (
-            "dataset.name.startWith('x')",
-            "`startWith` is no function",
-            "did you mean `startsWith`?",
-        ),
-        (
-            "dataset.name.matches('x')",
-            "`matches` is no function",
-            "there are",
-        ),
-        ("dataset.name", "must be true or false, this is a text", "compare"),
-        (
-            "dataset.labels['x']",
-            "must be true or false, this is a text",
-            "compare",
-        ),
-        ("1 + 1", "must be true or false, this is a number", "compare"),
-        ("'yes'", "must be true or false, this is a text", "compare"),
-        (
-            "true && dataset.bytes",
-            "must be true or false, this is a number",
-            "compare",
-        ),
-        (
-            "dataset.bytes > 1 ? 'a' : 'b'",
-            "must be true or false, this is a text",
-            "compare",
-        ),
-        (
-            "dataset.labels['x'] > 3",
-            "cannot be evaluated",
-            "labels are texts",
-        ),
-        ("dataset.bytes > ", "no expression in CEL", "an example"),
-        ("", "must not be empty", ""),
-    ];
-    for (text, message, help) in cases {
+    for (text, message, help) in MISTAKES {
         let error = Expression::compile(text, Scope::Admission).expect_err(text);
         assert!(error.message.contains(message), "{text}: {}", error.message);
         assert!(

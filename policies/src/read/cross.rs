@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domicile_estate::{Backend, StoreKind};
+use domicile_estate::{AccessMode, Backend, StoreKind};
 
 use super::Reading;
 use super::document::Draft;
@@ -20,6 +20,7 @@ pub(super) fn check(reading: &Reading<'_>, manifests: &mut Manifests, report: &m
     manifests.currency = currency(reading, report);
     same_places(reading, manifests, report);
     origins(reading, manifests, report);
+    origins_over_backends(reading, manifests, report);
 }
 
 /// In the order of the sources, so that "the second" is what a reader takes for the second; stored ones first.
@@ -55,15 +56,20 @@ fn currency(reading: &Reading<'_>, report: &mut Report<'_>) -> String {
         .to_owned()
 }
 
-/// The bytes that a backend stands for, as a comparable text; `None` where no other backend can have them.
+/// The bytes that a backend stands for, as a comparable text that ends with a slash; `None` where no other backend can
+/// have them.
 fn place_of_bytes(backend: &Backend) -> Option<String> {
     let store = &backend.store;
     match store.kind {
-        StoreKind::Fs => Some(format!("Fs {}", store.option("root"))),
+        StoreKind::Fs => Some(format!("Fs {}/", store.option("root").trim_end_matches('/'))),
         StoreKind::S3 => {
             let endpoint = store.option("endpoint").trim_end_matches('/').to_lowercase();
             let root = store.option("root").trim_matches('/');
-            Some(format!("S3 {endpoint} {} {root}", store.option("bucket")))
+            Some(format!(
+                "S3 {endpoint} {}/{root}{}",
+                store.option("bucket"),
+                if root.is_empty() { "" } else { "/" }
+            ))
         }
         StoreKind::Memory => None,
     }
@@ -142,16 +148,69 @@ fn overlap(
     let (Some((first, _)), Some((draft, spec))) = (documents.get(first), documents.get(second)) else {
         return;
     };
-    let origin = spec.record("origin");
-    let place = origin.map_or(draft.place, |origin| {
-        origin
-            .item("prefix")
-            .or(origin.item("backend"))
-            .map_or(origin.place, |item| item.place)
-    });
     let message = format!(
         "the origins of `{}` and `{}` on `{backend}` lie within each other",
         first.name, draft.name
     );
-    report.error_help(place, message, "give each dataset a `prefix` of its own");
+    report.error_help(
+        origin_place(draft, spec),
+        message,
+        "give each dataset a `prefix` of its own",
+    );
+}
+
+/// An origin that contains the root of another backend would take the copies there for its own objects; one that is the
+/// whole of a backend takes the copies of other datasets there for its own.
+fn origins_over_backends(reading: &Reading<'_>, manifests: &Manifests, report: &mut Report<'_>) {
+    let roots: BTreeMap<String, &Backend> = manifests
+        .backends
+        .values()
+        .filter_map(|backend| Some((place_of_bytes(backend)?, backend)))
+        .collect();
+    for (draft, spec) in in_order(reading, NameOf::Dataset) {
+        let Some(origin) = manifests
+            .datasets
+            .get(draft.name.as_str())
+            .and_then(|dataset| dataset.origin.as_ref())
+        else {
+            continue;
+        };
+        let Some(holder) = manifests.backends.get(&origin.backend) else {
+            continue;
+        };
+        if let Some(root) = place_of_bytes(holder) {
+            let whole = format!("{root}{}", origin.prefix);
+            let within = roots
+                .range(whole.clone()..)
+                .take_while(|(place, _)| place.starts_with(&whole));
+            if let Some((_, other)) = within
+                .map(|(place, other)| (place, *other))
+                .find(|(_, o)| o.name != holder.name)
+            {
+                let message = format!(
+                    "the origin of `{}` contains the backend `{}`",
+                    draft.name, other.name
+                );
+                let help = "its copies would be taken for new objects: keep the roots apart";
+                report.error_help(origin_place(draft, spec), message, help);
+            }
+        }
+        if origin.prefix.is_empty() && holder.access_mode == AccessMode::ReadWrite {
+            let message = format!(
+                "the origin of `{}` is the whole of `{}`, where copies of others may come",
+                draft.name, holder.name
+            );
+            let help = "state a `prefix`, or make the backend `accessMode: ReadOnly`";
+            report.warning(origin_place(draft, spec), message, help);
+        }
+    }
+}
+
+fn origin_place(draft: &Draft, spec: &Record) -> Place {
+    spec.record("origin").map_or(draft.place, |origin| {
+        origin
+            .item("prefix")
+            .or(origin.item("backend"))
+            .map_or(origin.place, |item| item.place)
+    })
 }

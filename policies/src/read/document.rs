@@ -54,7 +54,7 @@ impl Drafts {
 
     /// Reports a reference to a document that does not exist.
     pub(super) fn check(&self, of: NameOf, name: &str, place: Place, report: &mut Report<'_>) {
-        if self.knows(of, name) {
+        if self.knows(of, name) || report.is_full() {
             return;
         }
         let names = || {

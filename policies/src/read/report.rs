@@ -28,9 +28,14 @@ impl<'s> Report<'s> {
     }
 
     pub(super) fn push(&mut self, finding: Diagnostic) {
-        if self.findings.len() < FINDINGS_MAX {
+        if !self.is_full() {
             self.findings.push(finding);
         }
+    }
+
+    /// Whether further findings are dropped, so that no work on their text is worth it.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() >= FINDINGS_MAX
     }
 
     pub(super) fn error(&mut self, place: Place, message: impl Into<String>) {

@@ -15,6 +15,9 @@ const SOURCE_BYTES_MAX: usize = 64 << 20;
 /// Deepest nesting of lists and maps; the deepest field of a manifest lies at 8.
 const DEPTH_MAX: usize = 24;
 
+/// Most fields of one object; more are no manifest, and each is compared with the others.
+const ENTRIES_MAX: usize = 2000;
+
 /// A node with its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -307,6 +310,10 @@ impl Builder<'_> {
             Items::Map { entries, key } => match key.take() {
                 Some(key) if entries.iter().any(|(other, _)| other.text == key.text) => {
                     report.error(key.place, format!("`{}` is given twice", key.text));
+                }
+                Some(key) if entries.len() >= ENTRIES_MAX => {
+                    let message = format!("an object has at most {ENTRIES_MAX} fields");
+                    report.error(key.place, message);
                 }
                 Some(key) => entries.push((key, node)),
                 None => {

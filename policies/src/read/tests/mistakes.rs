@@ -292,3 +292,69 @@ fn deep_nesting_is_an_error_and_no_crash() {
         );
     }
 }
+
+#[test]
+fn an_origin_does_not_contain_another_backend() {
+    let dataset = |prefix: &str| {
+        format!(
+            "---\nkind: Dataset\nmetadata: {{name: d}}\nspec: {{domain: a, origin: {{backend: one, prefix: {prefix:?}}}}}\n"
+        )
+    };
+    let cases = [
+        ("{type: Fs, root: /x}", "{type: Fs, root: /x/y}", "", 1),
+        ("{type: Fs, root: /x}", "{type: Fs, root: /x/y}", "y", 1),
+        ("{type: Fs, root: /x}", "{type: Fs, root: /x/y/z}", "y", 1),
+        ("{type: Fs, root: /x}", "{type: Fs, root: /x/yy}", "y", 0),
+        ("{type: Fs, root: /x}", "{type: Fs, root: /xy}", "", 0),
+        ("{type: Fs, root: /x/y}", "{type: Fs, root: /x}", "", 0),
+        ("{type: S3, bucket: b}", "{type: S3, bucket: b, root: y}", "", 1),
+        ("{type: S3, bucket: b}", "{type: S3, bucket: bb, root: y}", "", 0),
+    ];
+    for (one, two, prefix, count) in cases {
+        let text = [
+            HEAD,
+            &backend("one", one, ""),
+            &backend("two", two, ""),
+            &dataset(prefix),
+        ]
+        .concat();
+        let found = errors(&text);
+        assert_eq!(found.len(), count, "{one} {two} {prefix}: {found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|f| f.0 == "the origin of `d` contains the backend `two`"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn an_origin_that_is_a_whole_backend_for_copies_is_warned_of() {
+    for (extra, prefix, count) in [("", "", 1), ("", "p", 0), (", accessMode: ReadOnly", "", 0)] {
+        let dataset = format!(
+            "---\nkind: Dataset\nmetadata: {{name: d}}\nspec: {{domain: a, origin: {{backend: one, prefix: {prefix:?}}}}}\n"
+        );
+        let text = [HEAD, &backend("one", "{type: Fs, root: /x}", extra), &dataset].concat();
+        let warnings = read(&[source(&text)]).expect("no errors").warnings;
+        assert_eq!(warnings.len(), count, "{extra} {prefix}: {warnings:?}");
+        assert!(
+            warnings
+                .iter()
+                .all(|w| w.severity == Severity::Warning && w.message.contains("whole of `one`"))
+        );
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_other_line_ends_are_no_mistakes() {
+    let text = format!("\u{feff}{}", ESTATE.replace('\n', "\r\n"));
+    assert!(read(&[source(&text)]).is_ok(), "{:?}", errors(&text));
+}
+
+#[test]
+fn an_object_has_no_million_fields() {
+    let many: String = (0..20_000).map(|n| format!("f{n}: 1\n")).collect();
+    let found = read(&[source(&many)]).expect_err("too many");
+    assert!(found.len() <= 1000, "{}", found.len());
+}
