@@ -13,11 +13,13 @@
 //! The order of safety is the scheduler's: a copy is verified and recorded before anything that depends on it is
 //! retired; a copy waits until its target has room; one failing backend never holds up another.
 
+mod approved;
 mod demand;
 mod machine;
 mod room;
 mod step;
 
+pub use approved::approved;
 pub use demand::{Demand, DemandedCopies, Unprotected};
 pub use machine::{Command, CopyOutcome, Event, Limits, RetireOutcome, Scheduler, Summary};
 pub use room::Rooms;

@@ -259,7 +259,7 @@ impl Scheduler {
         let state = match outcome {
             RetireOutcome::Retired => {
                 if let Some((step, _)) = self.steps.get(id) {
-                    self.rooms.release(&step.target().clone(), step.bytes);
+                    self.rooms.release(step.target(), step.room);
                 }
                 StepState::Done
             }
@@ -423,7 +423,7 @@ impl Scheduler {
             };
             let (target, free) = (step.target(), self.rooms.free(step.target()));
             let reason = if step.is_copy() {
-                format!("no room on `{target}`: {} needed, {free} free", step.bytes)
+                format!("no room on `{target}`: {} needed, {free} free", step.room)
             } else {
                 "the copies that it waits for were not made".to_owned()
             };

@@ -46,8 +46,10 @@ pub struct Step {
     pub dataset: DatasetName,
     /// What is to be done.
     pub action: Action,
-    /// Bytes that it moves or frees.
+    /// Bytes that it moves or deletes.
     pub bytes: ByteCount,
+    /// Room that it takes (a copy; none where one is recorded already) or makes (a retirement), in bytes.
+    pub room: ByteCount,
     /// Objects that it moves or deletes.
     pub objects: u64,
     /// Steps that must be done before this one begins.

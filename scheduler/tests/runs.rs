@@ -55,7 +55,8 @@ fn steps(sketches: &[Sketch]) -> Vec<Step> {
             }
         },
         // What is retired lay there before: 12 steps of at most 4 bytes are within the 60 that each backend holds.
-        bytes: ByteCount(if s.copy { s.bytes } else { s.bytes % 5 }),
+        bytes: ByteCount(s.bytes),
+        room: ByteCount(if s.copy { s.bytes } else { s.bytes % 5 }),
         objects: 1,
         // Only earlier steps, so that there is no cycle.
         after: s.after.iter().filter(|b| **b < n).map(|b| id(*b)).collect(),
@@ -100,9 +101,9 @@ impl World<'_> {
     fn copy(&mut self, step: &Step) -> Event {
         let first = self.begin(step);
         let occupied = self.occupied.entry(step.target().clone()).or_default();
-        *occupied += if first { step.bytes.0 } else { 0 };
+        *occupied += if first { step.room.0 } else { 0 };
         assert!(
-            *occupied <= 100 || step.bytes.0 == 0,
+            *occupied <= 100 || step.room.0 == 0,
             "PL-3: {occupied} of 100 bytes on {}",
             step.target()
         );
@@ -143,7 +144,7 @@ impl World<'_> {
             _ => {
                 self.done.insert(step.id.clone());
                 let occupied = self.occupied.entry(step.target().clone()).or_default();
-                *occupied = occupied.saturating_sub(step.bytes.0);
+                *occupied = occupied.saturating_sub(step.room.0);
                 RetireOutcome::Retired
             }
         };

@@ -1,0 +1,59 @@
+//! Answers for programs: the same value as JSON, YAML or JSON lines.
+
+use anyhow::Context as _;
+use saphyr::{LoadableYamlNode as _, Yaml, YamlEmitter};
+use serde_json::Value;
+
+use crate::cli::Format;
+use crate::terminal::answer;
+
+/// Answers with a value in the form asked for; `items` are the lines of `jsonl`. Returns whether a program's form
+/// was asked for: if not, the caller draws a table.
+pub fn structured(format: Format, value: &Value, items: &[Value]) -> anyhow::Result<bool> {
+    match format {
+        Format::Json => answer(&serde_json::to_string_pretty(value)?),
+        Format::Yaml => answer(&yaml(value)?),
+        Format::Jsonl => {
+            for item in items {
+                answer(&serde_json::to_string(item)?);
+            }
+        }
+        Format::Table | Format::Wide | Format::Name => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// A list of things as Kubernetes lists them.
+pub fn list(items: &[Value]) -> Value {
+    serde_json::json!({"apiVersion": "domicile.dev/v1alpha1", "kind": "List", "items": items})
+}
+
+/// A value as YAML. JSON is YAML, so the parser that reads manifests gives the tree that is written.
+fn yaml(value: &Value) -> anyhow::Result<String> {
+    let json = serde_json::to_string(value)?;
+    let documents = Yaml::load_from_str(&json).context("the answer could not be written as YAML")?;
+    let mut text = String::new();
+    for document in &documents {
+        YamlEmitter::new(&mut text)
+            .dump(document)
+            .map_err(|e| anyhow::anyhow!("the answer could not be written as YAML: {e:?}"))?;
+    }
+    Ok(text.trim_start_matches("---\n").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn yaml_reads_back_as_the_same_value() {
+        let value = json!({"name": "NO", "text": "a: b\nc", "n": 1.25, "big": 123456789012u64, "list": [1, "2", {"k": true}], "none": []});
+        let text = super::yaml(&value).unwrap();
+        assert!(text.starts_with("name:"), "{text}");
+        assert!(text.contains("n: 1.25"), "{text}");
+        use saphyr::LoadableYamlNode as _;
+        let read = saphyr::Yaml::load_from_str(&text).unwrap();
+        assert_eq!(read[0].as_mapping_get("name").and_then(|v| v.as_str()), Some("NO"));
+        assert_eq!(read[0].as_mapping_get("text").and_then(|v| v.as_str()), Some("a: b\nc"));
+    }
+}

@@ -1,0 +1,200 @@
+//! One copy: every object that is not yet whole on the target is carried, read back, verified and recorded.
+
+use domicile_catalogue::{CatalogueError, PendingObject, Verification};
+use domicile_estate::{BackendName, ObjectKey};
+use domicile_movers::{Failure, FailureClass, Receipt, TargetRecorded, TransferSpec};
+use domicile_scheduler::{Action, CopyOutcome, Event, Step};
+use futures::StreamExt as _;
+
+use super::{Carrier, now_ms};
+
+/// Objects read from the catalogue at once.
+const PAGE: u32 = 512;
+/// Objects of one copy under way at once.
+const OBJECTS: usize = 8;
+/// Objects recorded in one transaction at most.
+const RECORD_BATCH: usize = 128;
+/// Failures of one copy that are told one by one; the others are counted.
+const TOLD_FAILURES: usize = 5;
+
+/// Carries one copy and tells how it ended.
+pub async fn copy(carrier: Carrier, step: Step) -> Event {
+    let mut failures = Failures::default();
+    let outcome = match run(&carrier, &step, &mut failures).await {
+        Ok(()) if failures.count == 0 => CopyOutcome::Verified,
+        Ok(()) => failures.outcome(),
+        Err(error) => CopyOutcome::Failed {
+            reason: format!("dataset `{}`: {error}", step.dataset),
+            transient: error.is_retryable(),
+            lost: None,
+        },
+    };
+    Event::CopyEnded { id: step.id, outcome }
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    count: u64,
+    transient: u64,
+    told: Vec<String>,
+    lost: Option<BackendName>,
+}
+
+impl Failures {
+    fn add(&mut self, failure: &Failure) {
+        self.count += 1;
+        self.transient += u64::from(failure.is_transient());
+        if failure.blames_whole_backend() {
+            self.lost = Some(failure.backend.clone());
+        }
+        if self.told.len() < TOLD_FAILURES {
+            self.told.push(failure.to_string());
+        }
+    }
+
+    fn outcome(self) -> CopyOutcome {
+        let mut reason = self.told.join("; ");
+        let untold = self.count - self.told.len() as u64;
+        if untold > 0 {
+            reason.push_str(&format!("; and {untold} more objects failed"));
+        }
+        CopyOutcome::Failed { reason, transient: self.transient > 0, lost: self.lost }
+    }
+}
+
+async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<(), CatalogueError> {
+    let Action::Copy { sources, to } = &step.action else { unreachable!("StartCopy carries a copy") };
+    carrier.catalogue.begin_copy(&step.dataset, to).await?;
+    // What a killed run left is swept before anything new is written.
+    if let Err(failure) = carrier.worker.sweep(to, &step.dataset).await
+        && failure.class != FailureClass::StoreMissing
+    {
+        failures.add(&failure);
+        return Ok(());
+    }
+    let mut after: Option<ObjectKey> = None;
+    loop {
+        let page = carrier.catalogue.objects_missing_on(&step.dataset, to, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last().map(|object| object.key.clone()) else { break };
+        copy_page(carrier, step, (sources, to), page, failures).await?;
+        if failures.lost.is_some() || carrier.cancel.is_cancelled() {
+            break;
+        }
+        after = Some(last);
+    }
+    carrier.catalogue.end_copy(&step.dataset, to).await
+}
+
+async fn copy_page(
+    carrier: &Carrier,
+    step: &Step,
+    (sources, to): (&[BackendName], &BackendName),
+    page: Vec<PendingObject>,
+    failures: &mut Failures,
+) -> Result<(), CatalogueError> {
+    let transfers = page.into_iter().map(|object| {
+        let spec = spec(carrier, step, (sources, to), &object);
+        let carrier = carrier.clone();
+        async move {
+            let result = match spec {
+                Ok(spec) => carrier.worker.transfer(&spec, &carrier.progress, &carrier.cancel).await,
+                Err(failure) => Err(failure),
+            };
+            (object, result)
+        }
+    });
+    let transfers: Vec<_> = transfers.collect();
+    let mut results = futures::stream::iter(transfers).buffer_unordered(OBJECTS).ready_chunks(RECORD_BATCH);
+    while let Some(chunk) = results.next().await {
+        let mut verified = Vec::new();
+        for (object, result) in chunk {
+            match result {
+                Ok(receipt) => {
+                    note_bad_sources(carrier, &object, &receipt.source_failures).await?;
+                    carrier.meter.add_object();
+                    if receipt.adopted {
+                        carrier.meter.add_bytes(object.size.0);
+                    }
+                    verified.extend(verifications(&object, to, &receipt));
+                }
+                Err(failure) => {
+                    note_bad_sources(carrier, &object, std::slice::from_ref(&failure)).await?;
+                    carrier.meter.add_failure();
+                    failures.add(&failure);
+                }
+            }
+        }
+        record(carrier, &verified).await?;
+        if failures.lost.is_some() {
+            // Every other object would fail in the same way; those under way are dropped, and a later run sweeps.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// What to carry, and from where: sources that are known not to have the object are left out.
+fn spec(
+    carrier: &Carrier,
+    step: &Step,
+    (sources, to): (&[BackendName], &BackendName),
+    object: &PendingObject,
+) -> Result<TransferSpec, Failure> {
+    let unfit = object.gone_at_origin || object.changed_at_origin;
+    let fit = |backend: &&BackendName| !(unfit && carrier.layout.is_origin(&step.dataset, backend));
+    let mut places = sources.iter().filter(fit).map(|b| carrier.layout.place(&step.dataset, &object.key, b));
+    let Some(source) = places.next() else {
+        let (class, what) = if object.gone_at_origin {
+            (FailureClass::SourceGone, "is no longer at its origin, and no other copy is whole")
+        } else {
+            (FailureClass::SourceChanged, "has changed at its origin since it was registered; it is not copied")
+        };
+        let blamed = sources.first().unwrap_or(to);
+        return Err(Failure::of_object(class, blamed, object.key.as_str(), what.to_owned()));
+    };
+    Ok(TransferSpec {
+        dataset: step.dataset.clone(),
+        key: object.key.clone(),
+        size: object.size,
+        sha256: object.sha256.clone(),
+        blake3: object.blake3.clone(),
+        source,
+        alternatives: places.collect(),
+        target: carrier.layout.place(&step.dataset, &object.key, to),
+        target_recorded: if object.ours_recorded { TargetRecorded::Ours } else { TargetRecorded::Nothing },
+        allow_create_root: carrier.layout.fresh.contains(to),
+    })
+}
+
+/// The target was read back. The source was read from end to end as well, and had the same bytes.
+fn verifications(object: &PendingObject, to: &BackendName, receipt: &Receipt) -> Vec<Verification> {
+    let backends = std::iter::once(to).chain(receipt.source.as_ref());
+    let verification = |backend: &BackendName| Verification {
+        object_id: object.object_id,
+        backend: backend.clone(),
+        sha256: receipt.sha256.clone(),
+        blake3: receipt.blake3.clone(),
+        at_ms: now_ms(),
+    };
+    backends.map(verification).collect()
+}
+
+async fn record(carrier: &Carrier, verified: &[Verification]) -> Result<(), CatalogueError> {
+    if verified.is_empty() {
+        return Ok(());
+    }
+    carrier.catalogue.record_verified(verified).await
+}
+
+/// A source whose bytes are not those that are catalogued is recorded as damaged, so that it counts no more.
+async fn note_bad_sources(
+    carrier: &Carrier,
+    object: &PendingObject,
+    failures: &[Failure],
+) -> Result<(), CatalogueError> {
+    for failure in failures.iter().filter(|f| f.class == FailureClass::SourceDamaged) {
+        let reason = failure.to_string();
+        carrier.catalogue.record_damaged(object.object_id, &failure.backend, &reason, now_ms()).await?;
+    }
+    Ok(())
+}

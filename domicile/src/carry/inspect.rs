@@ -1,0 +1,99 @@
+//! Reading a copy back and comparing it with what is recorded: for `dataset scrub`, and for origins before another
+//! copy of the same dataset goes.
+
+use domicile_catalogue::{CatalogueError, Finding, Inspection, NumberedObject};
+use domicile_estate::{BackendName, DatasetName, ObjectKey};
+use domicile_movers::{Digests, Failure, FailureClass, Seen};
+use futures::StreamExt as _;
+
+use super::{Carrier, now_ms};
+
+/// Objects read from the catalogue at once.
+const PAGE: u32 = 256;
+/// Objects read back at once.
+const OBJECTS: usize = 8;
+
+/// What reading a copy back found.
+#[derive(Debug, Default)]
+pub struct Inspected {
+    /// Objects that are there and match.
+    pub whole: u64,
+    /// Objects that do not match, with what is wrong.
+    pub damaged: Vec<(ObjectKey, String)>,
+    /// Objects that are not there.
+    pub gone: Vec<ObjectKey>,
+    /// Objects that could not be read, with the reason; nothing is concluded from that.
+    pub unread: Vec<Failure>,
+}
+
+impl Inspected {
+    /// Whether every object was read and matches.
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty() && self.gone.is_empty() && self.unread.is_empty()
+    }
+}
+
+/// Reads every object of a copy back and records what was found. A first reading sets an object's digests.
+pub async fn inspect_copy(
+    carrier: &Carrier,
+    dataset: &DatasetName,
+    backend: &BackendName,
+) -> Result<Inspected, CatalogueError> {
+    let mut inspected = Inspected::default();
+    let mut after: Option<ObjectKey> = None;
+    loop {
+        let page = carrier.catalogue.objects(dataset, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last().map(|numbered| numbered.object.key.clone()) else { return Ok(inspected) };
+        let reads = page.into_iter().map(|numbered| {
+            let place = carrier.layout.place(dataset, &numbered.object.key, backend);
+            let carrier = carrier.clone();
+            async move {
+                let seen = carrier.worker.read(&place, Digests::Both, &carrier.progress, &carrier.cancel).await;
+                (numbered, seen)
+            }
+        });
+        let reads: Vec<_> = reads.collect();
+        let results: Vec<_> = futures::stream::iter(reads).buffered(OBJECTS).collect().await;
+        let mut findings = Vec::new();
+        for (numbered, seen) in results {
+            carrier.meter.add_object();
+            if let Some(finding) = conclude(&numbered, seen, &mut inspected) {
+                let (object_id, backend, at_ms) = (numbered.object_id, backend.clone(), now_ms());
+                findings.push(Inspection { object_id, backend, finding, at_ms });
+            }
+        }
+        carrier.catalogue.record_scrubbed(&findings).await?;
+        if carrier.cancel.is_cancelled() || inspected.unread.iter().any(Failure::blames_whole_backend) {
+            return Ok(inspected);
+        }
+        after = Some(last);
+    }
+}
+
+fn conclude(numbered: &NumberedObject, seen: Result<Seen, Failure>, inspected: &mut Inspected) -> Option<Finding> {
+    let object = &numbered.object;
+    match seen {
+        Ok(seen) => {
+            let differs = |want: &Option<String>, have: &str| want.as_deref().is_some_and(|want| want != have);
+            let sha256 = seen.sha256.unwrap_or_default();
+            let reason = if seen.size != object.size.0 {
+                format!("it has {} bytes, {} are recorded", seen.size, object.size.0)
+            } else if differs(&object.sha256, &sha256) || differs(&object.blake3, &seen.blake3) {
+                "its digest is not the one recorded".to_owned()
+            } else {
+                inspected.whole += 1;
+                return Some(Finding::Whole { sha256, blake3: seen.blake3 });
+            };
+            inspected.damaged.push((object.key.clone(), reason.clone()));
+            Some(Finding::Damaged { reason })
+        }
+        Err(failure) if failure.class == FailureClass::SourceGone => {
+            inspected.gone.push(object.key.clone());
+            Some(Finding::Gone)
+        }
+        Err(failure) => {
+            inspected.unread.push(failure);
+            None
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Carries out a plan: the scheduler says what to do next, the worker and the catalogue do it.
+//!
+//! ```text
+//!  Scheduler ──StartCopy──▶ copy    begin ▶ sweep ▶ page of objects ▶ transfer ▶ record verified ▶ … ▶ end
+//!            ──StartRetire▶ retire  verify origin ▶ re-check and mark ▶ delete ▶ forget
+//! ```
+//!
+//! There is no decision about data here: what to start, to retry and to give up is the scheduler's.
+
+mod copy;
+mod inspect;
+mod retire;
+
+pub use inspect::{Inspected, inspect_copy};
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use domicile_catalogue::{Catalogue, MoveState};
+use domicile_estate::{BackendName, DatasetName, ObjectKey, Observed};
+use domicile_movers::Place;
+use domicile_scheduler::{Command, Event, Limits, Rooms, Scheduler, Step, StepState, Summary};
+use domicile_worker::{Cancel, Progress, Worker};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::mpsc;
+
+use crate::cli::Global;
+use crate::progress::{self, Counters, Meter};
+
+/// What the carriers of all steps share.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    /// The catalogue.
+    pub catalogue: Arc<Catalogue>,
+    /// The mover's hands.
+    pub worker: Arc<Worker>,
+    /// What lies where.
+    pub layout: Arc<Layout>,
+    /// Bytes as the worker counts them.
+    pub progress: Arc<Progress>,
+    /// Objects as the carriers count them.
+    pub meter: Arc<Meter>,
+    /// Pulled when the user interrupts.
+    pub cancel: Cancel,
+}
+
+/// Where the objects of a dataset lie on each backend.
+#[derive(Debug, Default)]
+pub struct Layout {
+    origins: BTreeMap<DatasetName, (BackendName, String)>,
+    /// Backends on which nothing is recorded: their roots may be made.
+    fresh: BTreeSet<BackendName>,
+}
+
+impl Layout {
+    /// From what is known and where the manifests say that the origins lie.
+    pub fn new<'a>(
+        observed: &Observed,
+        datasets: impl Iterator<Item = &'a domicile_estate::Dataset>,
+        backends: impl Iterator<Item = &'a BackendName>,
+    ) -> Self {
+        let mut holding = BTreeSet::new();
+        for dataset in observed.datasets.values().filter(|d| d.summary.objects > 0) {
+            let made = dataset.copies.iter().filter(|c| c.missing_objects < dataset.summary.objects);
+            holding.extend(made.map(|copy| copy.backend.clone()));
+        }
+        let origins = datasets.filter_map(|d| {
+            let origin = d.origin.as_ref()?;
+            Some((d.name.clone(), (origin.backend.clone(), origin.prefix.clone())))
+        });
+        Self { origins: origins.collect(), fresh: backends.filter(|b| !holding.contains(*b)).cloned().collect() }
+    }
+
+    /// Where an object of a dataset lies on a backend: below the origin's prefix, or in our copy.
+    pub fn place(&self, dataset: &DatasetName, key: &ObjectKey, backend: &BackendName) -> Place {
+        let path = match self.origins.get(dataset) {
+            Some((origin, prefix)) if origin == backend => format!("{prefix}{key}"),
+            _ => key.path_in_copy(dataset),
+        };
+        Place { backend: backend.clone(), path }
+    }
+
+    /// Whether a backend is the origin of a dataset.
+    pub fn is_origin(&self, dataset: &DatasetName, backend: &BackendName) -> bool {
+        self.origins.get(dataset).is_some_and(|(origin, _)| origin == backend)
+    }
+}
+
+/// Milliseconds since 1970 in UTC.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Carries out the steps of a recorded plan until nothing is left to do, or the user interrupts.
+pub async fn carry(
+    global: &Global,
+    carrier: Carrier,
+    plan: u64,
+    steps: Vec<Step>,
+    rooms: Rooms,
+) -> anyhow::Result<Summary> {
+    let bytes = steps.iter().filter(|s| s.is_copy()).map(|s| s.bytes.0).sum();
+    let objects = steps.iter().filter(|s| s.is_copy()).map(|s| s.objects).sum();
+    let counters = Counters { meter: Arc::clone(&carrier.meter), moved: Some(Arc::clone(&carrier.progress)) };
+    let watch = progress::watch(global, "copying", (bytes, objects), counters);
+    let mut scheduler = Scheduler::new(Limits::default());
+    let (events, mut inbox) = mpsc::unbounded_channel();
+    let started = std::time::Instant::now();
+    let mut event = Event::Approved { steps, rooms };
+    loop {
+        let now = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        for command in scheduler.handle(now, event) {
+            match command {
+                Command::Settled(summary) => {
+                    drop(watch);
+                    return Ok(summary);
+                }
+                Command::Note { id, state } => note(&carrier.catalogue, plan, id.as_str(), &state).await?,
+                Command::MarkUnreachable { backend, reason } => {
+                    carrier.catalogue.set_unreachable(&backend, &reason).await?;
+                }
+                Command::WakeAt { at_ms } => wake_at(at_ms.saturating_sub(now), events.clone()),
+                Command::StartCopy(step) => start(copy::copy(carrier.clone(), step), events.clone()),
+                Command::StartRetire(step) => start(retire::retire(carrier.clone(), step), events.clone()),
+            }
+        }
+        event = tokio::select! {
+            event = inbox.recv() => event.context("the carriers are gone before the plan has settled")?,
+            _ = tokio::signal::ctrl_c(), if !carrier.cancel.is_cancelled() => {
+                carrier.cancel.cancel();
+                Event::Stop
+            }
+        };
+    }
+}
+
+fn start(work: impl Future<Output = Event> + Send + 'static, events: mpsc::UnboundedSender<Event>) {
+    tokio::spawn(async move {
+        let event = work.await;
+        // The receiver is gone only after everything has settled.
+        let _ = events.send(event);
+    });
+}
+
+fn wake_at(in_ms: u64, events: mpsc::UnboundedSender<Event>) {
+    tokio::spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_millis(in_ms)).await;
+        let _ = events.send(Event::Woke);
+    });
+}
+
+async fn note(catalogue: &Catalogue, plan: u64, id: &str, state: &StepState) -> anyhow::Result<()> {
+    let (state, reason) = match state {
+        StepState::Waiting => (MoveState::Pending, String::new()),
+        StepState::Running { .. } => (MoveState::Running, String::new()),
+        StepState::RetryAt { attempts, reason, .. } => {
+            (MoveState::Pending, format!("attempt {attempts} failed: {reason}"))
+        }
+        StepState::Done => (MoveState::Done, String::new()),
+        StepState::Failed { reason } => (MoveState::Failed, reason.clone()),
+        StepState::Skipped { reason } => (MoveState::Cancelled, reason.clone()),
+    };
+    Ok(catalogue.move_state(plan, id, state, &reason).await?)
+}

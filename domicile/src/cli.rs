@@ -1,0 +1,344 @@
+//! The command line: what can be asked, with its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The scheduler for data: decides where every copy lives, shows the price, and makes it so.
+#[derive(Debug, Parser)]
+#[command(
+    name = "domicile",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  \
+        domicile plan -f deploy/quickstart          what would change, and what it costs\n  \
+        domicile apply -f deploy/quickstart --yes   do it: copy, verify, and only then retire\n  \
+        domicile why penguins                       why its copies lie where they lie\n\n\
+        Exit codes: 0 done, 1 error, 2 changes pending (plan --detailed-exitcode), 3 some dataset is\n\
+        unsatisfied, 4 stale plan, 5 some moves failed, 6 not authorised, 7 a test failed, 64 wrong usage,\n\
+        130 interrupted."
+)]
+pub struct Cli {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What is asked.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What applies to every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Form of the answer on standard output
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Where the catalogue lies
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DOMICILE_CATALOGUE",
+        default_value = "sqlite://.domicile/catalogue.db"
+    )]
+    pub catalogue: String,
+    /// Do not ask before changes
+    #[arg(long, global = true)]
+    pub yes: bool,
+    /// Colours in the answer; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// How progress is shown on standard error
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more on standard error; twice: still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For people, with more columns
+    Wide,
+    /// One JSON document
+    Json,
+    /// One YAML document
+    Yaml,
+    /// One JSON document a line
+    Jsonl,
+    /// Names only
+    Name,
+}
+
+/// Whether to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Bars on a terminal, else a line now and then
+    Auto,
+    /// A line now and then
+    Plain,
+    /// One JSON event a line
+    Jsonl,
+    /// Nothing
+    None,
+}
+
+/// Manifests to read beside what the catalogue holds.
+#[derive(Debug, Args, Default, Clone)]
+pub struct Files {
+    /// Folder or file of manifests, or - for standard input; may be given more than once
+    #[arg(short = 'f', long = "filename", value_name = "FOLDER|FILE|-")]
+    pub files: Vec<PathBuf>,
+    /// Leave out what the catalogue holds and the files no longer have; never deletes bytes
+    #[arg(long, requires = "files")]
+    pub prune: bool,
+}
+
+/// What is asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what would change, why, and what it costs; changes nothing
+    #[command(after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json")]
+    Plan(PlanArgs),
+    /// Carry out a plan: copy, read back, verify, record, and only then retire
+    #[command(after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes")]
+    Apply(ApplyArgs),
+    /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, what would help
+    #[command(after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive")]
+    Why(WhyArgs),
+    /// List the copies of a dataset, or of one object
+    #[command(after_help = "Examples:\n  domicile whereis hessian-plants\n  domicile whereis hessian-plants/2024/plants.csv")]
+    Whereis(WhereisArgs),
+    /// Show how each dataset stands
+    Status(StatusArgs),
+    /// List domains, backends, datasets, policies, plans or moves
+    #[command(after_help = "Examples:\n  domicile get backends\n  domicile get dataset hessian-plants -o yaml")]
+    Get(GetArgs),
+    /// Show one thing with all that is known of it
+    Describe(DescribeArgs),
+    /// Check and test policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Register and check datasets
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// Look at backends and mark them
+    #[command(subcommand)]
+    Backend(BackendCommand),
+    /// Print the JSON Schema of the manifests
+    Schema,
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  domicile completion bash > ~/.local/share/bash-completion/completions/domicile")]
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Manifests to plan with
+    #[command(flatten)]
+    pub files: Files,
+    /// Also write the plan with its inputs, for `apply`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Exit with 2 when changes are pending
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A plan written by `plan --out`: carries out exactly that, or refuses it as stale
+    #[arg(value_name = "PLAN", conflicts_with = "files")]
+    pub plan: Option<PathBuf>,
+    /// Manifests to apply
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// `why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The dataset
+    pub dataset: String,
+    /// Only this backend
+    #[arg(long, value_name = "BACKEND")]
+    pub backend: Option<String>,
+    /// Manifests to explain with
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// `whereis`.
+#[derive(Debug, Args)]
+pub struct WhereisArgs {
+    /// The dataset, or one object of it
+    #[arg(value_name = "DATASET[/OBJECT]")]
+    pub what: String,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Show it again every two seconds until interrupted
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// A kind of thing to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Domains
+    #[value(name = "domains", alias = "domain", alias = "Domain")]
+    Domains,
+    /// Backends
+    #[value(name = "backends", alias = "backend", alias = "Backend")]
+    Backends,
+    /// Datasets
+    #[value(name = "datasets", alias = "dataset", alias = "ds", alias = "Dataset")]
+    Datasets,
+    /// Replication policies
+    #[value(
+        name = "policies",
+        alias = "policy",
+        alias = "replicationpolicy",
+        alias = "replicationpolicies",
+        alias = "ReplicationPolicy"
+    )]
+    Policies,
+    /// Plans that were applied
+    #[value(name = "plans", alias = "plan", alias = "Plan")]
+    Plans,
+    /// Moves of the latest plan
+    #[value(name = "moves", alias = "move", alias = "Move")]
+    Moves,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// What to list
+    #[arg(value_enum)]
+    pub kind: Kind,
+    /// Only this one
+    pub name: Option<String>,
+}
+
+/// `describe`.
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// What it is
+    #[arg(value_enum)]
+    pub kind: Kind,
+    /// Its name
+    pub name: String,
+}
+
+/// `policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check manifests: every mistake at once, with its place; touches nothing
+    #[command(after_help = "Example:\n  domicile policy lint -f estate/")]
+    Lint(Files),
+    /// Run the PolicyTest manifests: fixtures and the backends or refusals that they expect
+    #[command(after_help = "Example:\n  domicile policy test -f estate/")]
+    Test(Files),
+}
+
+/// `dataset`.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Register many datasets from an inventory: CSV with the columns dataset, key, size
+    #[command(after_help = "Example:\n  domicile dataset import inventory.csv.zst -f estate.yaml --domain debian --backend debian-pool")]
+    Import(ImportArgs),
+    /// Read copies back and compare them with what is recorded
+    #[command(after_help = "Examples:\n  domicile dataset scrub\n  domicile dataset scrub hessian-plants --backend giessen-archive")]
+    Scrub(ScrubArgs),
+}
+
+/// `dataset import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The inventory (also .zst, .gz, .xz), or - for standard input
+    pub inventory: PathBuf,
+    /// Manifests that it refers to
+    #[command(flatten)]
+    pub files: Files,
+    /// The owner of the datasets
+    #[arg(long)]
+    pub domain: String,
+    /// Where the datasets lie; without it the column `replicas` says so
+    #[arg(long)]
+    pub backend: Option<String>,
+    /// Where the keys begin below the backend's root
+    #[arg(long, default_value = "", value_name = "PREFIX")]
+    pub prefix: String,
+    /// Take what the inventory says as verified
+    #[arg(long)]
+    pub trust_inventory: bool,
+}
+
+/// `dataset scrub`.
+#[derive(Debug, Args)]
+pub struct ScrubArgs {
+    /// The datasets; none: all
+    pub datasets: Vec<String>,
+    /// Only the copies on this backend
+    #[arg(long)]
+    pub backend: Option<String>,
+}
+
+/// `backend`.
+#[derive(Debug, Subcommand)]
+pub enum BackendCommand {
+    /// Try to list, write, read back and delete
+    Probe(BackendNames),
+    /// Put nothing new there
+    Cordon(OneBackend),
+    /// Lift the marks that `cordon` and `drain` set
+    Uncordon(OneBackend),
+    /// Mark a backend to be emptied, and list what keeps it from being empty
+    Drain(OneBackend),
+    /// Show what lies on each backend
+    Usage(BackendNames),
+}
+
+/// Backends by name.
+#[derive(Debug, Args)]
+pub struct BackendNames {
+    /// The backends; none: all
+    pub names: Vec<String>,
+    /// Manifests to read
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// One backend by name.
+#[derive(Debug, Args)]
+pub struct OneBackend {
+    /// The backend
+    pub name: String,
+}

@@ -1,0 +1,262 @@
+//! `apply`: plan, show, ask, record, carry out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState};
+use domicile_policies::Source;
+use domicile_scheduler::{Summary, approved};
+use domicile_worker::{Cancel, Progress};
+use serde_json::{Value, json};
+
+use super::plan::{self, Inputs, Proposal};
+use crate::answer;
+use crate::carry::{self, Carrier, Layout};
+use crate::cli::{ApplyArgs, Format, Global};
+use crate::outcome::{Outcome, Refusal};
+use crate::progress::Meter;
+use crate::render::plan::plural;
+use crate::terminal;
+use crate::world::{World, open_to_read, open_to_write};
+
+/// A text in a folder of manifests that `apply` shows when everything is done.
+const NEXT_STEPS: &str = "next-steps.txt";
+/// Failed moves that are told one by one.
+const TOLD_FAILURES: usize = 20;
+
+/// `apply`.
+pub async fn apply(global: &Global, args: &ApplyArgs) -> anyhow::Result<Outcome> {
+    if !global.yes && !terminal::can_ask() {
+        return Err(Refusal::usage(
+            "there is no terminal to ask on: `--yes` applies without asking, `domicile plan` shows what would change",
+        ));
+    }
+    // The files are read before the catalogue is made: a command that refuses its input leaves nothing behind.
+    let request = Request::read(args)?;
+    request.check(global).await?;
+    let catalogue = open_to_write(global).await?;
+    let lock = catalogue.lock()?;
+    if let Some(inputs) = &request.inputs {
+        refuse_if_changed(catalogue.revision().await?, inputs)?;
+    }
+    let mut world = World::load_from(global, catalogue, request.sources, request.prune).await?;
+    world.look(global).await?;
+    let proposal = Proposal::of(&world).await?;
+    if let Some(digest) = &request.digest
+        && *digest != proposal.plan.input_digest
+    {
+        return Err(Refusal::stale("the plan is stale: what lies at the origins or backends has changed; plan again"));
+    }
+    let outcome = carry_out(global, &world, &proposal, &lock).await?;
+    for file in request.next_steps.iter().filter(|_| outcome == Outcome::Done) {
+        terminal::say(global, &std::fs::read_to_string(file).unwrap_or_default());
+    }
+    Ok(outcome)
+}
+
+/// What is to be applied.
+struct Request {
+    sources: Vec<Source>,
+    prune: bool,
+    inputs: Option<Inputs>,
+    digest: Option<String>,
+    next_steps: Vec<PathBuf>,
+}
+
+impl Request {
+    fn read(args: &ApplyArgs) -> anyhow::Result<Self> {
+        if let Some(path) = &args.plan {
+            return Self::read_plan(path);
+        }
+        let texts = args.files.files.iter().map(|folder| folder.join(NEXT_STEPS));
+        Ok(Self {
+            sources: crate::reading::fresh_sources(&args.files)?,
+            prune: args.files.prune,
+            inputs: None,
+            digest: None,
+            next_steps: texts.filter(|file| file.is_file()).collect(),
+        })
+    }
+
+    fn read_plan(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        if path.is_dir() {
+            return Err(Refusal::usage(format!("`{shown}` is a folder: `domicile apply -f {shown}` applies manifests")));
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("the plan `{shown}` could not be read"))?;
+        let broken = || format!("`{shown}` is no plan written by `domicile plan --out`");
+        let mut document: Value = serde_json::from_str(&text).with_context(broken)?;
+        let inputs = document.get_mut("inputs").map(Value::take).with_context(broken)?;
+        let inputs: Inputs = serde_json::from_value(inputs).with_context(broken)?;
+        let digest = document.get("inputDigest").and_then(Value::as_str).map(str::to_owned).with_context(broken)?;
+        let sources = inputs.manifests.iter().map(|manifest| Source {
+            name: format!("{shown}"),
+            text: manifest.to_string(),
+            folder: "/".to_owned(),
+            stored: false,
+        });
+        Ok(Self {
+            sources: sources.collect(),
+            prune: inputs.prune,
+            digest: Some(digest),
+            inputs: Some(inputs),
+            next_steps: Vec::new(),
+        })
+    }
+
+    /// Finds every mistake of the files, together with what the catalogue holds, before anything is written.
+    async fn check(&self, global: &Global) -> anyhow::Result<()> {
+        let catalogue = open_to_read(global).await?;
+        World::load_from(global, catalogue, self.sources.clone(), self.prune).await?;
+        Ok(())
+    }
+}
+
+fn refuse_if_changed(revision: u64, inputs: &Inputs) -> anyhow::Result<()> {
+    if revision == inputs.catalogue_revision {
+        return Ok(());
+    }
+    Err(Refusal::stale(format!(
+        "the plan is stale: it was made at revision {} of the catalogue, which is now at {revision}; plan again",
+        inputs.catalogue_revision
+    )))
+}
+
+async fn carry_out(
+    global: &Global,
+    world: &World,
+    proposal: &Proposal,
+    _lock: &CatalogueLock,
+) -> anyhow::Result<Outcome> {
+    if global.output == Format::Table || global.output == Format::Wide {
+        plan::show(global, proposal, world)?;
+    } else {
+        plan::tell_findings(global, world);
+    }
+    if !proposal.plan.moves.is_empty() && !global.yes {
+        match terminal::confirmed("carry out this plan?") {
+            Some(true) => {}
+            Some(false) => {
+                terminal::say(global, "nothing was changed");
+                return Ok(Outcome::Done);
+            }
+            None => return Err(Refusal::usage("nobody answered: `--yes` applies without asking")),
+        }
+    }
+    record(world).await?;
+    let carrier = carrier(world);
+    sweep_interrupted(global, &carrier).await?;
+    let (steps, rooms) = approved(&proposal.problem, &proposal.plan);
+    let summary = if steps.is_empty() {
+        Summary::default()
+    } else {
+        record_plan(world, proposal).await?;
+        let summary = carry::carry(global, carrier, proposal.number, steps, rooms).await?;
+        let clean = summary.failed.is_empty() && summary.skipped.is_empty();
+        let state = if clean { PlanState::Done } else { PlanState::Failed };
+        world.catalogue.plan_state(proposal.number, state).await?;
+        summary
+    };
+    tell(global, world, proposal, &summary)
+}
+
+/// Records what was read: manifests, datasets, what lies at the origins, which backends are out of reach.
+async fn record(world: &World) -> anyhow::Result<()> {
+    let catalogue = &world.catalogue;
+    catalogue.record_manifests(&plan::manifests_to_record(world), &world.pruned).await?;
+    for dataset in world.manifests.datasets.values() {
+        catalogue.register_dataset(dataset, DatasetSource::Manifest).await?;
+    }
+    for listing in &world.sight.listings {
+        catalogue.record_origin(listing).await?;
+    }
+    for (backend, reach) in &world.sight.reach {
+        match reach {
+            Ok(()) => catalogue.set_reachable(backend).await?,
+            Err(reason) => catalogue.set_unreachable(backend, reason).await?,
+        }
+    }
+    Ok(())
+}
+
+/// The carrier of a world's moves.
+pub fn carrier(world: &World) -> Carrier {
+    Carrier {
+        catalogue: Arc::clone(&world.catalogue),
+        worker: Arc::clone(&world.worker),
+        layout: Arc::new(Layout::new(&world.observed, world.datasets.values(), world.manifests.backends.keys())),
+        progress: Arc::new(Progress::new()),
+        meter: Arc::new(Meter::default()),
+        cancel: Cancel::new(),
+    }
+}
+
+/// Removes the temporary files of runs that were killed, also where the new plan writes nothing.
+async fn sweep_interrupted(global: &Global, carrier: &Carrier) -> anyhow::Result<()> {
+    for (dataset, backend) in carrier.catalogue.interrupted().await? {
+        match carrier.worker.sweep(&backend, &dataset).await {
+            Ok(_) => carrier.catalogue.clear_interrupted(&dataset, &backend).await?,
+            Err(failure) => terminal::say(global, &format!("warning: what an interrupted run left stays: {failure}")),
+        }
+    }
+    Ok(())
+}
+
+async fn record_plan(world: &World, proposal: &Proposal) -> anyhow::Result<()> {
+    let document = serde_json::to_value(proposal.plan.to_wire(proposal.number))?;
+    let moves = document.get("moves").and_then(Value::as_array).into_iter().flatten();
+    let rows: Vec<(String, String)> = moves
+        .filter_map(|planned| Some((planned.get("id")?.as_str()?.to_owned(), planned.to_string())))
+        .collect();
+    let digest = &proposal.plan.input_digest;
+    Ok(world.catalogue.record_plan(proposal.number, digest, &document.to_string(), &rows).await?)
+}
+
+fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) -> anyhow::Result<Outcome> {
+    let told: Vec<_> = summary.failed.iter().chain(&summary.skipped).map(|(id, reason)| (id.as_str(), reason)).collect();
+    for (id, reason) in told.iter().take(TOLD_FAILURES) {
+        let planned = proposal.plan.moves.iter().find(|m| m.id == *id);
+        let what = planned.map_or_else(String::new, |m| format!("dataset `{}`: ", m.dataset));
+        terminal::say(global, &format!("failed: {what}{reason}"));
+    }
+    if told.len() > TOLD_FAILURES {
+        terminal::say(global, &format!("and {} more: `domicile get moves`", told.len() - TOLD_FAILURES));
+    }
+    let mut outcome = proposal.outcome(world);
+    if !told.is_empty() {
+        outcome = outcome.or(Outcome::MovesFailed);
+    }
+    if summary.stopped {
+        outcome = Outcome::Interrupted;
+    }
+    let name = if proposal.plan.moves.is_empty() { "nothing to do".to_owned() } else { proposal.name() };
+    let happened = format!(
+        "{name}: {} verified, {} retired, {}",
+        plural(summary.copied as usize, "copy", "copies"),
+        summary.retired,
+        plural(told.len(), "move failed", "moves failed"),
+    );
+    let standing = match outcome {
+        Outcome::Interrupted => "interrupted; `domicile apply` goes on where it was",
+        Outcome::MovesFailed => "some moves failed; `domicile apply` tries them again",
+        Outcome::Unsatisfied => "some dataset is unsatisfied or in violation; `domicile why DATASET` says why",
+        _ => "every dataset is satisfied",
+    };
+    match global.output {
+        Format::Table | Format::Wide => terminal::answer(&format!("{happened}; {standing}")),
+        Format::Name => terminal::answer(&proposal.name()),
+        Format::Json | Format::Yaml | Format::Jsonl => {
+            let mut document = proposal.document(world)?;
+            let failed = told.iter().map(|(id, reason)| json!({"id": id, "message": reason}));
+            let result = json!({
+                "copied": summary.copied, "retired": summary.retired, "failed": failed.collect::<Vec<_>>(),
+            });
+            if let Some(fields) = document.as_object_mut() {
+                fields.insert("result".to_owned(), result);
+            }
+            answer::structured(global.output, &document, std::slice::from_ref(&document))?;
+        }
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,172 @@
+//! `backend probe|cordon|uncordon|drain|usage`.
+
+use domicile_estate::{AccessMode, Backend, ByteCount};
+use serde_json::{Value, json};
+
+use super::plan::Proposal;
+use crate::answer;
+use crate::cli::{BackendNames, Files, Format, Global};
+use crate::outcome::Outcome;
+use crate::render::table;
+use crate::terminal;
+use crate::world::{World, open_to_read, open_to_write};
+
+fn chosen<'a>(world: &'a World, names: &[String]) -> anyhow::Result<Vec<&'a Backend>> {
+    if names.is_empty() {
+        return Ok(world.manifests.backends.values().collect());
+    }
+    names.iter().map(|name| world.backend(name)).collect()
+}
+
+/// `backend probe`: list, and where writing is allowed write, read back and delete. What was found is recorded if there
+/// is a catalogue that has the backend.
+pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outcome> {
+    let reading = open_to_read(global).await?;
+    let exists = reading.path().is_some();
+    let catalogue = if exists { open_to_write(global).await? } else { reading };
+    let world = World::load(global, catalogue, &args.files).await?;
+    let mut rows = Vec::new();
+    let mut outcome = Outcome::Done;
+    for backend in chosen(&world, &args.names)? {
+        let write = backend.access_mode == AccessMode::ReadWrite;
+        let result = world.worker.probe(&backend.name, write).await;
+        if exists {
+            match &result {
+                Ok(_) => world.catalogue.set_reachable(&backend.name).await?,
+                Err(failure) => world.catalogue.set_unreachable(&backend.name, &failure.to_string()).await?,
+            }
+        }
+        rows.push(match result {
+            Ok(report) => json!({
+                "backend": backend.name.as_str(), "reachable": true, "wrote": report.wrote, "tookMs": report.took_ms,
+                "message": if report.wrote { "listed, wrote, read back and deleted" } else { "listed" },
+            }),
+            Err(failure) => {
+                outcome = Outcome::Error;
+                json!({
+                    "backend": backend.name.as_str(), "reachable": false, "wrote": false, "tookMs": 0,
+                    "message": failure.to_string(),
+                })
+            }
+        });
+    }
+    if !answer::structured(global.output, &answer::list(&rows), &rows)? {
+        let mut table = table::table(&["backend", "reachable", "took", "message"]);
+        for row in &rows {
+            let text = |field: &str| row[field].as_str().unwrap_or("").to_owned();
+            let reachable = if row["reachable"] == true { "yes" } else { "no" };
+            table.add_row([text("backend"), reachable.into(), format!("{} ms", row["tookMs"]), text("message")]);
+        }
+        terminal::answer(&table::text(&table));
+    }
+    Ok(outcome)
+}
+
+async fn marked(global: &Global, name: &str) -> anyhow::Result<World> {
+    // Looked up before the catalogue is made or changed.
+    World::load(global, open_to_read(global).await?, &Files::default()).await?.backend(name)?;
+    World::load(global, open_to_write(global).await?, &Files::default()).await
+}
+
+/// `backend cordon`.
+pub async fn cordon(global: &Global, name: &str) -> anyhow::Result<Outcome> {
+    let world = marked(global, name).await?;
+    world.catalogue.set_cordoned(&world.backend(name)?.name, true).await?;
+    terminal::say(global, &format!("backend `{name}` is cordoned: nothing new goes there; `uncordon` lifts it"));
+    Ok(Outcome::Done)
+}
+
+/// `backend uncordon`.
+pub async fn uncordon(global: &Global, name: &str) -> anyhow::Result<Outcome> {
+    let world = marked(global, name).await?;
+    let backend = world.backend(name)?;
+    world.catalogue.set_cordoned(&backend.name, false).await?;
+    world.catalogue.set_draining(&backend.name, false).await?;
+    terminal::say(global, &format!("the marks on backend `{name}` are lifted"));
+    if backend.cordoned || backend.drain {
+        terminal::say(global, "its manifest still says so: `cordoned` or `drain` is true there");
+    }
+    Ok(Outcome::Done)
+}
+
+/// `backend drain`: marks, and tells what would keep the backend from being empty.
+pub async fn drain(global: &Global, name: &str) -> anyhow::Result<Outcome> {
+    let world = marked(global, name).await?;
+    world.catalogue.set_draining(&world.backend(name)?.name, true).await?;
+    let world = World::load(global, world.catalogue, &Files::default()).await?;
+    let proposal = Proposal::of(&world).await?;
+    let stays = |d: &&domicile_placement::DatasetPlan| d.backends.iter().any(|b| b.as_str() == name);
+    let staying: Vec<_> = proposal.plan.datasets.iter().filter(stays).collect();
+    let leaving = proposal.plan.moves.iter().filter(
+        |m| matches!(&m.action, domicile_placement::Action::Retire { from } if from.as_str() == name),
+    );
+    let rows: Vec<Value> = staying
+        .iter()
+        .map(|d| {
+            let why = d.violations.iter().find(|v| v.backends.iter().any(|b| b.as_str() == name));
+            json!({
+                "dataset": d.name.as_str(), "bytes": d.bytes.0,
+                "message": why.map_or("it has nowhere else to go".to_owned(), |v| v.message.clone()),
+            })
+        })
+        .collect();
+    terminal::say(
+        global,
+        &format!(
+            "backend `{name}` is to be emptied: `domicile apply` retires {} copies there, {} stay",
+            leaving.count(),
+            staying.len()
+        ),
+    );
+    if !answer::structured(global.output, &answer::list(&rows), &rows)? && !rows.is_empty() {
+        if global.output == Format::Name {
+            terminal::answer(&staying.iter().map(|d| format!("{}\n", d.name)).collect::<String>());
+            return Ok(Outcome::Done);
+        }
+        let mut table = table::table(&["keeps it from being empty", "size", "why"]);
+        for (row, dataset) in rows.iter().zip(&staying) {
+            let why = row["message"].as_str().unwrap_or("").to_owned();
+            table.add_row([dataset.name.to_string(), dataset.bytes.to_string(), why]);
+        }
+        terminal::answer(&table::text(&table));
+    }
+    Ok(Outcome::Done)
+}
+
+/// `backend usage`.
+pub async fn usage(global: &Global, args: &BackendNames) -> anyhow::Result<Outcome> {
+    let world = World::load(global, open_to_read(global).await?, &args.files).await?;
+    let usage = world.catalogue.usage().await?;
+    let mut rows = Vec::new();
+    let mut table = table::table(&["backend", "copies", "objects", "used", "capacity", "full"]);
+    for backend in chosen(&world, &args.names)? {
+        let states = usage.get(&backend.name);
+        let sum = |of: fn(&domicile_catalogue::StateUsage) -> u64| -> u64 {
+            states.into_iter().flat_map(|s| s.values()).map(of).sum()
+        };
+        let (copies, objects, used) = (sum(|s| s.copies), sum(|s| s.objects), sum(|s| s.bytes.0));
+        let full = if backend.capacity.0 == 0 { 0.0 } else { used as f64 / backend.capacity.0 as f64 * 100.0 };
+        let by_state: Value = states
+            .into_iter()
+            .flatten()
+            .map(|(state, u)| (format!("{state:?}"), json!({"copies": u.copies, "bytes": u.bytes.0})))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        rows.push(json!({
+            "backend": backend.name.as_str(), "copies": copies, "objects": objects, "bytes": used,
+            "capacity": backend.capacity.0, "byState": by_state,
+        }));
+        table.add_row([
+            backend.name.to_string(),
+            copies.to_string(),
+            objects.to_string(),
+            ByteCount(used).to_string(),
+            backend.capacity.to_string(),
+            format!("{full:.1} %"),
+        ]);
+    }
+    if !answer::structured(global.output, &answer::list(&rows), &rows)? {
+        terminal::answer(&table::text(&table));
+    }
+    Ok(Outcome::Done)
+}

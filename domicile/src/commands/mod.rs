@@ -1,0 +1,57 @@
+//! One module for each command.
+
+mod apply;
+mod backend;
+mod dataset;
+mod get;
+mod plan;
+pub mod policy;
+mod status;
+mod whereis;
+mod why;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{BackendCommand, Cli, Command, DatasetCommand, PolicyCommand};
+use crate::outcome::Outcome;
+use crate::terminal;
+
+/// Whether a command handles an interrupt itself: it finishes what is under way and leaves nothing half-done.
+pub fn stops_by_itself(command: &Command) -> bool {
+    matches!(command, Command::Apply(_))
+}
+
+/// Carries out what was asked.
+pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Plan(args) => plan::plan(global, args).await,
+        Command::Apply(args) => apply::apply(global, args).await,
+        Command::Why(args) => why::why(global, args).await,
+        Command::Whereis(args) => whereis::whereis(global, args).await,
+        Command::Status(args) => status::status(global, args).await,
+        Command::Get(args) => get::get(global, args).await,
+        Command::Describe(args) => get::describe(global, args).await,
+        Command::Policy(PolicyCommand::Lint(files)) => policy::lint(global, files),
+        Command::Policy(PolicyCommand::Test(files)) => policy::test(global, files),
+        Command::Dataset(DatasetCommand::Import(args)) => dataset::import(global, args).await,
+        Command::Dataset(DatasetCommand::Scrub(args)) => dataset::scrub(global, args).await,
+        Command::Backend(BackendCommand::Probe(args)) => backend::probe(global, args).await,
+        Command::Backend(BackendCommand::Usage(args)) => backend::usage(global, args).await,
+        Command::Backend(BackendCommand::Cordon(args)) => backend::cordon(global, &args.name).await,
+        Command::Backend(BackendCommand::Uncordon(args)) => backend::uncordon(global, &args.name).await,
+        Command::Backend(BackendCommand::Drain(args)) => backend::drain(global, &args.name).await,
+        Command::Schema => {
+            terminal::answer(&serde_json::to_string_pretty(&domicile_policies::json_schema())?);
+            Ok(Outcome::Done)
+        }
+        Command::Completion { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "domicile", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+        Command::Version => {
+            terminal::answer(&format!("domicile {}", env!("CARGO_PKG_VERSION")));
+            Ok(Outcome::Done)
+        }
+    }
+}

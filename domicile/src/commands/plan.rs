@@ -1,0 +1,201 @@
+//! `plan`, and what `apply` shares with it.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use domicile_catalogue::ManifestRow;
+use domicile_estate::OriginFinding;
+use domicile_placement::{Plan, Problem};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::answer;
+use crate::cli::{Format, Global, PlanArgs};
+use crate::outcome::Outcome;
+use crate::render;
+use crate::terminal;
+use crate::world::{World, open_to_read};
+
+/// Findings at origins that are told one by one.
+const TOLD_FINDINGS: usize = 20;
+
+/// A plan with what it was made from.
+pub struct Proposal {
+    /// Its number.
+    pub number: u64,
+    /// The problem that it answers.
+    pub problem: Problem,
+    /// The plan.
+    pub plan: Plan,
+}
+
+impl Proposal {
+    /// Plans for a world that was looked at.
+    pub async fn of(world: &World) -> anyhow::Result<Self> {
+        let problem = world.problem();
+        let plan = domicile_placement::propose(&problem);
+        Ok(Self { number: world.catalogue.next_plan_number().await?, problem, plan })
+    }
+
+    /// The plan's name.
+    pub fn name(&self) -> String {
+        plan_name(self.number)
+    }
+
+    /// How a command ends that leaves the plan's state behind: some dataset is unsatisfied, a violation stays, or all
+    /// is well.
+    pub fn outcome(&self, world: &World) -> Outcome {
+        let unhappy = self.plan.datasets.iter().any(|d| !d.satisfied || !d.violations.is_empty());
+        let refused = refused_keys(world) > 0;
+        if unhappy || refused { Outcome::Unsatisfied } else { Outcome::Done }
+    }
+
+    /// The plan as programs read it, with what was found at the origins.
+    pub fn document(&self, world: &World) -> anyhow::Result<Value> {
+        let mut document = serde_json::to_value(self.plan.to_wire(self.number))?;
+        if let Some(fields) = document.as_object_mut() {
+            fields.insert("findings".to_owned(), findings(world));
+        }
+        Ok(document)
+    }
+}
+
+/// The name of a plan with this number.
+pub fn plan_name(number: u64) -> String {
+    format!("plan-{number:06}")
+}
+
+/// What a plan was made from, written beside it for `apply`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inputs {
+    /// The catalogue's revision.
+    pub catalogue_revision: u64,
+    /// Whether what the manifests below no longer have is taken away.
+    pub prune: bool,
+    /// Every manifest in force, resolved, without secrets.
+    pub manifests: Vec<Value>,
+}
+
+impl Inputs {
+    fn of(world: &World) -> anyhow::Result<Self> {
+        let manifests = world.manifests.documents.iter().map(|d| serde_json::from_str(&d.json));
+        Ok(Self {
+            catalogue_revision: world.observed.revision,
+            prune: !world.pruned.is_empty(),
+            manifests: manifests.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The manifests that are new or changed, as the catalogue keeps them.
+pub fn manifests_to_record(world: &World) -> Vec<ManifestRow> {
+    let fresh = world.manifests.documents.iter().filter(|d| !d.stored);
+    fresh.map(|d| ManifestRow { kind: d.kind.clone(), name: d.name.clone(), json: d.json.clone() }).collect()
+}
+
+/// `plan`.
+pub async fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<Outcome> {
+    let catalogue = open_to_read(global).await?;
+    let mut world = World::load(global, catalogue, &args.files).await?;
+    world.look(global).await?;
+    let proposal = Proposal::of(&world).await?;
+    if let Some(out) = &args.out {
+        write_out(out, &proposal, &world)?;
+    }
+    show(global, &proposal, &world)?;
+    if global.output == Format::Table && !proposal.plan.moves.is_empty() {
+        let next = args.out.as_ref().map_or("`domicile apply` with the same -f".to_owned(), |out| {
+            format!("`domicile apply {}`", out.display())
+        });
+        terminal::say(global, &format!("nothing was changed; {next} carries it out"));
+    }
+    let pending = args.detailed_exitcode && (!proposal.plan.moves.is_empty() || is_unrecorded(&world));
+    let outcome = proposal.outcome(&world);
+    Ok(if pending { outcome.or(Outcome::ChangesPending) } else { outcome })
+}
+
+/// Whether `apply` would record something beside moves: manifests, or what was found at origins.
+fn is_unrecorded(world: &World) -> bool {
+    !world.pruned.is_empty() || world.diffs.iter().any(|diff| !diff.added.is_empty())
+}
+
+fn write_out(path: &Path, proposal: &Proposal, world: &World) -> anyhow::Result<()> {
+    let mut document = proposal.document(world)?;
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("inputs".to_owned(), serde_json::to_value(Inputs::of(world)?)?);
+    }
+    let text = serde_json::to_string_pretty(&document)?;
+    std::fs::write(path, text + "\n").with_context(|| format!("`{}` could not be written", path.display()))
+}
+
+/// Answers with the plan, in the form asked for.
+pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Result<()> {
+    match global.output {
+        Format::Name => terminal::answer(&proposal.name()),
+        Format::Table | Format::Wide => {
+            let style =
+                render::plan::Style { colour: terminal::colour(global), wide: global.output == Format::Wide };
+            terminal::answer(&render::plan::draw(&proposal.name(), &proposal.plan, style));
+        }
+        Format::Json | Format::Yaml | Format::Jsonl => {
+            let document = proposal.document(world)?;
+            answer::structured(global.output, &document, std::slice::from_ref(&document))?;
+        }
+    }
+    tell_findings(global, world);
+    Ok(())
+}
+
+fn refused_keys(world: &World) -> usize {
+    let all = world.observed.datasets.iter().filter(|(name, _)| world.datasets.contains_key(*name));
+    all.flat_map(|(_, d)| &d.findings).filter(|f| matches!(f, OriginFinding::RefusedKey { .. })).count()
+}
+
+fn findings(world: &World) -> Value {
+    let known = world.observed.datasets.iter().filter(|(name, _)| world.datasets.contains_key(*name));
+    let rows = known.flat_map(|(name, dataset)| {
+        dataset.findings.iter().map(move |finding| {
+            let (kind, key, reason) = describe_finding(finding);
+            json!({"dataset": name.as_str(), "kind": kind, "key": key, "message": reason})
+        })
+    });
+    Value::Array(rows.collect())
+}
+
+/// Kind, key and meaning of what was found at an origin.
+pub fn describe_finding(finding: &OriginFinding) -> (&'static str, &str, String) {
+    match finding {
+        OriginFinding::Gone { key } => ("Gone", key, "is no longer at the origin".to_owned()),
+        OriginFinding::Changed { key } => {
+            ("Changed", key, "has another size or time than was registered; it is not copied".to_owned())
+        }
+        OriginFinding::RefusedKey { key, reason } => ("RefusedKey", key, format!("is not registered: {reason}")),
+        OriginFinding::NotAFile { key } => {
+            ("NotAFile", key, "is a symbolic link or no plain file; it is not followed and not registered".to_owned())
+        }
+    }
+}
+
+/// Tells on standard error what was found at the origins.
+pub fn tell_findings(global: &Global, world: &World) {
+    for remark in &world.sight.remarks {
+        terminal::say(global, &format!("note: {remark}"));
+    }
+    for reason in world.sight.reach.values().filter_map(|reach| reach.as_ref().err()) {
+        terminal::say(global, &format!("warning: {reason}"));
+    }
+    let mut told = 0;
+    for (name, dataset) in world.observed.datasets.iter().filter(|(name, _)| world.datasets.contains_key(*name)) {
+        for finding in &dataset.findings {
+            told += 1;
+            if told <= TOLD_FINDINGS {
+                let (_, key, meaning) = describe_finding(finding);
+                terminal::say(global, &format!("warning: dataset `{name}`: object `{key}` {meaning}"));
+            }
+        }
+    }
+    if told > TOLD_FINDINGS {
+        terminal::say(global, &format!("warning: and {} more; `-o json` has them all", told - TOLD_FINDINGS));
+    }
+}

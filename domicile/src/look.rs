@@ -1,0 +1,257 @@
+//! A look at the stores before planning: which backends are there, and what lies at the origins. Nothing is recorded
+//! and no object is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domicile_catalogue::{CatalogueError, DatasetSource, ListedObject, OriginListing};
+use domicile_estate::{
+    BackendName, ByteCount, CopyState, Dataset, DatasetName, ObjectKey, Origin, OriginFinding, StoreKind,
+};
+use domicile_movers::{Failure, FailureClass};
+use domicile_worker::{Listed, ListedKind};
+use futures::StreamExt as _;
+
+use crate::cli::Global;
+use crate::progress::{self, Counters};
+use crate::world::World;
+
+/// Listings under way at once.
+const LISTINGS: usize = 8;
+/// Objects read from the catalogue at once.
+const PAGE: u32 = 4_096;
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub struct Sight {
+    /// Backends that were looked at: there, or why not.
+    pub reach: BTreeMap<BackendName, Result<(), String>>,
+    /// What lies at each origin that could be listed.
+    pub listings: Vec<OriginListing>,
+    /// What a person should know, such as an origin with nothing in it.
+    pub remarks: Vec<String>,
+}
+
+/// Looks at every backend that was out of reach or holds what we recorded, and lists every origin whose content is
+/// not taken on trust.
+pub async fn look(global: &Global, world: &World) -> Result<Sight, CatalogueError> {
+    let mut sight = Sight::default();
+    let origins = origins_to_list(world);
+    let _watch = progress::watch(global, "looking at origins", (0, 0), Counters::default());
+    look_at_roots(world, &mut sight).await;
+    let lost: BTreeSet<BackendName> =
+        sight.reach.iter().filter(|(_, reach)| reach.is_err()).map(|(backend, _)| backend.clone()).collect();
+    let reachable: Vec<_> = origins.into_iter().filter(|(_, origin)| !lost.contains(&origin.backend)).collect();
+    let (shared, own): (Vec<_>, Vec<_>) =
+        reachable.into_iter().partition(|(dataset, _)| is_of_inventory(world, &dataset.name));
+    let results: Vec<_> = futures::stream::iter(own)
+        .map(|(dataset, origin)| async move { (dataset, origin, list(world, Some(&dataset.name), origin).await) })
+        .buffered(LISTINGS)
+        .collect()
+        .await;
+    for (dataset, origin, result) in results {
+        take(world, &mut sight, dataset, origin, result);
+    }
+    look_at_inventories(world, &mut sight, &shared).await?;
+    Ok(sight)
+}
+
+fn is_of_inventory(world: &World, dataset: &DatasetName) -> bool {
+    let row = world.registered.get(dataset);
+    row.is_some_and(|row| row.source == DatasetSource::Inventory)
+}
+
+/// Many datasets of an inventory lie below one prefix, and only the inventory says which object is whose. The place is
+/// listed once; what no dataset has registered is nobody's.
+async fn look_at_inventories(
+    world: &World,
+    sight: &mut Sight,
+    shared: &[(&Dataset, &Origin)],
+) -> Result<(), CatalogueError> {
+    let mut by_place: BTreeMap<(&BackendName, &str), Vec<(&Dataset, &Origin)>> = BTreeMap::new();
+    for (dataset, origin) in shared {
+        by_place.entry((&origin.backend, &origin.prefix)).or_default().push((dataset, origin));
+    }
+    for datasets in by_place.values() {
+        let Some((_, origin)) = datasets.first() else { continue };
+        let listed = match list(world, None, origin).await {
+            Ok(listed) => listed,
+            Err(failure) if failure.class == FailureClass::SourceGone => Vec::new(),
+            Err(failure) => {
+                sight.reach.insert(origin.backend.clone(), Err(failure.to_string()));
+                continue;
+            }
+        };
+        let files = listed.into_iter().filter(|entry| entry.kind == ListedKind::File);
+        let files: BTreeMap<String, Listed> = files.map(|entry| (entry.path.clone(), entry)).collect();
+        for (dataset, origin) in datasets {
+            let listing = registered_part(world, dataset, origin, &files).await?;
+            sight.listings.push(listing);
+        }
+    }
+    Ok(())
+}
+
+/// What is there of the objects that a dataset has registered.
+async fn registered_part(
+    world: &World,
+    dataset: &Dataset,
+    origin: &Origin,
+    files: &BTreeMap<String, Listed>,
+) -> Result<OriginListing, CatalogueError> {
+    let mut listing = empty_listing(dataset, origin);
+    let mut after: Option<ObjectKey> = None;
+    loop {
+        let page = world.catalogue.objects(&dataset.name, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(listing) };
+        after = Some(last.object.key.clone());
+        for numbered in page {
+            let key = numbered.object.key;
+            if let Some(entry) = files.get(&format!("{}{key}", origin.prefix)) {
+                let (size, modified_ms) = (ByteCount(entry.size), entry.modified_ms);
+                listing.objects.push(ListedObject { key, size, modified_ms });
+            }
+        }
+    }
+}
+
+fn empty_listing(dataset: &Dataset, origin: &Origin) -> OriginListing {
+    OriginListing {
+        dataset: dataset.name.clone(),
+        origin: origin.clone(),
+        objects: Vec::new(),
+        findings: Vec::new(),
+    }
+}
+
+/// The origins that a plan looks at: not those that a trusted inventory vouches for, nor those that were retired.
+fn origins_to_list(world: &World) -> Vec<(&Dataset, &Origin)> {
+    let wanted = |dataset: &&Dataset| {
+        let Some(row) = world.registered.get(&dataset.name) else { return true };
+        let same = row.dataset.origin == dataset.origin;
+        let settled = same && (row.origin_trusted || row.origin_retiring);
+        !settled && row.released_origin != dataset.origin
+    };
+    let with_origin = |dataset| -> Option<(&Dataset, &Origin)> {
+        let dataset: &Dataset = dataset;
+        Some((dataset, dataset.origin.as_ref()?))
+    };
+    world.datasets.values().filter(wanted).filter_map(with_origin).collect()
+}
+
+/// A root that once held data and is gone or empty is out of reach, never empty.
+async fn look_at_roots(world: &World, sight: &mut Sight) {
+    let mut holding = BTreeSet::new();
+    for dataset in world.observed.datasets.values() {
+        let looked_at = |state| !matches!(state, CopyState::Unknown | CopyState::Retiring);
+        let copies = dataset.copies.iter().filter(|c| !c.trusted && looked_at(c.state));
+        if dataset.summary.objects > 0 {
+            holding.extend(copies.map(|copy| copy.backend.clone()));
+        }
+    }
+    for (name, backend) in &world.manifests.backends {
+        let was_lost = world.observed.unreachable.contains_key(name);
+        let may_be_gone = backend.store.kind == StoreKind::Fs && holding.contains(name);
+        if !was_lost && !may_be_gone {
+            continue;
+        }
+        let mut reach = Ok(());
+        if may_be_gone {
+            reach = match world.worker.is_empty_or_gone(name).await {
+                Ok(false) => Ok(()),
+                Ok(true) => Err(format!(
+                    "backend `{name}`: the root `{}` is gone or empty, though copies are recorded there; is it mounted?",
+                    backend.store.option("root")
+                )),
+                Err(failure) => Err(failure.to_string()),
+            };
+        }
+        if was_lost && reach.is_ok() {
+            reach = world.worker.probe(name, false).await.map(|_| ()).map_err(|failure| failure.to_string());
+        }
+        sight.reach.insert(name.clone(), reach);
+    }
+}
+
+async fn list(world: &World, dataset: Option<&DatasetName>, origin: &Origin) -> Result<Vec<Listed>, Failure> {
+    let skip = paths_of_others(world, dataset, origin);
+    world.worker.list(&origin.backend, &origin.prefix, &skip).await?.all().await
+}
+
+/// What lies below an origin's prefix and is not part of it: our copies of other datasets on the same backend, and
+/// the roots of other backends inside this one.
+fn paths_of_others(world: &World, dataset: Option<&DatasetName>, origin: &Origin) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (name, observed) in &world.observed.datasets {
+        let copy = observed.copy_on(origin.backend.as_str());
+        if Some(name) != dataset && copy.is_some_and(|copy| !copy.origin) {
+            paths.push(name.to_string());
+        }
+    }
+    let Some(backend) = world.manifests.backends.get(&origin.backend) else { return paths };
+    if backend.store.kind != StoreKind::Fs {
+        return paths;
+    }
+    let root = format!("{}/", backend.store.option("root").trim_end_matches('/'));
+    let others = world.manifests.backends.values().filter(|b| b.store.kind == StoreKind::Fs && b.name != backend.name);
+    paths.extend(others.filter_map(|other| other.store.option("root").strip_prefix(&root).map(str::to_owned)));
+    paths
+}
+
+fn take(
+    world: &World,
+    sight: &mut Sight,
+    dataset: &Dataset,
+    origin: &Origin,
+    result: Result<Vec<Listed>, Failure>,
+) {
+    let listed = match result {
+        Ok(listed) => listed,
+        Err(failure) if failure.class == FailureClass::SourceGone => Vec::new(),
+        Err(failure) => {
+            sight.reach.insert(origin.backend.clone(), Err(failure.to_string()));
+            return;
+        }
+    };
+    if listed.is_empty() {
+        sight.remarks.push(format!(
+            "dataset `{}`: nothing lies at its origin, prefix `{}` of backend `{}`",
+            dataset.name, origin.prefix, origin.backend
+        ));
+    }
+    let kinds = world.target_kinds();
+    let mut listing = empty_listing(dataset, origin);
+    for entry in listed {
+        let below = entry.path.strip_prefix(&origin.prefix).unwrap_or(&entry.path).to_owned();
+        match register(&dataset.name, &below, &entry, &kinds) {
+            Ok(object) => listing.objects.push(object),
+            Err(finding) => listing.findings.push(finding),
+        }
+    }
+    sight.listings.push(listing);
+}
+
+/// Takes what was listed as an object, if every store that copies may be made on can hold it byte for byte.
+fn register(
+    dataset: &DatasetName,
+    path: &str,
+    entry: &Listed,
+    kinds: &BTreeSet<StoreKind>,
+) -> Result<ListedObject, OriginFinding> {
+    let shown = || path.escape_debug().to_string();
+    match entry.kind {
+        ListedKind::File => {}
+        kind @ (ListedKind::NotUtf8 | ListedKind::OuterWhiteSpace) => {
+            let reason = kind.refusal().unwrap_or("it is no object").to_owned();
+            return Err(OriginFinding::RefusedKey { key: shown(), reason });
+        }
+        ListedKind::SymbolicLink | ListedKind::Special => return Err(OriginFinding::NotAFile { key: shown() }),
+    }
+    let checked = ObjectKey::new(path).and_then(|key| {
+        kinds.iter().try_for_each(|kind| key.fits(dataset, *kind))?;
+        Ok(key)
+    });
+    match checked {
+        Ok(key) => Ok(ListedObject { key, size: ByteCount(entry.size), modified_ms: entry.modified_ms }),
+        Err(refusal) => Err(OriginFinding::RefusedKey { key: shown(), reason: refusal.to_string() }),
+    }
+}

@@ -1,0 +1,4 @@
+//! How answers read for people.
+
+pub mod plan;
+pub mod table;

@@ -1,0 +1,164 @@
+//! What a command works on: manifests, datasets, and what is known of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use domicile_catalogue::{Catalogue, Mode, OriginDiff, Registered};
+use domicile_estate::{
+    AccessMode, Backend, BackendName, ByteCount, Dataset, DatasetName, Observed, StoreKind,
+};
+use domicile_placement::Problem;
+use domicile_policies::{Manifests, Source};
+use domicile_worker::{CredentialValues, Limits, Stores, Worker};
+
+use crate::cli::{Files, Global};
+use crate::commands::policy;
+use crate::{look, reading};
+
+/// What a command works on.
+pub struct World {
+    /// The catalogue.
+    pub catalogue: Arc<Catalogue>,
+    /// Every manifest in force: fresh ones and those that the catalogue holds.
+    pub manifests: Manifests,
+    /// Kind and name of what the catalogue holds and `--prune` takes away.
+    pub pruned: Vec<(String, String)>,
+    /// Datasets of manifests and inventories.
+    pub datasets: BTreeMap<DatasetName, Dataset>,
+    /// Datasets as the catalogue has them.
+    pub registered: BTreeMap<DatasetName, Registered>,
+    /// What is known.
+    pub observed: Observed,
+    /// What a look at the stores found.
+    pub sight: look::Sight,
+    /// How origins differ from what is registered.
+    pub diffs: Vec<OriginDiff>,
+    /// The mover's hands.
+    pub worker: Arc<Worker>,
+}
+
+/// Opens the catalogue to read; a missing one reads as empty and is not made.
+pub async fn open_to_read(global: &Global) -> anyhow::Result<Arc<Catalogue>> {
+    Ok(Arc::new(Catalogue::open(&global.catalogue, Mode::ReadOnly).await?))
+}
+
+/// Opens the catalogue to write; a missing one is made.
+pub async fn open_to_write(global: &Global) -> anyhow::Result<Arc<Catalogue>> {
+    Ok(Arc::new(Catalogue::open(&global.catalogue, Mode::ReadWrite).await?))
+}
+
+impl World {
+    /// Reads the manifests and the catalogue; touches no store.
+    pub async fn load(global: &Global, catalogue: Arc<Catalogue>, files: &Files) -> anyhow::Result<Self> {
+        let fresh = reading::fresh_sources(files)?;
+        Self::load_from(global, catalogue, fresh, files.prune).await
+    }
+
+    /// The same from sources that were read already.
+    pub async fn load_from(
+        global: &Global,
+        catalogue: Arc<Catalogue>,
+        fresh: Vec<Source>,
+        prune: bool,
+    ) -> anyhow::Result<Self> {
+        let stored = catalogue.manifests().await?;
+        let mut sources = fresh;
+        if !prune {
+            sources.extend(stored.iter().map(|row| Source {
+                name: format!("catalogue: {} {}", row.kind, row.name),
+                text: row.json.clone(),
+                folder: "/".to_owned(),
+                stored: true,
+            }));
+        }
+        let manifests = policy::read(global, &sources)?;
+        let kept: BTreeSet<_> = manifests.documents.iter().map(|d| (d.kind.as_str(), d.name.as_str())).collect();
+        let pruned = stored
+            .iter()
+            .filter(|row| !kept.contains(&(row.kind.as_str(), row.name.as_str())))
+            .map(|row| (row.kind.clone(), row.name.clone()))
+            .collect();
+        let registered = catalogue.registered().await?;
+        let mut datasets = manifests.datasets.clone();
+        for (name, row) in &registered {
+            if row.source == domicile_catalogue::DatasetSource::Inventory && !datasets.contains_key(name) {
+                datasets.insert(name.clone(), row.dataset.clone());
+            }
+        }
+        let observed = catalogue.observed(&minimums(&manifests)).await?;
+        let backends: Vec<&Backend> = manifests.backends.values().collect();
+        let worker = Worker::new(Stores::open(&backends, CredentialValues::from_environment()), Limits::default());
+        Ok(Self {
+            catalogue,
+            pruned,
+            datasets,
+            registered,
+            observed,
+            sight: look::Sight::default(),
+            diffs: Vec::new(),
+            worker: Arc::new(worker),
+            manifests,
+        })
+    }
+
+    /// Looks at the stores: whether backends that were out of reach or held data are there, and what lies at the
+    /// origins. Records nothing; `observed` is then what would be known if it were recorded.
+    pub async fn look(&mut self, global: &Global) -> anyhow::Result<()> {
+        self.sight = look::look(global, self).await?;
+        let foreseen = self.catalogue.observed_with(&minimums(&self.manifests), &self.sight.listings).await?;
+        self.observed = foreseen.observed;
+        self.diffs = foreseen.diffs;
+        for (backend, reach) in &self.sight.reach {
+            match reach {
+                Ok(()) => self.observed.unreachable.remove(backend),
+                Err(reason) => self.observed.unreachable.insert(backend.clone(), reason.clone()),
+            };
+        }
+        Ok(())
+    }
+
+    /// The placement problem as things stand.
+    pub fn problem(&self) -> Problem {
+        domicile_placement::pose(&self.manifests, &self.datasets, &self.observed)
+    }
+
+    /// A dataset by name.
+    pub fn dataset(&self, name: &str) -> anyhow::Result<&Dataset> {
+        self.datasets.get(name).ok_or_else(|| unknown("dataset", name, self.datasets.keys().map(DatasetName::as_str)))
+    }
+
+    /// A backend by name.
+    pub fn backend(&self, name: &str) -> anyhow::Result<&Backend> {
+        let known = self.manifests.backends.keys().map(BackendName::as_str);
+        self.manifests.backends.get(name).ok_or_else(|| unknown("backend", name, known))
+    }
+
+    /// The kinds of stores that copies may be made on.
+    pub fn target_kinds(&self) -> BTreeSet<StoreKind> {
+        let targets = self.manifests.backends.values().filter(|b| b.access_mode == AccessMode::ReadWrite);
+        targets.map(|backend| backend.store.kind).collect()
+    }
+}
+
+/// The minimum object sizes that the estate's backends bill.
+pub fn minimums(manifests: &Manifests) -> Vec<ByteCount> {
+    let sizes: BTreeSet<ByteCount> = manifests.backends.values().map(|b| b.price.min_object_size).collect();
+    sizes.into_iter().collect()
+}
+
+/// The error for a name that nothing has, with the nearest name that something has.
+pub fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> anyhow::Error {
+    let near = known
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min();
+    match near {
+        Some((_, candidate)) => {
+            anyhow::anyhow!("there is no {what} `{}`; did you mean `{candidate}`?", name.escape_debug())
+        }
+        None => anyhow::anyhow!(
+            "there is no {what} `{}`: `domicile get {what}s` lists what there is, `-f` adds manifests",
+            name.escape_debug()
+        ),
+    }
+}
