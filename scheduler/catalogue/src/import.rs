@@ -1,20 +1,20 @@
 //! Inventories, taken in one transaction: all of it or nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use domicile_estate::{BackendName, ByteCount, DatasetName, DomainName, Labels, ObjectKey};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, Transaction};
 
 use crate::Catalogue;
-use crate::dataset::{OriginRow, labels_json, origin_row};
+use crate::dataset::labels_json;
 use crate::error::{CatalogueError, ImportError, ImportProblem};
 use crate::row::{backend_id, hex, raise_revision, stored};
 
 /// Problems that an import collects before it gives up.
 pub const IMPORT_PROBLEMS_MAX: usize = 20;
 /// Rows of one statement: four values each, below SQLite's limit of 32,766 values.
-const ROWS_MAX: usize = 500;
+pub(crate) const ROWS_MAX: usize = 500;
 
 /// How an inventory is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,27 +68,29 @@ pub struct ImportSummary {
 /// An import under way. Dropping it takes nothing of it.
 #[derive(Debug)]
 pub struct Import {
-    tx: Transaction<'static, Sqlite>,
-    options: ImportOptions,
+    pub(crate) tx: Transaction<'static, Sqlite>,
+    pub(crate) options: ImportOptions,
     datasets: HashMap<DatasetName, Importing>,
     backends: HashMap<BackendName, i64>,
     problems: Vec<ImportProblem>,
-    summary: ImportSummary,
+    pub(crate) summary: ImportSummary,
+    /// Whether a dataset that was known got another description.
+    described: bool,
 }
 
 /// What is known of one dataset while its rows come in.
 #[derive(Debug)]
-struct Importing {
-    id: i64,
-    first_line: u64,
+pub(crate) struct Importing {
+    pub id: i64,
+    pub first_line: u64,
     /// Whether it had been registered before.
-    known: bool,
-    labels: Arc<Labels>,
-    replicas: Arc<[BackendName]>,
-    objects: u64,
-    bytes: u64,
+    pub known: bool,
+    pub labels: Arc<Labels>,
+    pub replicas: Arc<[BackendName]>,
+    pub objects: u64,
+    pub bytes: u64,
     /// Numbers of its rows' objects; only for datasets that were known, in a trusted inventory.
-    listed: Vec<i64>,
+    pub listed: Vec<i64>,
 }
 
 impl Catalogue {
@@ -104,6 +106,7 @@ impl Catalogue {
             backends: HashMap::new(),
             problems: Vec::new(),
             summary: ImportSummary::default(),
+            described: false,
         })
     }
 }
@@ -131,11 +134,29 @@ impl Import {
         let through: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM objects")
             .fetch_one(&mut *self.tx)
             .await?;
-        let datasets = std::mem::take(&mut self.datasets);
-        let mut changed = self.summary.objects_added + self.summary.datasets_added > 0;
+        let mut changed = self.described || self.summary.objects_added + self.summary.datasets_added > 0;
+        let mut copies = Vec::new();
+        // In the order of their numbers: rows then go to the end of their table.
+        let mut datasets: Vec<_> = std::mem::take(&mut self.datasets).into_iter().collect();
+        datasets.sort_unstable_by_key(|(_, importing)| importing.id);
         for (name, importing) in datasets {
-            changed |= self.settle(&name, importing, through).await?;
+            if importing.known {
+                changed |= self.settle(&name, &importing).await?;
+                continue;
+            }
+            for backend in self.places(&importing.replicas) {
+                copies.push((
+                    importing.id,
+                    self.backend(&backend).await?,
+                    importing.objects,
+                    importing.bytes,
+                ));
+                if copies.len() >= ROWS_MAX {
+                    self.insert_copies(&std::mem::take(&mut copies), through).await?;
+                }
+            }
         }
+        self.insert_copies(&copies, through).await?;
         if !self.problems.is_empty() {
             return Err(self.refuse());
         }
@@ -153,17 +174,20 @@ impl Import {
         ImportError::Refused { problems }
     }
 
-    fn problem(&mut self, line: u64, message: String) {
+    pub(crate) fn problem(&mut self, line: u64, message: String) {
         self.problems.push(ImportProblem { line, message });
     }
 
     async fn add_chunk(&mut self, chunk: &[InventoryRow]) -> Result<(), ImportError> {
+        self.register(chunk).await?;
         let mut values = Vec::with_capacity(chunk.len());
         let mut any_known = false;
         for row in chunk {
-            let (id, known) = self.dataset(row).await?;
-            any_known |= known;
             let size = stored(row.size.0, "an object's size")?;
+            let Some((id, known)) = self.count(row) else {
+                continue;
+            };
+            any_known |= known;
             values.push((id, row.key.as_str(), size, row.sha256));
             self.summary.objects += 1;
             self.summary.bytes.0 = self.summary.bytes.0.saturating_add(row.size.0);
@@ -182,69 +206,108 @@ impl Import {
         Ok(())
     }
 
-    /// The dataset of a row, registered at its first row.
-    async fn dataset(&mut self, row: &InventoryRow) -> Result<(i64, bool), ImportError> {
-        if let Some(importing) = self.datasets.get_mut(&row.dataset) {
-            importing.objects += 1;
-            importing.bytes = importing.bytes.saturating_add(row.size.0);
-            let (id, known) = (importing.id, importing.known);
-            let same = |a: &Importing| a.labels == row.labels && a.replicas == row.replicas;
-            if !same(importing) {
-                let first = importing.first_line;
-                let what = format!(
-                    "the dataset `{}` has other labels or replicas than on line {first}: make its rows agree",
-                    row.dataset
-                );
-                self.problem(row.line, what);
-            }
-            return Ok((id, known));
+    /// Counts a row for its dataset and checks that it says the same of it as the first row; the dataset's number,
+    /// and whether it was registered before.
+    fn count(&mut self, row: &InventoryRow) -> Option<(i64, bool)> {
+        let importing = self.datasets.get_mut(&row.dataset)?;
+        importing.objects += 1;
+        importing.bytes = importing.bytes.saturating_add(row.size.0);
+        let (id, known, first) = (importing.id, importing.known, importing.first_line);
+        let same = |a: &Importing| a.labels == row.labels && a.replicas == row.replicas;
+        if !same(importing) {
+            let what = format!(
+                "the dataset `{}` has other labels or replicas than on line {first}: make its rows agree",
+                row.dataset
+            );
+            self.problem(row.line, what);
         }
-        let known = origin_row(&mut self.tx, &row.dataset).await?;
-        let id = self.register(row, known.as_ref()).await?;
-        self.summary.datasets += 1;
-        self.summary.datasets_added += u64::from(known.is_none());
-        let importing = Importing {
-            id,
-            first_line: row.line,
-            known: known.is_some(),
-            labels: Arc::clone(&row.labels),
-            replicas: Arc::clone(&row.replicas),
-            objects: 1,
-            bytes: row.size.0,
-            listed: Vec::new(),
-        };
-        self.datasets.insert(row.dataset.clone(), importing);
-        Ok((id, known.is_some()))
+        Some((id, known))
     }
 
-    async fn register(&mut self, row: &InventoryRow, known: Option<&OriginRow>) -> Result<i64, ImportError> {
-        if let Some(known) = known {
-            let labels = labels_json(&row.labels)?;
-            // What a manifest describes keeps the manifest's labels; what an inventory described gets the new ones.
-            let update = sqlx::query(
-                "UPDATE datasets SET labels = ?1, domain = ?2
-                 WHERE id = ?3 AND source = 'inventory' AND (labels, domain) IS NOT (?1, ?2)",
-            );
-            let update = update
-                .bind(labels)
-                .bind(self.options.domain.as_str())
-                .bind(known.id);
-            if update.execute(&mut *self.tx).await?.rows_affected() > 0 {
-                raise_revision(&mut self.tx).await?;
-            }
-            return Ok(known.id);
+    /// Registers the datasets that a chunk is the first to name.
+    async fn register(&mut self, chunk: &[InventoryRow]) -> Result<(), ImportError> {
+        let mut first_rows: BTreeMap<&str, &InventoryRow> = BTreeMap::new();
+        for row in chunk
+            .iter()
+            .filter(|row| !self.datasets.contains_key(&row.dataset))
+        {
+            first_rows.entry(row.dataset.as_str()).or_insert(row);
         }
-        let insert = sqlx::query_scalar(
-            "INSERT INTO datasets (name, source, domain, labels, record, keep_origin)
-             VALUES (?, 'inventory', ?, ?, '{}', 1) RETURNING id",
+        if first_rows.is_empty() {
+            return Ok(());
+        }
+        let known = known_datasets(&mut self.tx, first_rows.keys().copied()).await?;
+        for (id, name) in known {
+            if let Some(row) = first_rows.remove(name.as_str()) {
+                self.describe(id, row).await?;
+                self.datasets
+                    .insert(row.dataset.clone(), Importing::first(id, true, row));
+            }
+        }
+        self.summary.datasets_added += first_rows.len() as u64;
+        for (id, name) in self.insert_datasets(&first_rows).await? {
+            if let Some(row) = first_rows.remove(name.as_str()) {
+                self.datasets
+                    .insert(row.dataset.clone(), Importing::first(id, false, row));
+            }
+        }
+        self.summary.datasets = self.datasets.len() as u64;
+        Ok(())
+    }
+
+    async fn insert_datasets(
+        &mut self,
+        rows: &BTreeMap<&str, &InventoryRow>,
+    ) -> Result<Vec<(i64, String)>, ImportError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values = Vec::with_capacity(rows.len());
+        for (name, row) in rows {
+            let origin = self
+                .options
+                .backend
+                .clone()
+                .or_else(|| row.replicas.first().cloned());
+            let origin = match origin {
+                Some(backend) => Some(self.backend(&backend).await?),
+                None => None,
+            };
+            values.push(((*name).to_owned(), labels_json(&row.labels)?, origin));
+        }
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO datasets
+             (name, source, domain, labels, record, keep_origin, origin_backend_id, origin_prefix) ",
         );
-        let insert = insert
-            .bind(row.dataset.as_str())
-            .bind(self.options.domain.as_str());
-        Ok(insert
+        let (domain, prefix) = (self.options.domain.as_str(), &self.options.origin_prefix);
+        insert.push_values(values, |mut row, (name, labels, origin)| {
+            row.push_bind(name)
+                .push("'inventory'")
+                .push_bind(domain.to_owned())
+                .push_bind(labels);
+            row.push("'{}'").push("1").push_bind(origin);
+            row.push_bind(if origin.is_some() {
+                prefix.clone()
+            } else {
+                String::new()
+            });
+        });
+        insert.push(" RETURNING id, name");
+        Ok(insert.build_query_as().fetch_all(&mut *self.tx).await?)
+    }
+
+    /// What a manifest describes keeps the manifest's labels; what an inventory described gets the new ones.
+    async fn describe(&mut self, id: i64, row: &InventoryRow) -> Result<(), ImportError> {
+        let update = sqlx::query(
+            "UPDATE datasets SET labels = ?1, domain = ?2
+             WHERE id = ?3 AND source = 'inventory' AND (labels, domain) IS NOT (?1, ?2)",
+        );
+        let update = update
             .bind(labels_json(&row.labels)?)
-            .fetch_one(&mut *self.tx)
-            .await?)
+            .bind(self.options.domain.as_str())
+            .bind(id);
+        self.described |= update.execute(&mut *self.tx).await?.rows_affected() > 0;
+        Ok(())
     }
 
     /// Compares rows with the objects that are registered under their keys, which they may be themselves.
@@ -303,115 +366,7 @@ impl Import {
         Ok(())
     }
 
-    /// Records origin and copies of a dataset after its last row; says whether anything changed.
-    async fn settle(
-        &mut self,
-        name: &DatasetName,
-        importing: Importing,
-        through: i64,
-    ) -> Result<bool, ImportError> {
-        let mut places: Vec<BackendName> = self.options.backend.iter().cloned().collect();
-        for replica in importing.replicas.iter() {
-            if !places.contains(replica) {
-                places.push(replica.clone());
-            }
-        }
-        let mut changed = false;
-        let mut origin = None;
-        if let Some(first) = places.first().cloned() {
-            match self.settle_origin(name, &importing, &first).await? {
-                Origin::Is(backend, set) => {
-                    origin = Some(backend);
-                    changed |= set;
-                }
-                // Retired long ago: the inventory is older than that.
-                Origin::Released => drop(places.remove(0)),
-                Origin::Nowhere => {}
-                Origin::Refused => return Ok(false),
-            }
-        }
-        for place in &places {
-            let backend = self.backend(place).await?;
-            let is_origin = origin == Some(backend);
-            changed |= self.settle_copy(&importing, backend, is_origin, through).await?;
-        }
-        Ok(changed)
-    }
-
-    async fn settle_origin(
-        &mut self,
-        name: &DatasetName,
-        importing: &Importing,
-        first: &BackendName,
-    ) -> Result<Origin, ImportError> {
-        let backend = self.backend(first).await?;
-        if importing.known
-            && let Some(row) = origin_row(&mut self.tx, name).await?
-        {
-            if row.released_backend_id == Some(backend) {
-                return Ok(Origin::Released);
-            }
-            if row.origin_backend_id == Some(backend) {
-                return Ok(Origin::Is(backend, false));
-            }
-            if row.origin_backend_id.is_some() {
-                let what = format!(
-                    "the dataset `{name}` has its origin on another backend than `{first}`: put that one first in `replicas`"
-                );
-                self.problem(importing.first_line, what);
-                return Ok(Origin::Refused);
-            }
-            if row.released_backend_id.is_some() {
-                return Ok(Origin::Nowhere);
-            }
-        }
-        let update = sqlx::query("UPDATE datasets SET origin_backend_id = ?, origin_prefix = ? WHERE id = ?");
-        let update = update
-            .bind(backend)
-            .bind(&self.options.origin_prefix)
-            .bind(importing.id);
-        update.execute(&mut *self.tx).await?;
-        Ok(Origin::Is(backend, true))
-    }
-
-    async fn settle_copy(
-        &mut self,
-        importing: &Importing,
-        backend: i64,
-        origin: bool,
-        through: i64,
-    ) -> Result<bool, ImportError> {
-        let trusted = self.options.trust;
-        let insert = sqlx::query(
-            "INSERT INTO copies (dataset_id, backend_id, origin) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        );
-        let insert = insert.bind(importing.id).bind(backend).bind(origin);
-        let added = insert.execute(&mut *self.tx).await?.rows_affected() > 0;
-        self.summary.copies_added += u64::from(added);
-        if !trusted {
-            return Ok(added);
-        }
-        if !importing.known {
-            // Nothing of it was there before: the sums of the rows are the counts.
-            let update = sqlx::query(
-                "UPDATE copies SET trusted_through = ?, verified_objects = ?, verified_bytes = ?
-                 WHERE dataset_id = ? AND backend_id = ?",
-            );
-            let update = update
-                .bind(through)
-                .bind(stored(importing.objects, "a number of objects")?);
-            let update = update.bind(stored(importing.bytes, "a dataset's size")?);
-            update
-                .bind(importing.id)
-                .bind(backend)
-                .execute(&mut *self.tx)
-                .await?;
-            return Ok(true);
-        }
-        Ok(vouch(&mut self.tx, importing, backend).await? || added)
-    }
-
-    async fn backend(&mut self, name: &BackendName) -> Result<i64, ImportError> {
+    pub(crate) async fn backend(&mut self, name: &BackendName) -> Result<i64, ImportError> {
         if let Some(id) = self.backends.get(name) {
             return Ok(*id);
         }
@@ -421,16 +376,34 @@ impl Import {
     }
 }
 
-/// What the first backend of a dataset is to it.
-enum Origin {
-    /// It is the origin; whether that is new.
-    Is(i64, bool),
-    /// It was, and was retired.
-    Released,
-    /// An ordinary copy: another backend was the origin, and was retired.
-    Nowhere,
-    /// Another one is.
-    Refused,
+impl Importing {
+    /// A dataset at its first row, which is not counted yet.
+    fn first(id: i64, known: bool, row: &InventoryRow) -> Self {
+        Self {
+            id,
+            first_line: row.line,
+            known,
+            labels: Arc::clone(&row.labels),
+            replicas: Arc::clone(&row.replicas),
+            objects: 0,
+            bytes: 0,
+            listed: Vec::new(),
+        }
+    }
+}
+
+/// The numbers of those of the datasets that are registered.
+async fn known_datasets(
+    connection: &mut SqliteConnection,
+    names: impl Iterator<Item = &str>,
+) -> Result<Vec<(i64, String)>, CatalogueError> {
+    let mut select = QueryBuilder::<Sqlite>::new("SELECT id, name FROM datasets WHERE name IN (");
+    let mut list = select.separated(", ");
+    for name in names {
+        list.push_bind(name.to_owned());
+    }
+    select.push(")");
+    Ok(select.build_query_as().fetch_all(connection).await?)
 }
 
 async fn set_sha256(
@@ -445,25 +418,4 @@ async fn set_sha256(
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// Takes the listed objects of a copy that was known before as verified, except those of which more is known; says
-/// whether that changed anything.
-async fn vouch(
-    connection: &mut SqliteConnection,
-    importing: &Importing,
-    backend: i64,
-) -> Result<bool, CatalogueError> {
-    let mut vouched = 0;
-    for object in &importing.listed {
-        let insert = sqlx::query(
-            "INSERT INTO placed (dataset_id, backend_id, object_id, state)
-             SELECT c.dataset_id, c.backend_id, ?3, 1 FROM copies c
-             WHERE c.dataset_id = ?1 AND c.backend_id = ?2 AND c.retiring = 0 AND c.trusted_through < ?3
-             ON CONFLICT DO NOTHING",
-        );
-        let insert = insert.bind(importing.id).bind(backend).bind(object);
-        vouched += insert.execute(&mut *connection).await?.rows_affected();
-    }
-    Ok(vouched > 0)
 }

@@ -26,6 +26,7 @@ mod origin;
 mod origin_rows;
 mod plans;
 mod row;
+mod settle;
 mod usage;
 
 pub use copies::{Finding, Inspection, Verification};

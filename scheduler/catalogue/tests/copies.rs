@@ -1,5 +1,7 @@
 //! What is concluded of copies, when they may go, and what is never overwritten.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
+
 mod support;
 
 use domicile_catalogue::{

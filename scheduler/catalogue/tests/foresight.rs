@@ -1,5 +1,7 @@
 //! What `plan` foresees is what `apply` records: on random histories and listings.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
+
 mod support;
 
 use domicile_catalogue::{Catalogue, DatasetSource, Finding, Inspection, OriginListing};

@@ -1,5 +1,7 @@
 //! Inventories: all or nothing, the same twice, and what trust means.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
+
 mod support;
 
 use std::sync::Arc;

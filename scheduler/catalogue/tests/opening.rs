@@ -1,5 +1,7 @@
 //! Opening, locking, marks, plans, and what a killed process leaves.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
+
 mod support;
 
 use std::process::{Command, Stdio};
