@@ -1,6 +1,12 @@
 //! The state machine against a model of its stores: chosen cases, and random schedules of crashes, lost replies and
 //! lies.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod model;
 
 use domicile_movers::invariants::mv3_same_end;

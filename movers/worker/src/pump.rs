@@ -72,7 +72,7 @@ pub(crate) async fn read(
 /// A source that is open for reading.
 pub(crate) enum OpenSource {
     File(FsStore, fs::OpenObject),
-    Object(ObjectStore, object::OpenObject),
+    Object(ObjectStore, Box<object::OpenObject>),
 }
 
 impl OpenSource {
@@ -86,10 +86,10 @@ impl OpenSource {
 
 pub(crate) async fn open_source(driver: &Driver, path: &str) -> Result<OpenSource, Failure> {
     match driver {
-        Driver::Object(store) => Ok(OpenSource::Object(
-            store.clone(),
-            store.open(path, Role::Source).await?,
-        )),
+        Driver::Object(store) => {
+            let object = store.open(path, Role::Source).await?;
+            Ok(OpenSource::Object(store.clone(), Box::new(object)))
+        }
         Driver::Fs(store) => {
             let (store, path) = (store.clone(), path.to_owned());
             blocking(move || {

@@ -1,6 +1,12 @@
 //! What every store must do, whatever its kind: the same tests for folders, memory and a real S3 store. Those on S3
 //! need `DOMICILE_TEST_S3` (see the bench) and say by name that they are skipped without it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod bench;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,11 @@
 //! What only folders can do to us: links, locks, leftovers, names that are no text, missing roots, full disks.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod bench;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,11 @@
 //! What object stores answer when something is wrong, and that no credential is ever shown.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod bench;
 
 use std::collections::BTreeMap;
