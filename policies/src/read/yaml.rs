@@ -308,12 +308,12 @@ impl Builder<'_> {
         match &mut open.items {
             Items::List(nodes) => nodes.push(node),
             Items::Map { entries, key } => match key.take() {
-                Some(key) if entries.iter().any(|(other, _)| other.text == key.text) => {
-                    report.error(key.place, format!("`{}` is given twice", key.text));
-                }
                 Some(key) if entries.len() >= ENTRIES_MAX => {
                     let message = format!("an object has at most {ENTRIES_MAX} fields");
                     report.error(key.place, message);
+                }
+                Some(key) if entries.iter().any(|(other, _)| other.text == key.text) => {
+                    report.error(key.place, format!("`{}` is given twice", key.text));
                 }
                 Some(key) => entries.push((key, node)),
                 None => {
