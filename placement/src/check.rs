@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use domicile_estate::{BackendName, CopyState, DatasetName, PolicyName};
 
 use crate::cost::{self, Objective};
-use crate::problem::{Bars, Problem, RefusalKind, Requirement, Subject};
+use crate::problem::{Bars, Problem, RefusalKind, Subject};
 use crate::solution::Solution;
 
 /// Relative difference that rounding may leave between two sums of money.

@@ -14,7 +14,9 @@
 mod check;
 mod cost;
 mod digest;
+mod explain;
 mod ground;
+pub mod invariants;
 mod moves;
 mod plan;
 mod pose;
@@ -31,8 +33,9 @@ pub use cost::{
     objective, storage_per_month, transfer,
 };
 pub use digest::input_digest;
+pub use explain::{AuditState, CandidateState, Explanation, RequirementState, explain};
 pub use moves::{Action, Move};
-pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, propose};
+pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, propose, propose_with_solution};
 pub use pose::pose;
 pub use problem::{
     Audit, Bars, Held, Place, Problem, Reason, RefusalKind, Refused, Requirement, Spread, Subject, Terms,

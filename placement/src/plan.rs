@@ -16,6 +16,8 @@ use crate::{digest, solve};
 
 /// Datasets that are pinned one at a time when copies wait for each other in a circle; further ones are pinned together.
 const PINNED_SINGLY: usize = 16;
+/// Unsatisfied datasets for which a plan says what would help; `why` says it for any.
+const RELAXED_DATASETS: usize = 500;
 
 /// A numbered proposal, without its number.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,34 +103,45 @@ pub struct Warning {
 /// If the solver's answer breaks a rule, which is a bug of this crate.
 #[must_use]
 pub fn propose(problem: &Problem) -> Plan {
-    let (solution, moves, pinned) = carry_out(problem);
-    assemble(problem, &solution, moves, &pinned)
+    propose_with_solution(problem).1
 }
 
-/// The best solution that can be carried out, its moves, and the datasets that stay since their copies would wait for
-/// each other in a circle, each with the backends of the circle.
-pub(crate) fn carry_out(problem: &Problem) -> (Solution, Vec<Move>, BTreeMap<usize, Vec<usize>>) {
-    let mut pinned = BTreeMap::new();
+/// As [`propose`], with the solution, which [`crate::explain`] asks for.
+///
+/// # Panics
+/// As [`propose`].
+#[must_use]
+pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
+    let (solution, moves) = carry_out(problem);
+    let plan = assemble(problem, &solution, moves);
+    (solution, plan)
+}
+
+/// The best solution that can be carried out, and its moves.
+fn carry_out(problem: &Problem) -> (Solution, Vec<Move>) {
+    let mut stuck = BTreeMap::new();
     loop {
-        let pins: BTreeSet<_> = pinned.keys().copied().collect();
-        let solution = solve::solve_pinned(problem, None, &pins);
+        let solution = solve::solve_pinned(problem, None, stuck.clone());
         if let Err(violated) = check(problem, &solution) {
             let violated: Vec<_> = violated.iter().map(ToString::to_string).collect();
             panic!("the solver's answer breaks the rules: {}", violated.join("; "));
         }
         match moves::moves(problem, &solution) {
-            Ok(moves) => return (solution, moves, pinned),
-            Err(stuck) => {
-                let backends: BTreeSet<_> =
-                    stuck.iter().flat_map(|(_, backends)| backends).copied().collect();
-                let count = if pinned.len() < PINNED_SINGLY {
+            Ok(moves) => return (solution, moves),
+            Err(waiting) => {
+                let circle: BTreeSet<_> = waiting
+                    .iter()
+                    .flat_map(|(_, backends)| backends)
+                    .copied()
+                    .collect();
+                let circle: Vec<_> = circle.into_iter().collect();
+                let count = if stuck.len() < PINNED_SINGLY {
                     1
                 } else {
-                    stuck.len()
+                    waiting.len()
                 };
-                let circle: Vec<_> = backends.into_iter().collect();
-                pinned.extend(
-                    stuck
+                stuck.extend(
+                    waiting
                         .into_iter()
                         .take(count)
                         .map(|(dataset, _)| (dataset, circle.clone())),
@@ -138,17 +151,19 @@ pub(crate) fn carry_out(problem: &Problem) -> (Solution, Vec<Move>, BTreeMap<usi
     }
 }
 
-fn assemble(
-    problem: &Problem,
-    solution: &Solution,
-    moves: Vec<Move>,
-    pinned: &BTreeMap<usize, Vec<usize>>,
-) -> Plan {
+fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
     let ground = Ground::of(problem);
-    let scene = refusals::Scene::new(problem, &ground, solution, pinned);
-    let datasets = (0..problem.datasets.len())
-        .map(|dataset| dataset_plan(&scene, dataset))
-        .collect();
+    let scene = refusals::Scene::new(problem, &ground, solution);
+    let mut relaxed = 0;
+    let mut datasets = Vec::new();
+    for dataset in 0..problem.datasets.len() {
+        let mut planned = dataset_plan(&scene, dataset);
+        if !planned.satisfied && relaxed < RELAXED_DATASETS {
+            relaxed += 1;
+            planned.relaxations = relax::relaxations(&scene, dataset);
+        }
+        datasets.push(planned);
+    }
     let price = |(place, price): (&crate::problem::Place, &f64)| ShadowPrice {
         backend: place.name.clone(),
         per_gib_month: *price,

@@ -32,8 +32,6 @@ pub(crate) struct Scene<'a> {
     pub problem: &'a Problem,
     pub ground: &'a Ground,
     pub solution: &'a Solution,
-    /// Datasets that stay since their copies would wait for each other in a circle, with the backends of the circle.
-    pub pinned: &'a BTreeMap<usize, Vec<usize>>,
     /// Bytes that each backend holds in the end.
     pub used: Vec<u128>,
     /// What is spent of each budget in the end.
@@ -41,12 +39,7 @@ pub(crate) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub fn new(
-        problem: &'a Problem,
-        ground: &'a Ground,
-        solution: &'a Solution,
-        pinned: &'a BTreeMap<usize, Vec<usize>>,
-    ) -> Self {
+    pub fn new(problem: &'a Problem, ground: &'a Ground, solution: &'a Solution) -> Self {
         let mut used = vec![0; problem.backends.len()];
         let mut spent = vec![0.0; ground.budgets.len()];
         for (subject, set) in problem.datasets.iter().zip(&solution.sets) {
@@ -63,7 +56,6 @@ impl<'a> Scene<'a> {
             problem,
             ground,
             solution,
-            pinned,
             used,
             spent,
         }
@@ -294,7 +286,7 @@ fn refused_in_competition(
     if !lacking && !wanted.contains(&backend) {
         return;
     }
-    if let Some(circle) = scene.pinned.get(&dataset) {
+    if let Some(circle) = scene.solution.stuck.get(&dataset) {
         let circle: Vec<_> = names(problem, circle)
             .iter()
             .map(|name| format!("`{name}`"))

@@ -1,5 +1,7 @@
 //! What a solver answers.
 
+use std::collections::BTreeMap;
+
 use crate::cost::Objective;
 
 /// A placement with its proof.
@@ -13,6 +15,9 @@ pub struct Solution {
     pub lower_bound: f64,
     /// For each backend, what one more GiB of capacity would save per month; 0 where there is room.
     pub shadow_prices: Vec<f64>,
+    /// Datasets that stay where they are, since their copies would wait for each other's room in a circle, each with the
+    /// backends of the circle.
+    pub stuck: BTreeMap<usize, Vec<usize>>,
 }
 
 impl Solution {

@@ -8,7 +8,7 @@ use crate::cost::Objective;
 use crate::moves::{Action, Move};
 use crate::plan::{DatasetPlan, Plan, ShadowPrice, Warning};
 use crate::problem::RefusalKind;
-use crate::refusals::{Refusal, Violation};
+use crate::refusals::Refusal;
 use crate::relax::Relaxation;
 
 /// The version of the shape.

@@ -14,7 +14,7 @@ mod pricing;
 mod rows;
 mod search;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::cost;
 use crate::ground::{self, Ground};
@@ -32,14 +32,14 @@ use search::{Assignment, Task};
 /// cut short.
 #[must_use]
 pub fn solve(problem: &Problem, previous: Option<&Solution>) -> Solution {
-    solve_pinned(problem, previous, &BTreeSet::new())
+    solve_pinned(problem, previous, BTreeMap::new())
 }
 
-/// Solves a problem in which some datasets stay as they are.
+/// Solves a problem in which some datasets stay as they are, since their copies would wait for each other.
 pub(crate) fn solve_pinned(
     problem: &Problem,
     previous: Option<&Solution>,
-    pinned: &BTreeSet<usize>,
+    stuck: BTreeMap<usize, Vec<usize>>,
 ) -> Solution {
     let ground = Ground::of(problem);
     let mut sets: Vec<_> = problem
@@ -47,7 +47,7 @@ pub(crate) fn solve_pinned(
         .iter()
         .map(|subject| ground::stay(problem, &ground, subject))
         .collect();
-    let chooses = |dataset: &usize| !pinned.contains(dataset);
+    let chooses = |dataset: &usize| !stuck.contains_key(dataset);
     let choices: Vec<_> = (0..problem.datasets.len())
         .filter(chooses)
         .filter_map(|dataset| Choice::of(problem, &ground, dataset))
@@ -77,6 +77,7 @@ pub(crate) fn solve_pinned(
             .collect(),
         objective,
         sets,
+        stuck,
     }
 }
 

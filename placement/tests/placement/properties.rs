@@ -1,6 +1,9 @@
 //! What holds for every small estate. `DOMICILE_CASES` sets how many are tried.
 
-use domicile_placement::{Problem, Solution, check, propose, solve};
+use domicile_placement::{
+    Action, Plan, Problem, Solution, Violated, check, invariants, objective, propose, propose_with_solution,
+    solve,
+};
 use proptest::prelude::*;
 
 use crate::oracle;
@@ -63,6 +66,35 @@ proptest! {
     }
 
     #[test]
+    fn every_plan_keeps_the_invariants(seed in any::<u64>()) {
+        let problem = world(seed);
+        let (solution, plan) = propose_with_solution(&problem);
+        prop_assert!(invariants::pl_1(&problem, &solution), "PL-1");
+        prop_assert!(invariants::pl_2(&problem, &solution, &plan), "PL-2");
+        prop_assert!(invariants::pl_3(&problem, &plan.moves), "PL-3");
+        prop_assert!(invariants::pl_4(&problem, &solution), "PL-4");
+        prop_assert!(invariants::pl_5(&problem, &solution), "PL-5");
+        assert_protected(&problem, &plan);
+    }
+
+    #[test]
+    fn every_mutation_is_refused(seed in any::<u64>()) {
+        let problem = world(seed);
+        let solution = solve(&problem, None);
+        for mutant in mutants(&problem, &solution) {
+            prop_assert!(check(&problem, &mutant).is_err(), "{:?} instead of {:?}", mutant.sets, solution.sets);
+        }
+    }
+
+    #[test]
+    fn the_wire_loses_nothing(seed in any::<u64>()) {
+        let plan = propose(&world(seed));
+        let text = serde_json::to_string(&plan.to_wire(7)).unwrap();
+        let back = Plan::try_from(serde_json::from_str::<domicile_placement::wire::PlanDocument>(&text).unwrap()).unwrap();
+        prop_assert_eq!(serde_json::to_string(&back.to_wire(7)).unwrap(), text);
+    }
+
+    #[test]
     fn planning_again_gives_the_same_plan(seed in any::<u64>()) {
         let problem = world(seed);
         let wire = |problem: &Problem| serde_json::to_string(&propose(problem).to_wire(1)).unwrap();
@@ -73,12 +105,196 @@ proptest! {
     fn a_plan_carried_out_is_improved_strictly_or_not_at_all(seed in any::<u64>()) {
         let mut problem = world(seed);
         for _ in 0..20 {
-            let plan = propose(&problem);
+            let (solution, plan) = propose_with_solution(&problem);
             if plan.moves.is_empty() {
                 return Ok(());
             }
-            problem = carried_out(&problem, &plan);
+            let next = carried_out(&problem, &plan);
+            let short = |problem: &Problem, sets: &[Vec<usize>]| oracle::short_of(problem, sets);
+            let stays = objective(&next, &solution.sets).per_month;
+            let (again, more) = propose_with_solution(&next);
+            let better = short(&next, &again.sets) < short(&next, &solution.sets)
+                || again.objective.per_month < stays;
+            // Budgets and capacities that were exceeded bind tighter once what exceeded them is gone.
+            prop_assert!(more.moves.is_empty() || better, "a further plan gains nothing");
+            problem = next;
         }
         prop_assert!(false, "planning does not come to rest");
     }
+}
+
+/// No retirement leaves a dataset without a whole copy or a requirement less met than it was (MV-4), with every
+/// retirement run as early as its `after` allows.
+fn assert_protected(problem: &Problem, plan: &Plan) {
+    let solution_of = |problem: &Problem| {
+        problem
+            .datasets
+            .iter()
+            .map(domicile_placement::Subject::now)
+            .collect::<Vec<_>>()
+    };
+    let mut done = std::collections::BTreeSet::new();
+    let mut state = problem.clone();
+    let met = |state: &Problem| {
+        let mut met = Vec::new();
+        for (subject, now) in problem.datasets.iter().zip(solution_of(state)) {
+            for requirement in subject.requirements.iter().map(|r| &problem.requirements[*r]) {
+                let barred = |b: usize| {
+                    problem
+                        .reasons_against(subject, b)
+                        .any(|reason| problem.reasons[reason].bars == domicile_placement::Bars::Every)
+                };
+                let count = now
+                    .iter()
+                    .filter(|b| requirement.accepts[**b] && !barred(**b))
+                    .count();
+                met.push(count.min(requirement.copies as usize));
+            }
+        }
+        met
+    };
+    let mut before = met(&state);
+    loop {
+        let ready = |planned: &&domicile_placement::Move| {
+            !done.contains(&planned.id) && planned.after.iter().all(|id| done.contains(id))
+        };
+        let retire = plan
+            .moves
+            .iter()
+            .filter(ready)
+            .find(|planned| matches!(planned.action, Action::Retire { .. }));
+        let Some(next) = retire.or_else(|| plan.moves.iter().find(ready)) else {
+            break;
+        };
+        let step = Plan {
+            moves: vec![next.clone()],
+            ..plan.clone()
+        };
+        state = carried_out(&state, &step);
+        done.insert(next.id.clone());
+        let dataset = problem.dataset(next.dataset.as_str()).unwrap();
+        assert!(
+            state.datasets[dataset].has_current(),
+            "the last copy of {} is gone",
+            next.dataset
+        );
+        let after = met(&state);
+        assert!(
+            before.iter().zip(&after).all(|(before, after)| before <= after),
+            "a requirement is less met"
+        );
+        before = after;
+    }
+    assert_eq!(done.len(), plan.moves.len(), "some moves wait for ever");
+}
+
+/// Solutions that break a rule.
+fn mutants(problem: &Problem, solution: &Solution) -> Vec<Solution> {
+    let mut mutants = Vec::new();
+    let per_month = solution.objective.per_month;
+    let mut restated = |sets: Vec<Vec<usize>>| {
+        let objective = objective(problem, &sets);
+        let lower_bound = objective.per_month.min(solution.lower_bound);
+        mutants.push(Solution {
+            sets,
+            objective,
+            lower_bound,
+            ..solution.clone()
+        });
+    };
+    let ground = used(problem, &solution.sets);
+    for (dataset, subject) in problem.datasets.iter().enumerate() {
+        let set = &solution.sets[dataset];
+        for backend in 0..problem.backends.len() {
+            let mut sets = solution.sets.clone();
+            let barred =
+                problem.reasons_against(subject, backend).next().is_some() && !subject.is_current_on(backend);
+            let bytes = u128::from(subject.summary.bytes.0);
+            let full = ground[backend] + bytes
+                > u128::from(problem.backends[backend].capacity.0).max(used_now(problem, backend));
+            if let Some(place) = set.iter().position(|b| *b == backend) {
+                // What must stay: the kept origin, and copies that a requirement has now and needs.
+                let floor = |r: usize| {
+                    let r = &problem.requirements[r];
+                    let counts = |b: &&usize| {
+                        r.accepts[**b] && subject.is_current_on(**b) && !every(problem, dataset, **b)
+                    };
+                    r.accepts[backend]
+                        && !every(problem, dataset, backend)
+                        && subject.is_current_on(backend)
+                        && set
+                            .iter()
+                            .filter(|b| r.accepts[**b] && !every(problem, dataset, **b))
+                            .count()
+                            <= r.copies as usize
+                        && set.iter().filter(counts).count() == set.len()
+                };
+                let needed = subject.has_current() && subject.requirements.iter().any(|r| floor(*r));
+                if subject.kept_origin() == Some(backend) || needed || set.len() == 1 {
+                    sets[dataset].remove(place);
+                    restated(sets);
+                }
+            } else if (barred || full && subject.copy_on(backend).is_none()) && subject.has_current() {
+                sets[dataset].push(backend);
+                sets[dataset].sort_unstable();
+                restated(sets);
+            }
+        }
+    }
+    let mut wrong = solution.clone();
+    wrong.objective.per_month += 1.0 + per_month;
+    mutants.push(wrong);
+    let mut wrong = solution.clone();
+    wrong.objective.carbon_kg += 1e-3 + wrong.objective.carbon_kg;
+    mutants.push(wrong);
+    mutants.push(Solution {
+        lower_bound: per_month * 1.001 + 1e-9,
+        ..solution.clone()
+    });
+    mutants.push(Solution {
+        lower_bound: f64::NAN,
+        ..solution.clone()
+    });
+    mutants.push(Solution {
+        sets: Vec::new(),
+        ..solution.clone()
+    });
+    let mut wrong = solution.clone();
+    wrong.shadow_prices[0] = -1.0;
+    mutants.push(wrong);
+    mutants
+}
+
+fn every(problem: &Problem, dataset: usize, backend: usize) -> bool {
+    let mut reasons = problem.reasons_against(&problem.datasets[dataset], backend);
+    reasons.any(|reason| problem.reasons[reason].bars == domicile_placement::Bars::Every)
+}
+
+fn used(problem: &Problem, sets: &[Vec<usize>]) -> Vec<u128> {
+    let mut used = vec![0; problem.backends.len()];
+    for (subject, set) in problem.datasets.iter().zip(sets) {
+        set.iter()
+            .for_each(|backend| used[*backend] += u128::from(subject.summary.bytes.0));
+    }
+    used
+}
+
+fn used_now(problem: &Problem, backend: usize) -> u128 {
+    let there = problem
+        .datasets
+        .iter()
+        .filter(|subject| subject.copy_on(backend).is_some());
+    there.map(|subject| u128::from(subject.summary.bytes.0)).sum()
+}
+
+#[test]
+fn a_mutation_is_named() {
+    let problem = world(3);
+    let mut solution = solve(&problem, None);
+    solution.lower_bound = solution.objective.per_month + 1.0;
+    let violated = check(&problem, &solution).unwrap_err();
+    assert!(
+        matches!(violated.as_slice(), [Violated::BoundTooHigh { .. }]),
+        "{violated:?}"
+    );
 }
