@@ -166,6 +166,20 @@ fn the_exercises_show_what_they_promise() {
 }
 
 #[test]
+fn the_shipped_policies_pass_their_test_and_a_wrong_expectation_fails() {
+    let estate = quickstart();
+    estate.run(&["policy", "test", "-f", FOLDER]).exits(0);
+    let file = format!("{FOLDER}/5-tests.yaml");
+    let text = std::fs::read_to_string(estate.path(&file)).expect("the shipped test");
+    estate.write(&file, text.replace("satisfied: true", "satisfied: false"));
+    estate
+        .run(&["policy", "test", "-f", FOLDER])
+        .exits(7)
+        .says("made-up-nests");
+    assert!(!estate.path(".domicile").exists(), "testing makes no catalogue");
+}
+
+#[test]
 fn the_shipped_policies_lint_clean() {
     let estate = quickstart();
     estate.run(&["policy", "lint", "-f", FOLDER]).exits(0);
