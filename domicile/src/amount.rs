@@ -1,21 +1,21 @@
 //! Amounts for people: rounded by significant digits, with unit and period. Programs get unrounded numbers.
 
-/// A number with at least three significant digits and at most six decimals, so that a small price never reads as
-/// 0.00: `1234.50`, `12.34`, `0.00412`.
+/// A number with at least three significant digits, so that a small price never reads as 0.00: `1234.50`, `12.34`,
+/// `0.00412`, `1.87e-7`.
 pub fn number(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude == 0.0 {
         return "0".to_owned();
     }
-    let decimals = if magnitude >= 1.0 {
-        2
-    } else {
-        // 0.0x has its first digit at the second decimal: one more decimal for each power of ten below 1.
-        let leading = (-magnitude.log10()).ceil().max(1.0) as usize;
-        (leading + 2).min(9)
-    };
-    let text = format!("{value:.decimals$}");
-    if text.trim_start_matches('-').bytes().all(|b| b == b'0' || b == b'.') { format!("{value:.1e}") } else { text }
+    if magnitude >= 1.0 {
+        return format!("{value:.2}");
+    }
+    if magnitude < 1e-4 {
+        return format!("{value:.2e}");
+    }
+    // 0.0x has its first digit at the second decimal: one more decimal for each power of ten below 1.
+    let decimals = (-magnitude.log10()).ceil().max(1.0) as usize + 2;
+    format!("{value:.decimals$}")
 }
 
 /// Money per month.
@@ -33,11 +33,6 @@ pub fn carbon_per_month(kg: f64) -> String {
     format!("{} kg CO2e/month", number(kg))
 }
 
-/// A change with its sign.
-pub fn signed(value: f64) -> String {
-    if value > 0.0 { format!("+{}", number(value)) } else { number(value) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,8 +44,7 @@ mod tests {
         assert_eq!(number(0.004_123), "0.00412");
         assert_eq!(number(-0.5), "-0.500");
         assert_eq!(number(0.0), "0");
-        assert_eq!(number(4e-12), "4.0e-12");
-        assert_eq!(signed(2.0), "+2.00");
+        assert_eq!(number(4e-12), "4.00e-12");
         assert_eq!(once(0.4, "EUR"), "0.400 EUR once");
     }
 }

@@ -53,7 +53,13 @@ mod tests {
         assert!(text.contains("n: 1.25"), "{text}");
         use saphyr::LoadableYamlNode as _;
         let read = saphyr::Yaml::load_from_str(&text).unwrap();
-        assert_eq!(read[0].as_mapping_get("name").and_then(|v| v.as_str()), Some("NO"));
-        assert_eq!(read[0].as_mapping_get("text").and_then(|v| v.as_str()), Some("a: b\nc"));
+        assert_eq!(
+            read[0].as_mapping_get("name").and_then(|v| v.as_str()),
+            Some("NO")
+        );
+        assert_eq!(
+            read[0].as_mapping_get("text").and_then(|v| v.as_str()),
+            Some("a: b\nc")
+        );
     }
 }

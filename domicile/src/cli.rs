@@ -115,21 +115,29 @@ pub struct Files {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what would change, why, and what it costs; changes nothing
-    #[command(after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json")]
+    #[command(
+        after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json"
+    )]
     Plan(PlanArgs),
     /// Carry out a plan: copy, read back, verify, record, and only then retire
     #[command(after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes")]
     Apply(ApplyArgs),
     /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, what would help
-    #[command(after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive")]
+    #[command(
+        after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive"
+    )]
     Why(WhyArgs),
     /// List the copies of a dataset, or of one object
-    #[command(after_help = "Examples:\n  domicile whereis hessian-plants\n  domicile whereis hessian-plants/2024/plants.csv")]
+    #[command(
+        after_help = "Examples:\n  domicile whereis hessian-plants\n  domicile whereis hessian-plants/2024/plants.csv"
+    )]
     Whereis(WhereisArgs),
     /// Show how each dataset stands
     Status(StatusArgs),
     /// List domains, backends, datasets, policies, plans or moves
-    #[command(after_help = "Examples:\n  domicile get backends\n  domicile get dataset hessian-plants -o yaml")]
+    #[command(
+        after_help = "Examples:\n  domicile get backends\n  domicile get dataset hessian-plants -o yaml"
+    )]
     Get(GetArgs),
     /// Show one thing with all that is known of it
     Describe(DescribeArgs),
@@ -145,7 +153,9 @@ pub enum Command {
     /// Print the JSON Schema of the manifests
     Schema,
     /// Print a completion script for a shell
-    #[command(after_help = "Example:\n  domicile completion bash > ~/.local/share/bash-completion/completions/domicile")]
+    #[command(
+        after_help = "Example:\n  domicile completion bash > ~/.local/share/bash-completion/completions/domicile"
+    )]
     Completion {
         /// The shell
         shell: clap_complete::Shell,
@@ -272,10 +282,14 @@ pub enum PolicyCommand {
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
     /// Register many datasets from an inventory: CSV with the columns dataset, key, size
-    #[command(after_help = "Example:\n  domicile dataset import inventory.csv.zst -f estate.yaml --domain debian --backend debian-pool")]
+    #[command(
+        after_help = "Example:\n  domicile dataset import inventory.csv.zst -f estate.yaml --domain debian --backend debian-pool"
+    )]
     Import(ImportArgs),
     /// Read copies back and compare them with what is recorded
-    #[command(after_help = "Examples:\n  domicile dataset scrub\n  domicile dataset scrub hessian-plants --backend giessen-archive")]
+    #[command(
+        after_help = "Examples:\n  domicile dataset scrub\n  domicile dataset scrub hessian-plants --backend giessen-archive"
+    )]
     Scrub(ScrubArgs),
 }
 

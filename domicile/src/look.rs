@@ -38,16 +38,27 @@ pub async fn look(global: &Global, world: &World) -> Result<Sight, CatalogueErro
     let origins = origins_to_list(world);
     let _watch = progress::watch(global, "looking at origins", (0, 0), Counters::default());
     look_at_roots(world, &mut sight).await;
-    let lost: BTreeSet<BackendName> =
-        sight.reach.iter().filter(|(_, reach)| reach.is_err()).map(|(backend, _)| backend.clone()).collect();
-    let reachable: Vec<_> = origins.into_iter().filter(|(_, origin)| !lost.contains(&origin.backend)).collect();
-    let (shared, own): (Vec<_>, Vec<_>) =
-        reachable.into_iter().partition(|(dataset, _)| is_of_inventory(world, &dataset.name));
-    let results: Vec<_> = futures::stream::iter(own)
-        .map(|(dataset, origin)| async move { (dataset, origin, list(world, Some(&dataset.name), origin).await) })
-        .buffered(LISTINGS)
-        .collect()
-        .await;
+    let lost: BTreeSet<BackendName> = sight
+        .reach
+        .iter()
+        .filter(|(_, reach)| reach.is_err())
+        .map(|(backend, _)| backend.clone())
+        .collect();
+    let reachable: Vec<_> = origins
+        .into_iter()
+        .filter(|(_, origin)| !lost.contains(&origin.backend))
+        .collect();
+    let (shared, own): (Vec<_>, Vec<_>) = reachable
+        .into_iter()
+        .partition(|(dataset, _)| is_of_inventory(world, &dataset.name));
+    let results: Vec<_> =
+        futures::stream::iter(own)
+            .map(|(dataset, origin)| async move {
+                (dataset, origin, list(world, Some(&dataset.name), origin).await)
+            })
+            .buffered(LISTINGS)
+            .collect()
+            .await;
     for (dataset, origin, result) in results {
         take(world, &mut sight, dataset, origin, result);
     }
@@ -69,15 +80,22 @@ async fn look_at_inventories(
 ) -> Result<(), CatalogueError> {
     let mut by_place: BTreeMap<(&BackendName, &str), Vec<(&Dataset, &Origin)>> = BTreeMap::new();
     for (dataset, origin) in shared {
-        by_place.entry((&origin.backend, &origin.prefix)).or_default().push((dataset, origin));
+        by_place
+            .entry((&origin.backend, &origin.prefix))
+            .or_default()
+            .push((dataset, origin));
     }
     for datasets in by_place.values() {
-        let Some((_, origin)) = datasets.first() else { continue };
+        let Some((_, origin)) = datasets.first() else {
+            continue;
+        };
         let listed = match list(world, None, origin).await {
             Ok(listed) => listed,
             Err(failure) if failure.class == FailureClass::SourceGone => Vec::new(),
             Err(failure) => {
-                sight.reach.insert(origin.backend.clone(), Err(failure.to_string()));
+                sight
+                    .reach
+                    .insert(origin.backend.clone(), Err(failure.to_string()));
                 continue;
             }
         };
@@ -101,14 +119,23 @@ async fn registered_part(
     let mut listing = empty_listing(dataset, origin);
     let mut after: Option<ObjectKey> = None;
     loop {
-        let page = world.catalogue.objects(&dataset.name, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(listing) };
+        let page = world
+            .catalogue
+            .objects(&dataset.name, after.as_ref(), PAGE)
+            .await?;
+        let Some(last) = page.last() else {
+            return Ok(listing);
+        };
         after = Some(last.object.key.clone());
         for numbered in page {
             let key = numbered.object.key;
             if let Some(entry) = files.get(&format!("{}{key}", origin.prefix)) {
                 let (size, modified_ms) = (ByteCount(entry.size), entry.modified_ms);
-                listing.objects.push(ListedObject { key, size, modified_ms });
+                listing.objects.push(ListedObject {
+                    key,
+                    size,
+                    modified_ms,
+                });
             }
         }
     }
@@ -126,7 +153,9 @@ fn empty_listing(dataset: &Dataset, origin: &Origin) -> OriginListing {
 /// The origins that a plan looks at: not those that a trusted inventory vouches for, nor those that were retired.
 fn origins_to_list(world: &World) -> Vec<(&Dataset, &Origin)> {
     let wanted = |dataset: &&Dataset| {
-        let Some(row) = world.registered.get(&dataset.name) else { return true };
+        let Some(row) = world.registered.get(&dataset.name) else {
+            return true;
+        };
         let same = row.dataset.origin == dataset.origin;
         let settled = same && (row.origin_trusted || row.origin_retiring);
         !settled && row.released_origin != dataset.origin
@@ -135,7 +164,12 @@ fn origins_to_list(world: &World) -> Vec<(&Dataset, &Origin)> {
         let dataset: &Dataset = dataset;
         Some((dataset, dataset.origin.as_ref()?))
     };
-    world.datasets.values().filter(wanted).filter_map(with_origin).collect()
+    world
+        .datasets
+        .values()
+        .filter(wanted)
+        .filter_map(with_origin)
+        .collect()
 }
 
 /// A root that once held data and is gone or empty is out of reach, never empty.
@@ -166,7 +200,12 @@ async fn look_at_roots(world: &World, sight: &mut Sight) {
             };
         }
         if was_lost && reach.is_ok() {
-            reach = world.worker.probe(name, false).await.map(|_| ()).map_err(|failure| failure.to_string());
+            reach = world
+                .worker
+                .probe(name, false)
+                .await
+                .map(|_| ())
+                .map_err(|failure| failure.to_string());
         }
         sight.reach.insert(name.clone(), reach);
     }
@@ -174,7 +213,12 @@ async fn look_at_roots(world: &World, sight: &mut Sight) {
 
 async fn list(world: &World, dataset: Option<&DatasetName>, origin: &Origin) -> Result<Vec<Listed>, Failure> {
     let skip = paths_of_others(world, dataset, origin);
-    world.worker.list(&origin.backend, &origin.prefix, &skip).await?.all().await
+    world
+        .worker
+        .list(&origin.backend, &origin.prefix, &skip)
+        .await?
+        .all()
+        .await
 }
 
 /// What lies below an origin's prefix and is not part of it: our copies of other datasets on the same backend, and
@@ -187,13 +231,20 @@ fn paths_of_others(world: &World, dataset: Option<&DatasetName>, origin: &Origin
             paths.push(name.to_string());
         }
     }
-    let Some(backend) = world.manifests.backends.get(&origin.backend) else { return paths };
+    let Some(backend) = world.manifests.backends.get(&origin.backend) else {
+        return paths;
+    };
     if backend.store.kind != StoreKind::Fs {
         return paths;
     }
     let root = format!("{}/", backend.store.option("root").trim_end_matches('/'));
-    let others = world.manifests.backends.values().filter(|b| b.store.kind == StoreKind::Fs && b.name != backend.name);
-    paths.extend(others.filter_map(|other| other.store.option("root").strip_prefix(&root).map(str::to_owned)));
+    let others = world
+        .manifests
+        .backends
+        .values()
+        .filter(|b| b.store.kind == StoreKind::Fs && b.name != backend.name);
+    paths
+        .extend(others.filter_map(|other| other.store.option("root").strip_prefix(&root).map(str::to_owned)));
     paths
 }
 
@@ -208,7 +259,9 @@ fn take(
         Ok(listed) => listed,
         Err(failure) if failure.class == FailureClass::SourceGone => Vec::new(),
         Err(failure) => {
-            sight.reach.insert(origin.backend.clone(), Err(failure.to_string()));
+            sight
+                .reach
+                .insert(origin.backend.clone(), Err(failure.to_string()));
             return;
         }
     };
@@ -221,7 +274,11 @@ fn take(
     let kinds = world.target_kinds();
     let mut listing = empty_listing(dataset, origin);
     for entry in listed {
-        let below = entry.path.strip_prefix(&origin.prefix).unwrap_or(&entry.path).to_owned();
+        let below = entry
+            .path
+            .strip_prefix(&origin.prefix)
+            .unwrap_or(&entry.path)
+            .to_owned();
         match register(&dataset.name, &below, &entry, &kinds) {
             Ok(object) => listing.objects.push(object),
             Err(finding) => listing.findings.push(finding),
@@ -244,14 +301,23 @@ fn register(
             let reason = kind.refusal().unwrap_or("it is no object").to_owned();
             return Err(OriginFinding::RefusedKey { key: shown(), reason });
         }
-        ListedKind::SymbolicLink | ListedKind::Special => return Err(OriginFinding::NotAFile { key: shown() }),
+        ListedKind::SymbolicLink | ListedKind::Special => {
+            return Err(OriginFinding::NotAFile { key: shown() });
+        }
     }
     let checked = ObjectKey::new(path).and_then(|key| {
         kinds.iter().try_for_each(|kind| key.fits(dataset, *kind))?;
         Ok(key)
     });
     match checked {
-        Ok(key) => Ok(ListedObject { key, size: ByteCount(entry.size), modified_ms: entry.modified_ms }),
-        Err(refusal) => Err(OriginFinding::RefusedKey { key: shown(), reason: refusal.to_string() }),
+        Ok(key) => Ok(ListedObject {
+            key,
+            size: ByteCount(entry.size),
+            modified_ms: entry.modified_ms,
+        }),
+        Err(refusal) => Err(OriginFinding::RefusedKey {
+            key: shown(),
+            reason: refusal.to_string(),
+        }),
     }
 }

@@ -50,7 +50,11 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
     // Nothing is to be done about a standard error that is closed.
     let _ = error.print();
     let asked_for = !error.use_stderr();
-    ExitCode::from(if asked_for { Outcome::Done.code() } else { Outcome::Usage.code() })
+    ExitCode::from(if asked_for {
+        Outcome::Done.code()
+    } else {
+        Outcome::Usage.code()
+    })
 }
 
 fn start_log(global: &Global) {
@@ -90,7 +94,13 @@ fn failed(global: &Global, error: &anyhow::Error) -> Outcome {
         let _ = writeln!(stderr, "{marked}");
         return Outcome::Error;
     }
-    let word = if terminal::colour_errors(global) { "\u{1b}[31merror:\u{1b}[0m" } else { "error:" };
+    let word = if terminal::colour_errors(global) {
+        "\u{1b}[31merror:\u{1b}[0m"
+    } else {
+        "error:"
+    };
     let _ = writeln!(stderr, "{word} {error:#}");
-    error.downcast_ref::<Refusal>().map_or(Outcome::Error, |refusal| refusal.outcome)
+    error
+        .downcast_ref::<Refusal>()
+        .map_or(Outcome::Error, |refusal| refusal.outcome)
 }

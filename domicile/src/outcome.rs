@@ -60,12 +60,20 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of how the command was asked.
     pub fn usage(message: impl Into<String>) -> anyhow::Error {
-        Self { outcome: Outcome::Usage, message: message.into() }.into()
+        Self {
+            outcome: Outcome::Usage,
+            message: message.into(),
+        }
+        .into()
     }
 
     /// A refusal of a plan that no longer fits.
     pub fn stale(message: impl Into<String>) -> anyhow::Error {
-        Self { outcome: Outcome::Stale, message: message.into() }.into()
+        Self {
+            outcome: Outcome::Stale,
+            message: message.into(),
+        }
+        .into()
     }
 }
 
@@ -75,7 +83,17 @@ mod tests {
 
     #[test]
     fn the_first_that_applies_gives_the_code() {
-        let order = [Interrupted, Usage, Error, Stale, AssertionFailed, MovesFailed, Unsatisfied, ChangesPending, Done];
+        let order = [
+            Interrupted,
+            Usage,
+            Error,
+            Stale,
+            AssertionFailed,
+            MovesFailed,
+            Unsatisfied,
+            ChangesPending,
+            Done,
+        ];
         assert_eq!(order.map(super::Outcome::code), [130, 64, 1, 4, 7, 5, 3, 2, 0]);
         assert!(order.is_sorted());
         assert_eq!(Unsatisfied.or(MovesFailed), MovesFailed);

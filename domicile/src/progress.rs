@@ -103,7 +103,8 @@ pub fn watch(global: &Global, stage: &'static str, total: (u64, u64), counters: 
 
 fn new_bar(stage: &'static str, bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(bytes);
-    let template = "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {msg}, ETA {eta}";
+    let template =
+        "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {msg}, ETA {eta}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -111,7 +112,13 @@ fn new_bar(stage: &'static str, bytes: u64) -> ProgressBar {
     bar
 }
 
-async fn show(mode: Mode, stage: &'static str, counters: Counters, bar: Option<ProgressBar>, total: (u64, u64)) {
+async fn show(
+    mode: Mode,
+    stage: &'static str,
+    counters: Counters,
+    bar: Option<ProgressBar>,
+    total: (u64, u64),
+) {
     let every = match mode {
         Mode::Bars => Duration::from_millis(100),
         Mode::Plain => PLAIN_EVERY,

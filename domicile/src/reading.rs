@@ -20,12 +20,20 @@ pub fn fresh_sources(files: &Files) -> anyhow::Result<Vec<Source>> {
     for path in &files.files {
         if path.as_os_str() == "-" {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("standard input could not be read as UTF-8 text")?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("standard input could not be read as UTF-8 text")?;
             let folder = absolute(Path::new("."))?;
-            sources.push(Source { name: "<stdin>".to_owned(), text, folder, stored: false });
+            sources.push(Source {
+                name: "<stdin>".to_owned(),
+                text,
+                folder,
+                stored: false,
+            });
             continue;
         }
-        let metadata = std::fs::metadata(path).with_context(|| format!("`{}` could not be read", path.display()))?;
+        let metadata =
+            std::fs::metadata(path).with_context(|| format!("`{}` could not be read", path.display()))?;
         if !metadata.is_dir() {
             sources.push(read_file(path)?);
             continue;
@@ -45,14 +53,21 @@ pub fn fresh_sources(files: &Files) -> anyhow::Result<Vec<Source>> {
 }
 
 fn manifests_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("the folder `{}` could not be read", folder.display()))?;
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("the folder `{}` could not be read", folder.display()))?;
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.with_context(|| format!("the folder `{}` could not be read", folder.display()))?.path();
-        let is_manifest =
-            path.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "yaml" | "yml" | "json"));
-        let hidden = path.file_name().and_then(|n| n.to_str()).is_none_or(|n| n.starts_with('.'));
+        let path = entry
+            .with_context(|| format!("the folder `{}` could not be read", folder.display()))?
+            .path();
+        let is_manifest = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .is_some_and(|e| matches!(e, "yaml" | "yml" | "json"));
+        let hidden = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .is_none_or(|n| n.starts_with('.'));
         if is_manifest && !hidden && path.is_file() {
             files.push(path);
         }
@@ -69,17 +84,33 @@ fn read_file(path: &Path) -> anyhow::Result<Source> {
         path.display()
     );
     let bytes = std::fs::read(path).with_context(|| format!("`{}` could not be read", path.display()))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|e| anyhow::anyhow!("`{}` is no UTF-8 text: byte {}", path.display(), e.utf8_error().valid_up_to()))?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(Source { name: path.display().to_string(), text, folder: absolute(folder)?, stored: false })
+    let text = String::from_utf8(bytes).map_err(|e| {
+        anyhow::anyhow!(
+            "`{}` is no UTF-8 text: byte {}",
+            path.display(),
+            e.utf8_error().valid_up_to()
+        )
+    })?;
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    Ok(Source {
+        name: path.display().to_string(),
+        text,
+        folder: absolute(folder)?,
+        stored: false,
+    })
 }
 
 fn absolute(folder: &Path) -> anyhow::Result<String> {
     let absolute = std::path::absolute(folder)
         .with_context(|| format!("the folder `{}` has no absolute path", folder.display()))?;
     absolute.into_os_string().into_string().map_err(|path| {
-        anyhow::anyhow!("the folder `{}` has a name that is no UTF-8 text", Path::new(&path).display())
+        anyhow::anyhow!(
+            "the folder `{}` has a name that is no UTF-8 text",
+            Path::new(&path).display()
+        )
     })
 }
 
@@ -97,8 +128,14 @@ impl std::error::Error for MarkedErrors {}
 
 /// Renders diagnostics with their place in the file marked, and a last line that counts the errors.
 pub fn render(sources: &[Source], diagnostics: &[Diagnostic], colour: bool) -> String {
-    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(120).with_links(false);
+    let theme = if colour {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(120)
+        .with_links(false);
     let mut text = String::new();
     for diagnostic in diagnostics {
         let marked = Marked::new(sources, diagnostic);
@@ -108,7 +145,10 @@ pub fn render(sources: &[Source], diagnostics: &[Diagnostic], colour: bool) -> S
         }
         text.push('\n');
     }
-    let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+    let errors = diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Error)
+        .count();
     let warnings = diagnostics.len() - errors;
     let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     if errors > 0 {
@@ -133,12 +173,21 @@ impl<'a> Marked<'a> {
             Some(source) if hidden => {
                 let before = source.text.get(..diagnostic.offset).unwrap_or("");
                 let line = before.matches('\n').count() + 1;
-                format!("{} ({}:{line}; the line is not shown)", diagnostic.message, source.name)
+                format!(
+                    "{} ({}:{line}; the line is not shown)",
+                    diagnostic.message, source.name
+                )
             }
             _ => diagnostic.message.clone(),
         };
-        let source = source.filter(|_| !hidden).map(|s| NamedSource::new(&s.name, s.text.clone()));
-        Self { diagnostic, message, source }
+        let source = source
+            .filter(|_| !hidden)
+            .map(|s| NamedSource::new(&s.name, s.text.clone()));
+        Self {
+            diagnostic,
+            message,
+            source,
+        }
     }
 }
 
@@ -165,7 +214,10 @@ impl miette::Diagnostic for Marked<'_> {
     }
 
     fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
-        self.diagnostic.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.diagnostic
+            .help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {

@@ -39,12 +39,16 @@ pub struct World {
 
 /// Opens the catalogue to read; a missing one reads as empty and is not made.
 pub async fn open_to_read(global: &Global) -> anyhow::Result<Arc<Catalogue>> {
-    Ok(Arc::new(Catalogue::open(&global.catalogue, Mode::ReadOnly).await?))
+    Ok(Arc::new(
+        Catalogue::open(&global.catalogue, Mode::ReadOnly).await?,
+    ))
 }
 
 /// Opens the catalogue to write; a missing one is made.
 pub async fn open_to_write(global: &Global) -> anyhow::Result<Arc<Catalogue>> {
-    Ok(Arc::new(Catalogue::open(&global.catalogue, Mode::ReadWrite).await?))
+    Ok(Arc::new(
+        Catalogue::open(&global.catalogue, Mode::ReadWrite).await?,
+    ))
 }
 
 impl World {
@@ -72,7 +76,11 @@ impl World {
             }));
         }
         let manifests = policy::read(global, &sources)?;
-        let kept: BTreeSet<_> = manifests.documents.iter().map(|d| (d.kind.as_str(), d.name.as_str())).collect();
+        let kept: BTreeSet<_> = manifests
+            .documents
+            .iter()
+            .map(|d| (d.kind.as_str(), d.name.as_str()))
+            .collect();
         let pruned = stored
             .iter()
             .filter(|row| !kept.contains(&(row.kind.as_str(), row.name.as_str())))
@@ -87,7 +95,10 @@ impl World {
         }
         let observed = catalogue.observed(&minimums(&manifests)).await?;
         let backends: Vec<&Backend> = manifests.backends.values().collect();
-        let worker = Worker::new(Stores::open(&backends, CredentialValues::from_environment()), Limits::default());
+        let worker = Worker::new(
+            Stores::open(&backends, CredentialValues::from_environment()),
+            Limits::default(),
+        );
         Ok(Self {
             catalogue,
             pruned,
@@ -105,7 +116,10 @@ impl World {
     /// origins. Records nothing; `observed` is then what would be known if it were recorded.
     pub async fn look(&mut self, global: &Global) -> anyhow::Result<()> {
         self.sight = look::look(global, self).await?;
-        let foreseen = self.catalogue.observed_with(&minimums(&self.manifests), &self.sight.listings).await?;
+        let foreseen = self
+            .catalogue
+            .observed_with(&minimums(&self.manifests), &self.sight.listings)
+            .await?;
         self.observed = foreseen.observed;
         self.diffs = foreseen.diffs;
         for (backend, reach) in &self.sight.reach {
@@ -124,25 +138,38 @@ impl World {
 
     /// A dataset by name.
     pub fn dataset(&self, name: &str) -> anyhow::Result<&Dataset> {
-        self.datasets.get(name).ok_or_else(|| unknown("dataset", name, self.datasets.keys().map(DatasetName::as_str)))
+        self.datasets
+            .get(name)
+            .ok_or_else(|| unknown("dataset", name, self.datasets.keys().map(DatasetName::as_str)))
     }
 
     /// A backend by name.
     pub fn backend(&self, name: &str) -> anyhow::Result<&Backend> {
         let known = self.manifests.backends.keys().map(BackendName::as_str);
-        self.manifests.backends.get(name).ok_or_else(|| unknown("backend", name, known))
+        self.manifests
+            .backends
+            .get(name)
+            .ok_or_else(|| unknown("backend", name, known))
     }
 
     /// The kinds of stores that copies may be made on.
     pub fn target_kinds(&self) -> BTreeSet<StoreKind> {
-        let targets = self.manifests.backends.values().filter(|b| b.access_mode == AccessMode::ReadWrite);
+        let targets = self
+            .manifests
+            .backends
+            .values()
+            .filter(|b| b.access_mode == AccessMode::ReadWrite);
         targets.map(|backend| backend.store.kind).collect()
     }
 }
 
 /// The minimum object sizes that the estate's backends bill.
 pub fn minimums(manifests: &Manifests) -> Vec<ByteCount> {
-    let sizes: BTreeSet<ByteCount> = manifests.backends.values().map(|b| b.price.min_object_size).collect();
+    let sizes: BTreeSet<ByteCount> = manifests
+        .backends
+        .values()
+        .map(|b| b.price.min_object_size)
+        .collect();
     sizes.into_iter().collect()
 }
 
@@ -154,7 +181,10 @@ pub fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>)
         .min();
     match near {
         Some((_, candidate)) => {
-            anyhow::anyhow!("there is no {what} `{}`; did you mean `{candidate}`?", name.escape_debug())
+            anyhow::anyhow!(
+                "there is no {what} `{}`; did you mean `{candidate}`?",
+                name.escape_debug()
+            )
         }
         None => anyhow::anyhow!(
             "there is no {what} `{}`: `domicile get {what}s` lists what there is, `-f` adds manifests",

@@ -184,7 +184,7 @@ static GROUPS: LazyLock<GroupTable> = LazyLock::new(|| {
             members.extend(
                 list("members")
                     .filter_map(|v| v.as_str())
-                    .filter_map(|c| country_of_table(c)),
+                    .filter_map(country_of_table),
             );
             open.extend(list("extends").filter_map(|v| v.as_str()).map(str::to_owned));
         }

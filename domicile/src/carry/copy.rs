@@ -11,7 +11,7 @@ use super::{Carrier, now_ms};
 /// Objects read from the catalogue at once.
 const PAGE: u32 = 512;
 /// Objects of one copy under way at once.
-const OBJECTS: usize = 8;
+const OBJECTS: usize = 32;
 /// Objects recorded in one transaction at most.
 const RECORD_BATCH: usize = 128;
 /// Failures of one copy that are told one by one; the others are counted.
@@ -58,12 +58,18 @@ impl Failures {
         if untold > 0 {
             reason.push_str(&format!("; and {untold} more objects failed"));
         }
-        CopyOutcome::Failed { reason, transient: self.transient > 0, lost: self.lost }
+        CopyOutcome::Failed {
+            reason,
+            transient: self.transient > 0,
+            lost: self.lost,
+        }
     }
 }
 
 async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<(), CatalogueError> {
-    let Action::Copy { sources, to } = &step.action else { unreachable!("StartCopy carries a copy") };
+    let Action::Copy { sources, to } = &step.action else {
+        unreachable!("StartCopy carries a copy")
+    };
     carrier.catalogue.begin_copy(&step.dataset, to).await?;
     // What a killed run left is swept before anything new is written.
     if let Err(failure) = carrier.worker.sweep(to, &step.dataset).await
@@ -74,8 +80,13 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
     }
     let mut after: Option<ObjectKey> = None;
     loop {
-        let page = carrier.catalogue.objects_missing_on(&step.dataset, to, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last().map(|object| object.key.clone()) else { break };
+        let page = carrier
+            .catalogue
+            .objects_missing_on(&step.dataset, to, after.as_ref(), PAGE)
+            .await?;
+        let Some(last) = page.last().map(|object| object.key.clone()) else {
+            break;
+        };
         copy_page(carrier, step, (sources, to), page, failures).await?;
         if failures.lost.is_some() || carrier.cancel.is_cancelled() {
             break;
@@ -97,14 +108,21 @@ async fn copy_page(
         let carrier = carrier.clone();
         async move {
             let result = match spec {
-                Ok(spec) => carrier.worker.transfer(&spec, &carrier.progress, &carrier.cancel).await,
+                Ok(spec) => {
+                    carrier
+                        .worker
+                        .transfer(&spec, &carrier.progress, &carrier.cancel)
+                        .await
+                }
                 Err(failure) => Err(failure),
             };
             (object, result)
         }
     });
     let transfers: Vec<_> = transfers.collect();
-    let mut results = futures::stream::iter(transfers).buffer_unordered(OBJECTS).ready_chunks(RECORD_BATCH);
+    let mut results = futures::stream::iter(transfers)
+        .buffer_unordered(OBJECTS)
+        .ready_chunks(RECORD_BATCH);
     while let Some(chunk) = results.next().await {
         let mut verified = Vec::new();
         for (object, result) in chunk {
@@ -142,15 +160,29 @@ fn spec(
 ) -> Result<TransferSpec, Failure> {
     let unfit = object.gone_at_origin || object.changed_at_origin;
     let fit = |backend: &&BackendName| !(unfit && carrier.layout.is_origin(&step.dataset, backend));
-    let mut places = sources.iter().filter(fit).map(|b| carrier.layout.place(&step.dataset, &object.key, b));
+    let mut places = sources
+        .iter()
+        .filter(fit)
+        .map(|b| carrier.layout.place(&step.dataset, &object.key, b));
     let Some(source) = places.next() else {
         let (class, what) = if object.gone_at_origin {
-            (FailureClass::SourceGone, "is no longer at its origin, and no other copy is whole")
+            (
+                FailureClass::SourceGone,
+                "is no longer at its origin, and no other copy is whole",
+            )
         } else {
-            (FailureClass::SourceChanged, "has changed at its origin since it was registered; it is not copied")
+            (
+                FailureClass::SourceChanged,
+                "has changed at its origin since it was registered; it is not copied",
+            )
         };
         let blamed = sources.first().unwrap_or(to);
-        return Err(Failure::of_object(class, blamed, object.key.as_str(), what.to_owned()));
+        return Err(Failure::of_object(
+            class,
+            blamed,
+            object.key.as_str(),
+            what.to_owned(),
+        ));
     };
     Ok(TransferSpec {
         dataset: step.dataset.clone(),
@@ -161,7 +193,11 @@ fn spec(
         source,
         alternatives: places.collect(),
         target: carrier.layout.place(&step.dataset, &object.key, to),
-        target_recorded: if object.ours_recorded { TargetRecorded::Ours } else { TargetRecorded::Nothing },
+        target_recorded: if object.ours_recorded {
+            TargetRecorded::Ours
+        } else {
+            TargetRecorded::Nothing
+        },
         allow_create_root: carrier.layout.fresh.contains(to),
     })
 }
@@ -194,7 +230,10 @@ async fn note_bad_sources(
 ) -> Result<(), CatalogueError> {
     for failure in failures.iter().filter(|f| f.class == FailureClass::SourceDamaged) {
         let reason = failure.to_string();
-        carrier.catalogue.record_damaged(object.object_id, &failure.backend, &reason, now_ms()).await?;
+        carrier
+            .catalogue
+            .record_damaged(object.object_id, &failure.backend, &reason, now_ms())
+            .await?;
     }
     Ok(())
 }

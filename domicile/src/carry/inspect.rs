@@ -43,12 +43,17 @@ pub async fn inspect_copy(
     let mut after: Option<ObjectKey> = None;
     loop {
         let page = carrier.catalogue.objects(dataset, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last().map(|numbered| numbered.object.key.clone()) else { return Ok(inspected) };
+        let Some(last) = page.last().map(|numbered| numbered.object.key.clone()) else {
+            return Ok(inspected);
+        };
         let reads = page.into_iter().map(|numbered| {
             let place = carrier.layout.place(dataset, &numbered.object.key, backend);
             let carrier = carrier.clone();
             async move {
-                let seen = carrier.worker.read(&place, Digests::Both, &carrier.progress, &carrier.cancel).await;
+                let seen = carrier
+                    .worker
+                    .read(&place, Digests::Both, &carrier.progress, &carrier.cancel)
+                    .await;
                 (numbered, seen)
             }
         });
@@ -59,7 +64,12 @@ pub async fn inspect_copy(
             carrier.meter.add_object();
             if let Some(finding) = conclude(&numbered, seen, &mut inspected) {
                 let (object_id, backend, at_ms) = (numbered.object_id, backend.clone(), now_ms());
-                findings.push(Inspection { object_id, backend, finding, at_ms });
+                findings.push(Inspection {
+                    object_id,
+                    backend,
+                    finding,
+                    at_ms,
+                });
             }
         }
         carrier.catalogue.record_scrubbed(&findings).await?;
@@ -70,11 +80,16 @@ pub async fn inspect_copy(
     }
 }
 
-fn conclude(numbered: &NumberedObject, seen: Result<Seen, Failure>, inspected: &mut Inspected) -> Option<Finding> {
+fn conclude(
+    numbered: &NumberedObject,
+    seen: Result<Seen, Failure>,
+    inspected: &mut Inspected,
+) -> Option<Finding> {
     let object = &numbered.object;
     match seen {
         Ok(seen) => {
-            let differs = |want: &Option<String>, have: &str| want.as_deref().is_some_and(|want| want != have);
+            let differs =
+                |want: &Option<String>, have: &str| want.as_deref().is_some_and(|want| want != have);
             let sha256 = seen.sha256.unwrap_or_default();
             let reason = if seen.size != object.size.0 {
                 format!("it has {} bytes, {} are recorded", seen.size, object.size.0)
@@ -82,7 +97,10 @@ fn conclude(numbered: &NumberedObject, seen: Result<Seen, Failure>, inspected: &
                 "its digest is not the one recorded".to_owned()
             } else {
                 inspected.whole += 1;
-                return Some(Finding::Whole { sha256, blake3: seen.blake3 });
+                return Some(Finding::Whole {
+                    sha256,
+                    blake3: seen.blake3,
+                });
             };
             inspected.damaged.push((object.key.clone(), reason.clone()));
             Some(Finding::Damaged { reason })

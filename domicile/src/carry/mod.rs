@@ -62,14 +62,20 @@ impl Layout {
     ) -> Self {
         let mut holding = BTreeSet::new();
         for dataset in observed.datasets.values().filter(|d| d.summary.objects > 0) {
-            let made = dataset.copies.iter().filter(|c| c.missing_objects < dataset.summary.objects);
+            let made = dataset
+                .copies
+                .iter()
+                .filter(|c| c.missing_objects < dataset.summary.objects);
             holding.extend(made.map(|copy| copy.backend.clone()));
         }
         let origins = datasets.filter_map(|d| {
             let origin = d.origin.as_ref()?;
             Some((d.name.clone(), (origin.backend.clone(), origin.prefix.clone())))
         });
-        Self { origins: origins.collect(), fresh: backends.filter(|b| !holding.contains(*b)).cloned().collect() }
+        Self {
+            origins: origins.collect(),
+            fresh: backends.filter(|b| !holding.contains(*b)).cloned().collect(),
+        }
     }
 
     /// Where an object of a dataset lies on a backend: below the origin's prefix, or in our copy.
@@ -78,12 +84,17 @@ impl Layout {
             Some((origin, prefix)) if origin == backend => format!("{prefix}{key}"),
             _ => key.path_in_copy(dataset),
         };
-        Place { backend: backend.clone(), path }
+        Place {
+            backend: backend.clone(),
+            path,
+        }
     }
 
     /// Whether a backend is the origin of a dataset.
     pub fn is_origin(&self, dataset: &DatasetName, backend: &BackendName) -> bool {
-        self.origins.get(dataset).is_some_and(|(origin, _)| origin == backend)
+        self.origins
+            .get(dataset)
+            .is_some_and(|(origin, _)| origin == backend)
     }
 }
 
@@ -103,7 +114,10 @@ pub async fn carry(
 ) -> anyhow::Result<Summary> {
     let bytes = steps.iter().filter(|s| s.is_copy()).map(|s| s.bytes.0).sum();
     let objects = steps.iter().filter(|s| s.is_copy()).map(|s| s.objects).sum();
-    let counters = Counters { meter: Arc::clone(&carrier.meter), moved: Some(Arc::clone(&carrier.progress)) };
+    let counters = Counters {
+        meter: Arc::clone(&carrier.meter),
+        moved: Some(Arc::clone(&carrier.progress)),
+    };
     let watch = progress::watch(global, "copying", (bytes, objects), counters);
     let mut scheduler = Scheduler::new(Limits::default());
     let (events, mut inbox) = mpsc::unbounded_channel();

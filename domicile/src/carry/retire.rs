@@ -8,8 +8,8 @@ use domicile_movers::Failure;
 use domicile_scheduler::{Action, Demand, Event, RetireOutcome, Step};
 use futures::StreamExt as _;
 
-use super::inspect::inspect_copy;
 use super::Carrier;
+use super::inspect::inspect_copy;
 
 /// Objects read from the catalogue at once.
 const PAGE: u32 = 256;
@@ -29,7 +29,9 @@ pub async fn retire(carrier: Carrier, step: Step) -> Event {
 }
 
 async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueError> {
-    let Action::Retire { from, demand } = &step.action else { unreachable!("StartRetire carries a retirement") };
+    let Action::Retire { from, demand } = &step.action else {
+        unreachable!("StartRetire carries a retirement")
+    };
     verify_listed_copies(carrier, step, from).await?;
     // INVARIANT: MV-4. Evaluated inside the transaction that sets the mark.
     let enough = |others: &[BackendName]| {
@@ -40,15 +42,25 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
     match carrier.catalogue.begin_retire(&step.dataset, from, &enough).await {
         Ok(()) => {}
         Err(RetireError::Catalogue(error)) => return Err(error),
-        Err(refused) => return Ok(RetireOutcome::Needed { reason: why_needed(&refused, demand, from) }),
+        Err(refused) => {
+            return Ok(RetireOutcome::Needed {
+                reason: why_needed(&refused, demand, from),
+            });
+        }
     }
     if let Some(failure) = delete_objects(carrier, step, from).await? {
         let transient = failure.is_transient();
-        return Ok(RetireOutcome::Failed { reason: failure.to_string(), transient });
+        return Ok(RetireOutcome::Failed {
+            reason: failure.to_string(),
+            transient,
+        });
     }
     if let Err(failure) = carrier.worker.sweep(from, &step.dataset).await {
         let transient = failure.is_transient();
-        return Ok(RetireOutcome::Failed { reason: failure.to_string(), transient });
+        return Ok(RetireOutcome::Failed {
+            reason: failure.to_string(),
+            transient,
+        });
     }
     carrier.catalogue.end_retire(&step.dataset, from).await?;
     Ok(RetireOutcome::Retired)
@@ -59,17 +71,33 @@ fn why_needed(refused: &RetireError, demand: &Demand, from: &BackendName) -> Str
         RetireError::TooFew { remaining, .. } => {
             let mut verified: BTreeSet<BackendName> = remaining.iter().cloned().collect();
             verified.insert(from.clone());
-            demand.allows_retirement(&verified, from).err().map(|unprotected| unprotected.to_string())
+            demand
+                .allows_retirement(&verified, from)
+                .err()
+                .map(|unprotected| unprotected.to_string())
         }
         _ => None,
     };
-    format!("the copy on `{from}` stays: {}", detail.unwrap_or_else(|| refused.to_string()))
+    format!(
+        "the copy on `{from}` stays: {}",
+        detail.unwrap_or_else(|| refused.to_string())
+    )
 }
 
 /// An origin that was only listed does not count as verified; before another copy goes it is read.
-async fn verify_listed_copies(carrier: &Carrier, step: &Step, from: &BackendName) -> Result<(), CatalogueError> {
-    let Some(known) = carrier.catalogue.observed_dataset(&step.dataset, &[]).await? else { return Ok(()) };
-    for copy in known.copies.iter().filter(|c| c.state == CopyState::Listed && c.backend != *from) {
+async fn verify_listed_copies(
+    carrier: &Carrier,
+    step: &Step,
+    from: &BackendName,
+) -> Result<(), CatalogueError> {
+    let Some(known) = carrier.catalogue.observed_dataset(&step.dataset, &[]).await? else {
+        return Ok(());
+    };
+    for copy in known
+        .copies
+        .iter()
+        .filter(|c| c.state == CopyState::Listed && c.backend != *from)
+    {
         inspect_copy(carrier, &step.dataset, &copy.backend).await?;
     }
     Ok(())
@@ -82,16 +110,29 @@ async fn delete_objects(
 ) -> Result<Option<Failure>, CatalogueError> {
     let mut after: Option<ObjectKey> = None;
     loop {
-        let page = carrier.catalogue.objects(&step.dataset, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last().map(|numbered| numbered.object.key.clone()) else { return Ok(None) };
+        let page = carrier
+            .catalogue
+            .objects(&step.dataset, after.as_ref(), PAGE)
+            .await?;
+        let Some(last) = page.last().map(|numbered| numbered.object.key.clone()) else {
+            return Ok(None);
+        };
         let in_copy = !carrier.layout.is_origin(&step.dataset, from);
         let deletions = page.into_iter().map(|numbered| {
             let place = carrier.layout.place(&step.dataset, &numbered.object.key, from);
             let (carrier, dataset) = (carrier.clone(), step.dataset.clone());
-            async move { carrier.worker.delete(&place, in_copy.then_some(&dataset), &carrier.cancel).await }
+            async move {
+                carrier
+                    .worker
+                    .delete(&place, in_copy.then_some(&dataset), &carrier.cancel)
+                    .await
+            }
         });
         let deletions: Vec<_> = deletions.collect();
-        let results: Vec<_> = futures::stream::iter(deletions).buffer_unordered(OBJECTS).collect().await;
+        let results: Vec<_> = futures::stream::iter(deletions)
+            .buffer_unordered(OBJECTS)
+            .collect()
+            .await;
         if let Some(failure) = results.into_iter().find_map(Result::err) {
             return Ok(Some(failure));
         }

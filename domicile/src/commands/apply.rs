@@ -46,7 +46,9 @@ pub async fn apply(global: &Global, args: &ApplyArgs) -> anyhow::Result<Outcome>
     if let Some(digest) = &request.digest
         && *digest != proposal.plan.input_digest
     {
-        return Err(Refusal::stale("the plan is stale: what lies at the origins or backends has changed; plan again"));
+        return Err(Refusal::stale(
+            "the plan is stale: what lies at the origins or backends has changed; plan again",
+        ));
     }
     let outcome = carry_out(global, &world, &proposal, &lock).await?;
     for file in request.next_steps.iter().filter(|_| outcome == Outcome::Done) {
@@ -82,14 +84,21 @@ impl Request {
     fn read_plan(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         if path.is_dir() {
-            return Err(Refusal::usage(format!("`{shown}` is a folder: `domicile apply -f {shown}` applies manifests")));
+            return Err(Refusal::usage(format!(
+                "`{shown}` is a folder: `domicile apply -f {shown}` applies manifests"
+            )));
         }
-        let text = std::fs::read_to_string(path).with_context(|| format!("the plan `{shown}` could not be read"))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("the plan `{shown}` could not be read"))?;
         let broken = || format!("`{shown}` is no plan written by `domicile plan --out`");
         let mut document: Value = serde_json::from_str(&text).with_context(broken)?;
         let inputs = document.get_mut("inputs").map(Value::take).with_context(broken)?;
         let inputs: Inputs = serde_json::from_value(inputs).with_context(broken)?;
-        let digest = document.get("inputDigest").and_then(Value::as_str).map(str::to_owned).with_context(broken)?;
+        let digest = document
+            .get("inputDigest")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .with_context(broken)?;
         let sources = inputs.manifests.iter().map(|manifest| Source {
             name: format!("{shown}"),
             text: manifest.to_string(),
@@ -164,9 +173,13 @@ async fn carry_out(
 /// Records what was read: manifests, datasets, what lies at the origins, which backends are out of reach.
 async fn record(world: &World) -> anyhow::Result<()> {
     let catalogue = &world.catalogue;
-    catalogue.record_manifests(&plan::manifests_to_record(world), &world.pruned).await?;
+    catalogue
+        .record_manifests(&plan::manifests_to_record(world), &world.pruned)
+        .await?;
     for dataset in world.manifests.datasets.values() {
-        catalogue.register_dataset(dataset, DatasetSource::Manifest).await?;
+        catalogue
+            .register_dataset(dataset, DatasetSource::Manifest)
+            .await?;
     }
     for listing in &world.sight.listings {
         catalogue.record_origin(listing).await?;
@@ -185,7 +198,11 @@ pub fn carrier(world: &World) -> Carrier {
     Carrier {
         catalogue: Arc::clone(&world.catalogue),
         worker: Arc::clone(&world.worker),
-        layout: Arc::new(Layout::new(&world.observed, world.datasets.values(), world.manifests.backends.keys())),
+        layout: Arc::new(Layout::new(
+            &world.observed,
+            world.datasets.values(),
+            world.manifests.backends.keys(),
+        )),
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),
         cancel: Cancel::new(),
@@ -197,7 +214,10 @@ async fn sweep_interrupted(global: &Global, carrier: &Carrier) -> anyhow::Result
     for (dataset, backend) in carrier.catalogue.interrupted().await? {
         match carrier.worker.sweep(&backend, &dataset).await {
             Ok(_) => carrier.catalogue.clear_interrupted(&dataset, &backend).await?,
-            Err(failure) => terminal::say(global, &format!("warning: what an interrupted run left stays: {failure}")),
+            Err(failure) => terminal::say(
+                global,
+                &format!("warning: what an interrupted run left stays: {failure}"),
+            ),
         }
     }
     Ok(())
@@ -205,23 +225,38 @@ async fn sweep_interrupted(global: &Global, carrier: &Carrier) -> anyhow::Result
 
 async fn record_plan(world: &World, proposal: &Proposal) -> anyhow::Result<()> {
     let document = serde_json::to_value(proposal.plan.to_wire(proposal.number))?;
-    let moves = document.get("moves").and_then(Value::as_array).into_iter().flatten();
+    let moves = document
+        .get("moves")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let rows: Vec<(String, String)> = moves
         .filter_map(|planned| Some((planned.get("id")?.as_str()?.to_owned(), planned.to_string())))
         .collect();
     let digest = &proposal.plan.input_digest;
-    Ok(world.catalogue.record_plan(proposal.number, digest, &document.to_string(), &rows).await?)
+    Ok(world
+        .catalogue
+        .record_plan(proposal.number, digest, &document.to_string(), &rows)
+        .await?)
 }
 
 fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) -> anyhow::Result<Outcome> {
-    let told: Vec<_> = summary.failed.iter().chain(&summary.skipped).map(|(id, reason)| (id.as_str(), reason)).collect();
+    let told: Vec<_> = summary
+        .failed
+        .iter()
+        .chain(&summary.skipped)
+        .map(|(id, reason)| (id.as_str(), reason))
+        .collect();
     for (id, reason) in told.iter().take(TOLD_FAILURES) {
         let planned = proposal.plan.moves.iter().find(|m| m.id == *id);
         let what = planned.map_or_else(String::new, |m| format!("dataset `{}`: ", m.dataset));
         terminal::say(global, &format!("failed: {what}{reason}"));
     }
     if told.len() > TOLD_FAILURES {
-        terminal::say(global, &format!("and {} more: `domicile get moves`", told.len() - TOLD_FAILURES));
+        terminal::say(
+            global,
+            &format!("and {} more: `domicile get moves`", told.len() - TOLD_FAILURES),
+        );
     }
     let mut outcome = proposal.outcome(world);
     if !told.is_empty() {
@@ -230,7 +265,11 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
     if summary.stopped {
         outcome = Outcome::Interrupted;
     }
-    let name = if proposal.plan.moves.is_empty() { "nothing to do".to_owned() } else { proposal.name() };
+    let name = if proposal.plan.moves.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        proposal.name()
+    };
     let happened = format!(
         "{name}: {} verified, {} retired, {}",
         plural(summary.copied as usize, "copy", "copies"),
@@ -240,7 +279,9 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
     let standing = match outcome {
         Outcome::Interrupted => "interrupted; `domicile apply` goes on where it was",
         Outcome::MovesFailed => "some moves failed; `domicile apply` tries them again",
-        Outcome::Unsatisfied => "some dataset is unsatisfied or in violation; `domicile why DATASET` says why",
+        Outcome::Unsatisfied => {
+            "some dataset is unsatisfied or in violation; `domicile why DATASET` says why"
+        }
         _ => "every dataset is satisfied",
     };
     match global.output {
@@ -248,7 +289,9 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         Format::Name => terminal::answer(&proposal.name()),
         Format::Json | Format::Yaml | Format::Jsonl => {
             let mut document = proposal.document(world)?;
-            let failed = told.iter().map(|(id, reason)| json!({"id": id, "message": reason}));
+            let failed = told
+                .iter()
+                .map(|(id, reason)| json!({"id": id, "message": reason}));
             let result = json!({
                 "copied": summary.copied, "retired": summary.retired, "failed": failed.collect::<Vec<_>>(),
             });

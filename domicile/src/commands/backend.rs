@@ -23,7 +23,11 @@ fn chosen<'a>(world: &'a World, names: &[String]) -> anyhow::Result<Vec<&'a Back
 pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outcome> {
     let reading = open_to_read(global).await?;
     let exists = reading.path().is_some();
-    let catalogue = if exists { open_to_write(global).await? } else { reading };
+    let catalogue = if exists {
+        open_to_write(global).await?
+    } else {
+        reading
+    };
     let world = World::load(global, catalogue, &args.files).await?;
     let mut rows = Vec::new();
     let mut outcome = Outcome::Done;
@@ -33,7 +37,12 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
         if exists {
             match &result {
                 Ok(_) => world.catalogue.set_reachable(&backend.name).await?,
-                Err(failure) => world.catalogue.set_unreachable(&backend.name, &failure.to_string()).await?,
+                Err(failure) => {
+                    world
+                        .catalogue
+                        .set_unreachable(&backend.name, &failure.to_string())
+                        .await?
+                }
             }
         }
         rows.push(match result {
@@ -55,7 +64,12 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
         for row in &rows {
             let text = |field: &str| row[field].as_str().unwrap_or("").to_owned();
             let reachable = if row["reachable"] == true { "yes" } else { "no" };
-            table.add_row([text("backend"), reachable.into(), format!("{} ms", row["tookMs"]), text("message")]);
+            table.add_row([
+                text("backend"),
+                reachable.into(),
+                format!("{} ms", row["tookMs"]),
+                text("message"),
+            ]);
         }
         terminal::answer(&table::text(&table));
     }
@@ -64,15 +78,23 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
 
 async fn marked(global: &Global, name: &str) -> anyhow::Result<World> {
     // Looked up before the catalogue is made or changed.
-    World::load(global, open_to_read(global).await?, &Files::default()).await?.backend(name)?;
+    World::load(global, open_to_read(global).await?, &Files::default())
+        .await?
+        .backend(name)?;
     World::load(global, open_to_write(global).await?, &Files::default()).await
 }
 
 /// `backend cordon`.
 pub async fn cordon(global: &Global, name: &str) -> anyhow::Result<Outcome> {
     let world = marked(global, name).await?;
-    world.catalogue.set_cordoned(&world.backend(name)?.name, true).await?;
-    terminal::say(global, &format!("backend `{name}` is cordoned: nothing new goes there; `uncordon` lifts it"));
+    world
+        .catalogue
+        .set_cordoned(&world.backend(name)?.name, true)
+        .await?;
+    terminal::say(
+        global,
+        &format!("backend `{name}` is cordoned: nothing new goes there; `uncordon` lifts it"),
+    );
     Ok(Outcome::Done)
 }
 
@@ -84,7 +106,10 @@ pub async fn uncordon(global: &Global, name: &str) -> anyhow::Result<Outcome> {
     world.catalogue.set_draining(&backend.name, false).await?;
     terminal::say(global, &format!("the marks on backend `{name}` are lifted"));
     if backend.cordoned || backend.drain {
-        terminal::say(global, "its manifest still says so: `cordoned` or `drain` is true there");
+        terminal::say(
+            global,
+            "its manifest still says so: `cordoned` or `drain` is true there",
+        );
     }
     Ok(Outcome::Done)
 }
@@ -92,7 +117,10 @@ pub async fn uncordon(global: &Global, name: &str) -> anyhow::Result<Outcome> {
 /// `backend drain`: marks, and tells what would keep the backend from being empty.
 pub async fn drain(global: &Global, name: &str) -> anyhow::Result<Outcome> {
     let world = marked(global, name).await?;
-    world.catalogue.set_draining(&world.backend(name)?.name, true).await?;
+    world
+        .catalogue
+        .set_draining(&world.backend(name)?.name, true)
+        .await?;
     let world = World::load(global, world.catalogue, &Files::default()).await?;
     let proposal = Proposal::of(&world).await?;
     let stays = |d: &&domicile_placement::DatasetPlan| d.backends.iter().any(|b| b.as_str() == name);
@@ -103,7 +131,10 @@ pub async fn drain(global: &Global, name: &str) -> anyhow::Result<Outcome> {
     let rows: Vec<Value> = staying
         .iter()
         .map(|d| {
-            let why = d.violations.iter().find(|v| v.backends.iter().any(|b| b.as_str() == name));
+            let why = d
+                .violations
+                .iter()
+                .find(|v| v.backends.iter().any(|b| b.as_str() == name));
             json!({
                 "dataset": d.name.as_str(), "bytes": d.bytes.0,
                 "message": why.map_or("it has nowhere else to go".to_owned(), |v| v.message.clone()),
@@ -120,7 +151,12 @@ pub async fn drain(global: &Global, name: &str) -> anyhow::Result<Outcome> {
     );
     if !answer::structured(global.output, &answer::list(&rows), &rows)? && !rows.is_empty() {
         if global.output == Format::Name {
-            terminal::answer(&staying.iter().map(|d| format!("{}\n", d.name)).collect::<String>());
+            terminal::answer(
+                &staying
+                    .iter()
+                    .map(|d| format!("{}\n", d.name))
+                    .collect::<String>(),
+            );
             return Ok(Outcome::Done);
         }
         let mut table = table::table(&["keeps it from being empty", "size", "why"]);
@@ -145,11 +181,20 @@ pub async fn usage(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
             states.into_iter().flat_map(|s| s.values()).map(of).sum()
         };
         let (copies, objects, used) = (sum(|s| s.copies), sum(|s| s.objects), sum(|s| s.bytes.0));
-        let full = if backend.capacity.0 == 0 { 0.0 } else { used as f64 / backend.capacity.0 as f64 * 100.0 };
+        let full = if backend.capacity.0 == 0 {
+            0.0
+        } else {
+            used as f64 / backend.capacity.0 as f64 * 100.0
+        };
         let by_state: Value = states
             .into_iter()
             .flatten()
-            .map(|(state, u)| (format!("{state:?}"), json!({"copies": u.copies, "bytes": u.bytes.0})))
+            .map(|(state, u)| {
+                (
+                    format!("{state:?}"),
+                    json!({"copies": u.copies, "bytes": u.bytes.0}),
+                )
+            })
             .collect::<serde_json::Map<_, _>>()
             .into();
         rows.push(json!({

@@ -46,8 +46,14 @@ pub async fn scrub(global: &Global, args: &ScrubArgs) -> anyhow::Result<Outcome>
     let _lock = catalogue.lock()?;
     let world = World::load(global, catalogue, &Files::default()).await?;
     let carrier = carrier(&world);
-    let total = (targets.iter().map(|t| t.bytes).sum(), targets.iter().map(|t| t.objects).sum());
-    let counters = Counters { meter: carrier.meter.clone(), moved: Some(carrier.progress.clone()) };
+    let total = (
+        targets.iter().map(|t| t.bytes).sum(),
+        targets.iter().map(|t| t.objects).sum(),
+    );
+    let counters = Counters {
+        meter: carrier.meter.clone(),
+        moved: Some(carrier.progress.clone()),
+    };
     let watch = progress::watch(global, "reading back", total, counters);
     let mut rows = Vec::new();
     let mut outcome = Outcome::Done;
@@ -63,7 +69,9 @@ pub async fn scrub(global: &Global, args: &ScrubArgs) -> anyhow::Result<Outcome>
     }
     let next = match outcome {
         Outcome::Done => "every object was read back and matches",
-        Outcome::Unsatisfied => "damaged copies no longer count; `domicile apply` repairs them from good ones",
+        Outcome::Unsatisfied => {
+            "damaged copies no longer count; `domicile apply` repairs them from good ones"
+        }
         _ => "some objects could not be read; nothing is concluded from that",
     };
     terminal::say(global, next);
@@ -94,7 +102,8 @@ fn targets(world: &World, args: &ScrubArgs) -> anyhow::Result<Vec<Target>> {
             continue;
         }
         let wanted = |copy: &&domicile_estate::Copy| {
-            copy.state != CopyState::Retiring && args.backend.as_ref().is_none_or(|b| b == copy.backend.as_str())
+            copy.state != CopyState::Retiring
+                && args.backend.as_ref().is_none_or(|b| b == copy.backend.as_str())
         };
         let mut copies: Vec<_> = known.copies.iter().filter(wanted).collect();
         copies.sort_by_key(|copy| !copy.origin);
@@ -110,7 +119,10 @@ fn targets(world: &World, args: &ScrubArgs) -> anyhow::Result<Vec<Target>> {
 }
 
 fn row(target: &Target, inspected: &Inspected) -> Value {
-    let damaged = inspected.damaged.iter().map(|(key, reason)| json!({"key": key.as_str(), "message": reason}));
+    let damaged = inspected
+        .damaged
+        .iter()
+        .map(|(key, reason)| json!({"key": key.as_str(), "message": reason}));
     let unread = inspected.unread.iter().map(ToString::to_string);
     json!({
         "dataset": target.dataset.as_str(), "backend": target.backend.as_str(), "origin": target.origin,
@@ -127,20 +139,34 @@ fn tell(global: &Global, target: &Target, inspected: &Inspected) {
         terminal::say(global, &format!("damaged: {place}: object `{key}`: {reason}"));
     }
     for key in inspected.gone.iter().take(TOLD_DAMAGE) {
-        terminal::say(global, &format!("gone: {place}: object `{}` is not there", key.as_str().escape_debug()));
+        terminal::say(
+            global,
+            &format!(
+                "gone: {place}: object `{}` is not there",
+                key.as_str().escape_debug()
+            ),
+        );
     }
     for failure in inspected.unread.iter().take(TOLD_DAMAGE) {
-        terminal::say(global, &format!("not read: dataset `{}`: {failure}", target.dataset));
+        terminal::say(
+            global,
+            &format!("not read: dataset `{}`: {failure}", target.dataset),
+        );
     }
 }
 
 fn draw(rows: &[Value]) {
-    let mut table = crate::render::table::table(&["dataset", "backend", "whole", "damaged", "gone", "unread"]);
+    let mut table =
+        crate::render::table::table(&["dataset", "backend", "whole", "damaged", "gone", "unread"]);
     for row in rows {
         let text = |field: &str| row[field].as_str().unwrap_or("").to_owned();
         let count = |field: &str| row[field].as_array().map_or(0, Vec::len).to_string();
         let cells = [text("dataset"), text("backend"), row["whole"].to_string()];
-        table.add_row(cells.into_iter().chain([count("damaged"), count("gone"), count("unread")]));
+        table.add_row(
+            cells
+                .into_iter()
+                .chain([count("damaged"), count("gone"), count("unread")]),
+        );
     }
     terminal::answer(&crate::render::table::text(&table));
 }
@@ -168,7 +194,10 @@ pub async fn import(global: &Global, args: &ImportArgs) -> anyhow::Result<Outcom
             return Err(error);
         }
     };
-    world.catalogue.record_manifests(&manifests_to_record(&world), &world.pruned).await?;
+    world
+        .catalogue
+        .record_manifests(&manifests_to_record(&world), &world.pruned)
+        .await?;
     tell_import(global, &summary, args.trust_inventory)
 }
 
@@ -176,13 +205,20 @@ fn options(world: &World, args: &ImportArgs) -> anyhow::Result<ImportOptions> {
     let domains = world.manifests.domains.keys().map(DomainName::as_str);
     let domain = world.manifests.domains.get(args.domain.as_str());
     let domain = domain.ok_or_else(|| crate::world::unknown("domain", &args.domain, domains))?;
-    let backend = args.backend.as_deref().map(|name| world.backend(name)).transpose()?;
+    let backend = args
+        .backend
+        .as_deref()
+        .map(|name| world.backend(name))
+        .transpose()?;
     let mut origin_prefix = args.prefix.clone();
     if !origin_prefix.is_empty() && !origin_prefix.ends_with('/') {
         origin_prefix.push('/');
     }
     if origin_prefix.starts_with('/') || origin_prefix.split('/').any(|part| part == "..") {
-        return Err(Refusal::usage(format!("`{}` is no prefix below a backend's root", args.prefix)));
+        return Err(Refusal::usage(format!(
+            "`{}` is no prefix below a backend's root",
+            args.prefix
+        )));
     }
     Ok(ImportOptions {
         domain: domain.name.clone(),
@@ -225,7 +261,9 @@ fn converted(row: inventory::Row) -> InventoryRow {
 fn check_replicas(world: &World, rows: &[inventory::Row]) -> anyhow::Result<()> {
     for row in rows {
         for backend in row.replicas.iter() {
-            world.backend(backend.as_str()).with_context(|| format!("line {}, column `replicas`", row.line))?;
+            world
+                .backend(backend.as_str())
+                .with_context(|| format!("line {}, column `replicas`", row.line))?;
         }
     }
     Ok(())
@@ -233,7 +271,9 @@ fn check_replicas(world: &World, rows: &[inventory::Row]) -> anyhow::Result<()> 
 
 /// Takes a catalogue away that was made for an import which was then refused: a refusal changes nothing.
 async fn unmake(catalogue: &Catalogue) {
-    let Some(path) = catalogue.path().map(Path::to_path_buf) else { return };
+    let Some(path) = catalogue.path().map(Path::to_path_buf) else {
+        return;
+    };
     catalogue.close().await;
     for ending in ["", "-wal", "-shm", ".lock"] {
         let mut file = path.clone().into_os_string();
@@ -263,7 +303,10 @@ fn tell_import(global: &Global, summary: &ImportSummary, trusted: bool) -> anyho
         ));
     }
     if !trusted {
-        terminal::say(global, "what the inventory says of copies is unknown until `domicile dataset scrub` has read them");
+        terminal::say(
+            global,
+            "what the inventory says of copies is unknown until `domicile dataset scrub` has read them",
+        );
     }
     Ok(Outcome::Done)
 }

@@ -35,7 +35,8 @@ pub async fn get(global: &Global, args: &GetArgs) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.name {
         let what = word(args.kind);
         let position = list.items.iter().position(|item| item.name == *name);
-        let position = position.ok_or_else(|| unknown(what, name, list.items.iter().map(|i| i.name.as_str())))?;
+        let position =
+            position.ok_or_else(|| unknown(what, name, list.items.iter().map(|i| i.name.as_str())))?;
         list.items = vec![list.items.swap_remove(position)];
     }
     let values: Vec<Value> = list.items.iter().map(|item| item.value.clone()).collect();
@@ -47,11 +48,23 @@ pub async fn get(global: &Global, args: &GetArgs) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     if global.output == Format::Name {
-        terminal::answer(&list.items.iter().map(|item| format!("{}\n", item.name)).collect::<String>());
+        terminal::answer(
+            &list
+                .items
+                .iter()
+                .map(|item| format!("{}\n", item.name))
+                .collect::<String>(),
+        );
         return Ok(Outcome::Done);
     }
     if list.items.is_empty() {
-        terminal::say(global, &format!("no {}s are known; `domicile apply -f FOLDER` records some", word(args.kind)));
+        terminal::say(
+            global,
+            &format!(
+                "no {}s are known; `domicile apply -f FOLDER` records some",
+                word(args.kind)
+            ),
+        );
         return Ok(Outcome::Done);
     }
     let wide = global.output == Format::Wide;
@@ -60,7 +73,11 @@ pub async fn get(global: &Global, args: &GetArgs) -> anyhow::Result<Outcome> {
     let mut table = table::table(&headings);
     for item in list.items {
         let cells = std::iter::once(item.name).chain(item.cells);
-        table.add_row(cells.chain(item.wide.into_iter().filter(|_| wide)).collect::<Vec<_>>());
+        table.add_row(
+            cells
+                .chain(item.wide.into_iter().filter(|_| wide))
+                .collect::<Vec<_>>(),
+        );
     }
     terminal::answer(&table::text(&table));
     Ok(Outcome::Done)
@@ -94,17 +111,39 @@ async fn items(world: &World, kind: Kind) -> anyhow::Result<Items> {
 
 /// The manifest that the catalogue holds, as it was resolved.
 fn manifest(world: &World, kind: &str, name: &str) -> Value {
-    let document = world.manifests.documents.iter().find(|d| d.kind == kind && d.name == name);
-    document.and_then(|d| serde_json::from_str(&d.json).ok()).unwrap_or(Value::Null)
+    let document = world
+        .manifests
+        .documents
+        .iter()
+        .find(|d| d.kind == kind && d.name == name);
+    document
+        .and_then(|d| serde_json::from_str(&d.json).ok())
+        .unwrap_or(Value::Null)
 }
 
 fn domains(world: &World) -> Items {
     let item = |domain: &domicile_estate::Domain| {
-        let backends = world.manifests.backends.values().filter(|b| b.domain == domain.name).count();
+        let backends = world
+            .manifests
+            .backends
+            .values()
+            .filter(|b| b.domain == domain.name)
+            .count();
         Item {
             name: domain.name.to_string(),
-            cells: vec![domain.jurisdiction.to_string(), backends.to_string(), domain.title.clone()],
-            wide: vec![domain.admission.iter().map(|rule| rule.name.clone()).collect::<Vec<_>>().join(", ")],
+            cells: vec![
+                domain.jurisdiction.to_string(),
+                backends.to_string(),
+                domain.title.clone(),
+            ],
+            wide: vec![
+                domain
+                    .admission
+                    .iter()
+                    .map(|rule| rule.name.clone())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ],
             value: manifest(world, "Domain", domain.name.as_str()),
         }
     };
@@ -131,7 +170,10 @@ fn backends(world: &World) -> Items {
         if world.observed.unreachable.contains_key(name) {
             marks.push("unreachable");
         }
-        let country = backend.location.country.map_or_else(String::new, |c| c.to_string());
+        let country = backend
+            .location
+            .country
+            .map_or_else(String::new, |c| c.to_string());
         let currency = &world.manifests.currency;
         Item {
             name: name.to_string(),
@@ -144,8 +186,14 @@ fn backends(world: &World) -> Items {
                 marks.join(", "),
             ],
             wide: vec![
-                format!("{} {currency}/GiB/month", amount::number(backend.price.storage_per_gib_month)),
-                format!("{} g/kWh ({})", backend.energy.grid_grams_per_kwh, backend.energy.grid_source),
+                format!(
+                    "{} {currency}/GiB/month",
+                    amount::number(backend.price.storage_per_gib_month)
+                ),
+                format!(
+                    "{} g/kWh ({})",
+                    backend.energy.grid_grams_per_kwh, backend.energy.grid_source
+                ),
             ],
             value: manifest(world, "Backend", name.as_str()),
         }
@@ -161,7 +209,11 @@ fn datasets(world: &World) -> Items {
     let item = |dataset: &domicile_estate::Dataset| {
         let known = world.observed.datasets.get(&dataset.name);
         let summary = known.map(|d| d.summary.clone()).unwrap_or_default();
-        let copies: Vec<_> = known.map_or(&[][..], |d| &d.copies).iter().map(|c| c.backend.to_string()).collect();
+        let copies: Vec<_> = known
+            .map_or(&[][..], |d| &d.copies)
+            .iter()
+            .map(|c| c.backend.to_string())
+            .collect();
         let mut value = manifest(world, "Dataset", dataset.name.as_str());
         if value.is_null() {
             value = inventory_manifest(dataset);
@@ -190,7 +242,10 @@ fn datasets(world: &World) -> Items {
 
 /// A dataset that an inventory registered, as the manifest that would say the same.
 fn inventory_manifest(dataset: &domicile_estate::Dataset) -> Value {
-    let origin = dataset.origin.as_ref().map(|o| json!({"backend": o.backend.as_str(), "prefix": o.prefix}));
+    let origin = dataset
+        .origin
+        .as_ref()
+        .map(|o| json!({"backend": o.backend.as_str(), "prefix": o.prefix}));
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "Dataset",
         "metadata": {"name": dataset.name.as_str(), "labels": dataset.labels},
@@ -199,7 +254,9 @@ fn inventory_manifest(dataset: &domicile_estate::Dataset) -> Value {
 }
 
 fn dataset_status(world: &World, name: &DatasetName) -> Value {
-    let Some(known) = world.observed.datasets.get(name) else { return json!({"registered": false}) };
+    let Some(known) = world.observed.datasets.get(name) else {
+        return json!({"registered": false});
+    };
     let copies = known.copies.iter().map(|copy| {
         json!({
             "backend": copy.backend.as_str(), "state": format!("{:?}", copy.state), "origin": copy.origin,
@@ -220,7 +277,11 @@ fn policies(world: &World) -> Items {
     let item = |policy: &domicile_policies::Policy| {
         let summary = domicile_estate::DatasetSummary::default();
         let selected = world.datasets.values().filter(|dataset| {
-            let known = world.observed.datasets.get(&dataset.name).map_or(&summary, |d| &d.summary);
+            let known = world
+                .observed
+                .datasets
+                .get(&dataset.name)
+                .map_or(&summary, |d| &d.summary);
             policy.selects(&domicile_policies::DatasetFacts::new(dataset, known))
         });
         let names = |rules: Vec<&str>| rules.join(", ");
@@ -231,14 +292,27 @@ fn policies(world: &World) -> Items {
                 format!("{:?}", policy.enforcement),
                 selected.count().to_string(),
                 names(policy.confine.iter().map(|rule| rule.name.as_str()).collect()),
-                names(policy.require.iter().map(|requirement| requirement.name.as_str()).collect()),
+                names(
+                    policy
+                        .require
+                        .iter()
+                        .map(|requirement| requirement.name.as_str())
+                        .collect(),
+                ),
             ],
             wide: vec![],
             value: manifest(world, "ReplicationPolicy", policy.name.as_str()),
         }
     };
     Items {
-        headings: &["name", "priority", "enforcement", "datasets", "confine", "require"],
+        headings: &[
+            "name",
+            "priority",
+            "enforcement",
+            "datasets",
+            "confine",
+            "require",
+        ],
         wide: &[],
         items: world.manifests.policies.values().map(item).collect(),
     }
@@ -248,15 +322,28 @@ async fn plans(world: &World) -> anyhow::Result<Items> {
     let records = world.catalogue.plans().await?;
     let item = |record: &domicile_catalogue::PlanRecord| Item {
         name: plan_name(record.number),
-        cells: vec![record.state.as_str().to_owned(), record.digest.chars().take(19).collect()],
+        cells: vec![
+            record.state.as_str().to_owned(),
+            record.digest.chars().take(19).collect(),
+        ],
         wide: vec![],
         value: serde_json::from_str(&record.json).unwrap_or(Value::Null),
     };
-    Ok(Items { headings: &["name", "state", "inputs"], wide: &[], items: records.iter().map(item).collect() })
+    Ok(Items {
+        headings: &["name", "state", "inputs"],
+        wide: &[],
+        items: records.iter().map(item).collect(),
+    })
 }
 
 async fn moves(world: &World) -> anyhow::Result<Items> {
-    let latest = world.catalogue.plans().await?.into_iter().map(|plan| plan.number).max();
+    let latest = world
+        .catalogue
+        .plans()
+        .await?
+        .into_iter()
+        .map(|plan| plan.number)
+        .max();
     let records = match latest {
         Some(number) => world.catalogue.moves(number).await?,
         None => Vec::new(),
@@ -279,7 +366,12 @@ async fn moves(world: &World) -> anyhow::Result<Items> {
             fields.insert("attempts".to_owned(), json!(record.attempts));
             fields.insert("reason".to_owned(), json!(record.reason));
         }
-        Item { name: record.id, cells, wide: vec![], value }
+        Item {
+            name: record.id,
+            cells,
+            wide: vec![],
+            value,
+        }
     };
     Ok(Items {
         headings: &["id", "dataset", "action", "from", "to", "size", "state", "reason"],
@@ -299,7 +391,11 @@ pub async fn describe(global: &Global, args: &DescribeArgs) -> anyhow::Result<Ou
         describe_copies(global, &world, &args.name);
     }
     // What a person reads is the manifest with its status, as YAML.
-    let format = if matches!(global.output, Format::Table | Format::Wide) { Format::Yaml } else { global.output };
+    let format = if matches!(global.output, Format::Table | Format::Wide) {
+        Format::Yaml
+    } else {
+        global.output
+    };
     if !answer::structured(format, &item.value, std::slice::from_ref(&item.value))? {
         terminal::answer(&item.name);
     }
@@ -307,9 +403,14 @@ pub async fn describe(global: &Global, args: &DescribeArgs) -> anyhow::Result<Ou
 }
 
 fn describe_copies(global: &Global, world: &World, name: &str) {
-    let Some(known) = world.observed.datasets.get(name) else { return };
+    let Some(known) = world.observed.datasets.get(name) else {
+        return;
+    };
     for copy in &known.copies {
         let role = if copy.origin { "origin" } else { "copy" };
-        terminal::say(global, &format!("{role} on {}: {}", copy.backend, state_word(copy)));
+        terminal::say(
+            global,
+            &format!("{role} on {}: {}", copy.backend, state_word(copy)),
+        );
     }
 }

@@ -34,7 +34,11 @@ impl Proposal {
     pub async fn of(world: &World) -> anyhow::Result<Self> {
         let problem = world.problem();
         let plan = domicile_placement::propose(&problem);
-        Ok(Self { number: world.catalogue.next_plan_number().await?, problem, plan })
+        Ok(Self {
+            number: world.catalogue.next_plan_number().await?,
+            problem,
+            plan,
+        })
     }
 
     /// The plan's name.
@@ -45,9 +49,17 @@ impl Proposal {
     /// How a command ends that leaves the plan's state behind: some dataset is unsatisfied, a violation stays, or all
     /// is well.
     pub fn outcome(&self, world: &World) -> Outcome {
-        let unhappy = self.plan.datasets.iter().any(|d| !d.satisfied || !d.violations.is_empty());
+        let unhappy = self
+            .plan
+            .datasets
+            .iter()
+            .any(|d| !d.satisfied || !d.violations.is_empty());
         let refused = refused_keys(world) > 0;
-        if unhappy || refused { Outcome::Unsatisfied } else { Outcome::Done }
+        if unhappy || refused {
+            Outcome::Unsatisfied
+        } else {
+            Outcome::Done
+        }
     }
 
     /// The plan as programs read it, with what was found at the origins.
@@ -79,7 +91,11 @@ pub struct Inputs {
 
 impl Inputs {
     fn of(world: &World) -> anyhow::Result<Self> {
-        let manifests = world.manifests.documents.iter().map(|d| serde_json::from_str(&d.json));
+        let manifests = world
+            .manifests
+            .documents
+            .iter()
+            .map(|d| serde_json::from_str(&d.json));
         Ok(Self {
             catalogue_revision: world.observed.revision,
             prune: !world.pruned.is_empty(),
@@ -91,7 +107,13 @@ impl Inputs {
 /// The manifests that are new or changed, as the catalogue keeps them.
 pub fn manifests_to_record(world: &World) -> Vec<ManifestRow> {
     let fresh = world.manifests.documents.iter().filter(|d| !d.stored);
-    fresh.map(|d| ManifestRow { kind: d.kind.clone(), name: d.name.clone(), json: d.json.clone() }).collect()
+    fresh
+        .map(|d| ManifestRow {
+            kind: d.kind.clone(),
+            name: d.name.clone(),
+            json: d.json.clone(),
+        })
+        .collect()
 }
 
 /// `plan`.
@@ -105,14 +127,21 @@ pub async fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<Outcome> {
     }
     show(global, &proposal, &world)?;
     if global.output == Format::Table && !proposal.plan.moves.is_empty() {
-        let next = args.out.as_ref().map_or("`domicile apply` with the same -f".to_owned(), |out| {
-            format!("`domicile apply {}`", out.display())
-        });
+        let next = args
+            .out
+            .as_ref()
+            .map_or("`domicile apply` with the same -f".to_owned(), |out| {
+                format!("`domicile apply {}`", out.display())
+            });
         terminal::say(global, &format!("nothing was changed; {next} carries it out"));
     }
     let pending = args.detailed_exitcode && (!proposal.plan.moves.is_empty() || is_unrecorded(&world));
     let outcome = proposal.outcome(&world);
-    Ok(if pending { outcome.or(Outcome::ChangesPending) } else { outcome })
+    Ok(if pending {
+        outcome.or(Outcome::ChangesPending)
+    } else {
+        outcome
+    })
 }
 
 /// Whether `apply` would record something beside moves: manifests, or what was found at origins.
@@ -134,8 +163,7 @@ pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Resu
     match global.output {
         Format::Name => terminal::answer(&proposal.name()),
         Format::Table | Format::Wide => {
-            let style =
-                render::plan::Style { colour: terminal::colour(global), wide: global.output == Format::Wide };
+            let style = render::plan::Style::of(global);
             terminal::answer(&render::plan::draw(&proposal.name(), &proposal.plan, style));
         }
         Format::Json | Format::Yaml | Format::Jsonl => {
@@ -148,12 +176,22 @@ pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Resu
 }
 
 fn refused_keys(world: &World) -> usize {
-    let all = world.observed.datasets.iter().filter(|(name, _)| world.datasets.contains_key(*name));
-    all.flat_map(|(_, d)| &d.findings).filter(|f| matches!(f, OriginFinding::RefusedKey { .. })).count()
+    let all = world
+        .observed
+        .datasets
+        .iter()
+        .filter(|(name, _)| world.datasets.contains_key(*name));
+    all.flat_map(|(_, d)| &d.findings)
+        .filter(|f| matches!(f, OriginFinding::RefusedKey { .. }))
+        .count()
 }
 
 fn findings(world: &World) -> Value {
-    let known = world.observed.datasets.iter().filter(|(name, _)| world.datasets.contains_key(*name));
+    let known = world
+        .observed
+        .datasets
+        .iter()
+        .filter(|(name, _)| world.datasets.contains_key(*name));
     let rows = known.flat_map(|(name, dataset)| {
         dataset.findings.iter().map(move |finding| {
             let (kind, key, reason) = describe_finding(finding);
@@ -167,13 +205,19 @@ fn findings(world: &World) -> Value {
 pub fn describe_finding(finding: &OriginFinding) -> (&'static str, &str, String) {
     match finding {
         OriginFinding::Gone { key } => ("Gone", key, "is no longer at the origin".to_owned()),
-        OriginFinding::Changed { key } => {
-            ("Changed", key, "has another size or time than was registered; it is not copied".to_owned())
+        OriginFinding::Changed { key } => (
+            "Changed",
+            key,
+            "has another size or time than was registered; it is not copied".to_owned(),
+        ),
+        OriginFinding::RefusedKey { key, reason } => {
+            ("RefusedKey", key, format!("is not registered: {reason}"))
         }
-        OriginFinding::RefusedKey { key, reason } => ("RefusedKey", key, format!("is not registered: {reason}")),
-        OriginFinding::NotAFile { key } => {
-            ("NotAFile", key, "is a symbolic link or no plain file; it is not followed and not registered".to_owned())
-        }
+        OriginFinding::NotAFile { key } => (
+            "NotAFile",
+            key,
+            "is a symbolic link or no plain file; it is not followed and not registered".to_owned(),
+        ),
     }
 }
 
@@ -182,20 +226,39 @@ pub fn tell_findings(global: &Global, world: &World) {
     for remark in &world.sight.remarks {
         terminal::say(global, &format!("note: {remark}"));
     }
-    for reason in world.sight.reach.values().filter_map(|reach| reach.as_ref().err()) {
+    for reason in world
+        .sight
+        .reach
+        .values()
+        .filter_map(|reach| reach.as_ref().err())
+    {
         terminal::say(global, &format!("warning: {reason}"));
     }
     let mut told = 0;
-    for (name, dataset) in world.observed.datasets.iter().filter(|(name, _)| world.datasets.contains_key(*name)) {
+    for (name, dataset) in world
+        .observed
+        .datasets
+        .iter()
+        .filter(|(name, _)| world.datasets.contains_key(*name))
+    {
         for finding in &dataset.findings {
             told += 1;
             if told <= TOLD_FINDINGS {
                 let (_, key, meaning) = describe_finding(finding);
-                terminal::say(global, &format!("warning: dataset `{name}`: object `{key}` {meaning}"));
+                terminal::say(
+                    global,
+                    &format!("warning: dataset `{name}`: object `{key}` {meaning}"),
+                );
             }
         }
     }
     if told > TOLD_FINDINGS {
-        terminal::say(global, &format!("warning: and {} more; `-o json` has them all", told - TOLD_FINDINGS));
+        terminal::say(
+            global,
+            &format!(
+                "warning: and {} more; `-o json` has them all",
+                told - TOLD_FINDINGS
+            ),
+        );
     }
 }

@@ -19,7 +19,9 @@ use crate::terminal;
 /// Reads manifests from files alone; every mistake at once.
 pub fn read_files(global: &Global, files: &Files) -> anyhow::Result<(Vec<Source>, Manifests)> {
     if files.files.is_empty() {
-        return Err(Refusal::usage("name the manifests to check: -f FOLDER, -f FILE or -f -"));
+        return Err(Refusal::usage(
+            "name the manifests to check: -f FOLDER, -f FILE or -f -",
+        ));
     }
     let sources = reading::fresh_sources(files)?;
     let manifests = read(global, &sources)?;
@@ -29,7 +31,12 @@ pub fn read_files(global: &Global, files: &Files) -> anyhow::Result<(Vec<Source>
 /// Reads manifests; mistakes come as one error with every place marked.
 pub fn read(global: &Global, sources: &[Source]) -> anyhow::Result<Manifests> {
     domicile_policies::read(sources).map_err(|diagnostics| {
-        MarkedErrors(reading::render(sources, &diagnostics, terminal::colour_errors(global))).into()
+        MarkedErrors(reading::render(
+            sources,
+            &diagnostics,
+            terminal::colour_errors(global),
+        ))
+        .into()
     })
 }
 
@@ -42,7 +49,10 @@ pub fn lint(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
         let text = reading::render(&sources, &diagnostics, terminal::colour_errors(global));
         terminal::say(global, &text);
     }
-    let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+    let errors = diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Error)
+        .count();
     terminal::say(
         global,
         &format!(
@@ -52,7 +62,11 @@ pub fn lint(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
             manifests.datasets.len(),
             manifests.policies.len(),
             manifests.tests.len(),
-            if diagnostics.is_empty() { "nothing to complain about" } else { "see above" },
+            if diagnostics.is_empty() {
+                "nothing to complain about"
+            } else {
+                "see above"
+            },
         ),
     );
     Ok(if errors > 0 { Outcome::Error } else { Outcome::Done })
@@ -62,7 +76,9 @@ pub fn lint(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
 pub fn test(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
     let (_, manifests) = read_files(global, files)?;
     if manifests.tests.is_empty() {
-        return Err(Refusal::usage("the manifests have no PolicyTest; `docs/policy-tests.md` shows how to write one"));
+        return Err(Refusal::usage(
+            "the manifests have no PolicyTest; `docs/policy-tests.md` shows how to write one",
+        ));
     }
     let mut rows = Vec::new();
     for test in &manifests.tests {
@@ -81,12 +97,27 @@ pub fn test(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
         for row in &rows {
             let text = |field: &str| row[field].as_str().unwrap_or("").to_owned();
             let verdict = if row["passed"] == true { "ok  " } else { "FAIL" };
-            let message = if row["passed"] == true { String::new() } else { format!(": {}", text("message")) };
-            terminal::answer(&format!("{verdict} {} {}{message}", text("test"), text("dataset")));
+            let message = if row["passed"] == true {
+                String::new()
+            } else {
+                format!(": {}", text("message"))
+            };
+            terminal::answer(&format!(
+                "{verdict} {} {}{message}",
+                text("test"),
+                text("dataset")
+            ));
         }
     }
-    terminal::say(global, &format!("{} passed, {failed} failed", rows.len() - failed));
-    Ok(if failed > 0 { Outcome::AssertionFailed } else { Outcome::Done })
+    terminal::say(
+        global,
+        &format!("{} passed, {failed} failed", rows.len() - failed),
+    );
+    Ok(if failed > 0 {
+        Outcome::AssertionFailed
+    } else {
+        Outcome::Done
+    })
 }
 
 /// The fixtures and the manifests' datasets, each lying at its origin and nowhere else.
@@ -95,23 +126,37 @@ fn stage(manifests: &Manifests, test: &PolicyTest) -> (BTreeMap<DatasetName, Dat
     let mut datasets = manifests.datasets.clone();
     let mut observed = Observed::default();
     for dataset in manifests.datasets.values() {
-        let known = lying_at(&dataset.name, dataset.origin.as_ref().map(|o| &o.backend), DatasetSummary::default());
+        let known = lying_at(
+            &dataset.name,
+            dataset.origin.as_ref().map(|o| &o.backend),
+            DatasetSummary::default(),
+        );
         observed.datasets.insert(dataset.name.clone(), known);
     }
     for fixture in &test.datasets {
         let each = fixture.bytes.0 / fixture.objects.max(1);
         let sizes = (0..fixture.objects).map(|n| {
             // The first object takes what the division leaves, so that the sizes add up.
-            ByteCount(if n == 0 { fixture.bytes.0 - each * (fixture.objects - 1) } else { each })
+            ByteCount(if n == 0 {
+                fixture.bytes.0 - each * (fixture.objects - 1)
+            } else {
+                each
+            })
         });
         let summary = DatasetSummary::of_sizes(sizes, &minimums);
-        observed.datasets.insert(fixture.name.clone(), lying_at(&fixture.name, fixture.origin.as_ref(), summary));
+        observed.datasets.insert(
+            fixture.name.clone(),
+            lying_at(&fixture.name, fixture.origin.as_ref(), summary),
+        );
         let dataset = Dataset {
             name: fixture.name.clone(),
             labels: fixture.labels.clone(),
             domain: fixture.domain.clone(),
             record: FairRecord::default(),
-            origin: fixture.origin.clone().map(|backend| Origin { backend, prefix: String::new() }),
+            origin: fixture.origin.clone().map(|backend| Origin {
+                backend,
+                prefix: String::new(),
+            }),
             keep_origin: true,
         };
         datasets.insert(fixture.name.clone(), dataset);
@@ -119,7 +164,11 @@ fn stage(manifests: &Manifests, test: &PolicyTest) -> (BTreeMap<DatasetName, Dat
     (datasets, observed)
 }
 
-fn lying_at(dataset: &DatasetName, backend: Option<&BackendName>, summary: DatasetSummary) -> ObservedDataset {
+fn lying_at(
+    dataset: &DatasetName,
+    backend: Option<&BackendName>,
+    summary: DatasetSummary,
+) -> ObservedDataset {
     let origin = backend.map(|backend| Copy {
         dataset: dataset.clone(),
         backend: backend.clone(),
@@ -129,18 +178,25 @@ fn lying_at(dataset: &DatasetName, backend: Option<&BackendName>, summary: Datas
         missing_objects: 0,
         trusted: false,
     });
-    ObservedDataset { summary, copies: origin.into_iter().collect(), findings: Vec::new() }
+    ObservedDataset {
+        summary,
+        copies: origin.into_iter().collect(),
+        findings: Vec::new(),
+    }
 }
 
 /// The backends that no rule refuses for a dataset.
 fn admissible(problem: &Problem, dataset: usize) -> BTreeSet<BackendName> {
     let subject = &problem.datasets[dataset];
     let free = |backend: &usize| {
-        let mut reasons = problem.reasons_against(subject, *backend).map(|reason| problem.reasons[reason].bars);
+        let mut reasons = problem
+            .reasons_against(subject, *backend)
+            .map(|reason| problem.reasons[reason].bars);
         !reasons.any(|bars| bars == Bars::Every || !subject.is_current_on(*backend))
     };
     let free = (0..problem.backends.len()).filter(free);
-    free.map(|backend| problem.backends[backend].name.clone()).collect()
+    free.map(|backend| problem.backends[backend].name.clone())
+        .collect()
 }
 
 /// What is wrong, or nothing.
@@ -151,7 +207,11 @@ fn compare(problem: &Problem, plan: &Plan, expectation: &Expectation) -> Option<
         if names.is_empty() {
             "no backend".to_owned()
         } else {
-            names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            names
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
         }
     };
     match &expectation.expected {
@@ -165,7 +225,8 @@ fn compare(problem: &Problem, plan: &Plan, expectation: &Expectation) -> Option<
         }),
         Expected::Admissible(wanted) => {
             let found = admissible(problem, problem.dataset(dataset)?);
-            (found != *wanted).then(|| format!("expected admissible {}, found {}", list(wanted), list(&found)))
+            (found != *wanted)
+                .then(|| format!("expected admissible {}, found {}", list(wanted), list(&found)))
         }
         Expected::Refused { backend, rule, kind } => {
             let of_backend = planned.refusals.iter().filter(|r| r.backends.contains(backend));
@@ -177,10 +238,16 @@ fn compare(problem: &Problem, plan: &Plan, expectation: &Expectation) -> Option<
             if all.iter().any(|refusal| fits(&refusal)) {
                 return None;
             }
-            let found: Vec<_> = all.iter().map(|r| format!("{} ({})", r.rule, r.kind.as_str())).collect();
+            let found: Vec<_> = all
+                .iter()
+                .map(|r| format!("{} ({})", r.rule, r.kind.as_str()))
+                .collect();
             Some(match found.as_slice() {
                 [] => format!("expected `{backend}` to be refused, and nothing refuses it"),
-                found => format!("expected another refusal of `{backend}`, found {}", found.join(", ")),
+                found => format!(
+                    "expected another refusal of `{backend}`, found {}",
+                    found.join(", ")
+                ),
             })
         }
     }

@@ -60,11 +60,19 @@ async fn once(global: &Global) -> anyhow::Result<Outcome> {
 
 fn draw(global: &Global, proposal: &Proposal, rows: &[Value]) {
     if global.output == Format::Name {
-        terminal::answer(&rows.iter().map(|r| format!("{}\n", r["name"].as_str().unwrap_or(""))).collect::<String>());
+        terminal::answer(
+            &rows
+                .iter()
+                .map(|r| format!("{}\n", r["name"].as_str().unwrap_or("")))
+                .collect::<String>(),
+        );
         return;
     }
     if rows.is_empty() {
-        terminal::say(global, "no dataset is known; `domicile apply -f FOLDER` registers some");
+        terminal::say(
+            global,
+            "no dataset is known; `domicile apply -f FOLDER` registers some",
+        );
         return;
     }
     let cost = format!("{}/month", proposal.plan.currency);

@@ -35,8 +35,13 @@ pub fn state_word(copy: &Copy) -> &'static str {
 }
 
 fn location(world: &World, backend: &BackendName) -> (String, String) {
-    let Some(backend) = world.manifests.backends.get(backend) else { return Default::default() };
-    let country = backend.location.country.map_or_else(String::new, |country| country.to_string());
+    let Some(backend) = world.manifests.backends.get(backend) else {
+        return Default::default();
+    };
+    let country = backend
+        .location
+        .country
+        .map_or_else(String::new, |country| country.to_string());
     (backend.domain.to_string(), country)
 }
 
@@ -54,11 +59,22 @@ fn whole(global: &Global, world: &World, dataset: &Dataset) -> anyhow::Result<Ou
         return Ok(Outcome::Done);
     }
     if global.output == Format::Name {
-        terminal::answer(&copies.iter().map(|c| format!("{}\n", c.backend)).collect::<String>());
+        terminal::answer(
+            &copies
+                .iter()
+                .map(|c| format!("{}\n", c.backend))
+                .collect::<String>(),
+        );
         return Ok(Outcome::Done);
     }
     if copies.is_empty() {
-        terminal::say(global, &format!("no copy of `{}` is recorded; `domicile apply` registers its origin", dataset.name));
+        terminal::say(
+            global,
+            &format!(
+                "no copy of `{}` is recorded; `domicile apply` registers its origin",
+                dataset.name
+            ),
+        );
         return Ok(Outcome::Done);
     }
     let mut table = table::table(&["backend", "domain", "country", "state", "role", "missing", "path"]);
@@ -71,7 +87,15 @@ fn whole(global: &Global, world: &World, dataset: &Dataset) -> anyhow::Result<Ou
         };
         let role = if copy.origin { "origin" } else { "copy" };
         let path = row["path"].as_str().unwrap_or("").to_owned();
-        table.add_row([copy.backend.to_string(), domain, country, state_word(copy).into(), role.into(), missing, path]);
+        table.add_row([
+            copy.backend.to_string(),
+            domain,
+            country,
+            state_word(copy).into(),
+            role.into(),
+            missing,
+            path,
+        ]);
     }
     terminal::answer(&table::text(&table));
     Ok(Outcome::Done)
@@ -87,7 +111,9 @@ fn copy_path(world: &World, dataset: &Dataset, copy: &Copy) -> String {
 }
 
 fn address(world: &World, backend: &BackendName, path: &str) -> String {
-    let Some(backend) = world.manifests.backends.get(backend) else { return path.to_owned() };
+    let Some(backend) = world.manifests.backends.get(backend) else {
+        return path.to_owned();
+    };
     let root = backend.store.option("root").trim_end_matches('/');
     match backend.store.option("bucket") {
         "" => format!("{root}/{path}"),
@@ -106,10 +132,25 @@ fn copy_row(world: &World, dataset: &Dataset, copy: &Copy) -> Value {
 }
 
 async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str) -> anyhow::Result<Outcome> {
-    let missing = || anyhow::anyhow!("dataset `{}` has no object `{}`", dataset.name, key.escape_debug());
-    let key = ObjectKey::new(key).map_err(|refusal| anyhow::anyhow!("`{}`: {refusal}", key.escape_debug()))?;
-    let found = world.catalogue.where_is(&dataset.name, &key).await?.ok_or_else(missing)?;
-    let layout = Layout::new(&world.observed, world.datasets.values(), world.manifests.backends.keys());
+    let missing = || {
+        anyhow::anyhow!(
+            "dataset `{}` has no object `{}`",
+            dataset.name,
+            key.escape_debug()
+        )
+    };
+    let key =
+        ObjectKey::new(key).map_err(|refusal| anyhow::anyhow!("`{}`: {refusal}", key.escape_debug()))?;
+    let found = world
+        .catalogue
+        .where_is(&dataset.name, &key)
+        .await?
+        .ok_or_else(missing)?;
+    let layout = Layout::new(
+        &world.observed,
+        world.datasets.values(),
+        world.manifests.backends.keys(),
+    );
     let rows: Vec<Value> = found
         .places
         .iter()
@@ -130,7 +171,13 @@ async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str
         return Ok(Outcome::Done);
     }
     if global.output == Format::Name {
-        terminal::answer(&found.places.iter().map(|p| format!("{}\n", p.backend)).collect::<String>());
+        terminal::answer(
+            &found
+                .places
+                .iter()
+                .map(|p| format!("{}\n", p.backend))
+                .collect::<String>(),
+        );
         return Ok(Outcome::Done);
     }
     let digest = found.object.sha256.unwrap_or_else(|| "not read yet".to_owned());
@@ -139,7 +186,12 @@ async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str
     for (place, row) in found.places.iter().zip(&rows) {
         let role = if place.origin { "origin" } else { "copy" };
         let state = format!("{:?}", place.state).to_lowercase();
-        table.add_row([place.backend.to_string(), state, role.into(), row["path"].as_str().unwrap_or("").to_owned()]);
+        table.add_row([
+            place.backend.to_string(),
+            state,
+            role.into(),
+            row["path"].as_str().unwrap_or("").to_owned(),
+        ]);
     }
     terminal::answer(&table::text(&table));
     Ok(Outcome::Done)

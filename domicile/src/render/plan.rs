@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use domicile_placement::{Action, DatasetPlan, Move, Plan};
 
 use crate::amount;
+use crate::cli::{Format, Global};
 use crate::progress::duration;
+use crate::terminal;
 
 /// Datasets that are drawn one by one, unless more were asked for.
 const DRAWN: usize = 40;
@@ -24,19 +26,34 @@ pub struct Style {
 }
 
 impl Style {
-    fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    /// The style that was asked for.
+    pub fn of(global: &Global) -> Self {
+        Self {
+            colour: terminal::colour(global),
+            wide: global.output == Format::Wide,
+        }
     }
 
-    fn green(self, text: &str) -> String {
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Something that is added or well.
+    pub fn green(self, text: &str) -> String {
         self.paint("32", text)
     }
 
-    fn red(self, text: &str) -> String {
+    /// Something that goes or is amiss.
+    pub fn red(self, text: &str) -> String {
         self.paint("31", text)
     }
 
-    fn bold(self, text: &str) -> String {
+    /// Something to find at a glance.
+    pub fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
@@ -49,13 +66,21 @@ impl Style {
 pub fn draw(name: &str, plan: &Plan, style: Style) -> String {
     let mut text = String::new();
     headline(&mut text, name, plan, style);
-    let changed: Vec<&DatasetPlan> = plan.datasets.iter().filter(|d| is_worth_drawing(plan, d)).collect();
+    let changed: Vec<&DatasetPlan> = plan
+        .datasets
+        .iter()
+        .filter(|d| is_worth_drawing(plan, d))
+        .collect();
     let limit = if style.wide { usize::MAX } else { DRAWN };
     for dataset in changed.iter().take(limit) {
         draw_dataset(&mut text, plan, dataset, style);
     }
     if changed.len() > limit {
-        let _ = writeln!(text, "  … and {} more datasets; `-o wide` draws them all", changed.len() - limit);
+        let _ = writeln!(
+            text,
+            "  … and {} more datasets; `-o wide` draws them all",
+            changed.len() - limit
+        );
     }
     for warning in &plan.warnings {
         let _ = writeln!(text, "  {} {}", style.red("!"), warning.message);
@@ -78,9 +103,17 @@ fn is_worth_drawing(plan: &Plan, dataset: &DatasetPlan) -> bool {
 fn counts(plan: &Plan) -> (usize, usize, usize, u64) {
     let mut datasets: Vec<_> = plan.moves.iter().map(|m| &m.dataset).collect();
     datasets.dedup();
-    let copies = plan.moves.iter().filter(|m| matches!(m.action, Action::Copy { .. }));
+    let copies = plan
+        .moves
+        .iter()
+        .filter(|m| matches!(m.action, Action::Copy { .. }));
     let bytes = copies.clone().map(|m| m.bytes.0).sum();
-    (datasets.len(), copies.count(), plan.moves.iter().filter(|m| is_retire(m)).count(), bytes)
+    (
+        datasets.len(),
+        copies.count(),
+        plan.moves.iter().filter(|m| is_retire(m)).count(),
+        bytes,
+    )
 }
 
 fn is_retire(planned: &Move) -> bool {
@@ -106,16 +139,41 @@ fn headline(text: &mut String, name: &str, plan: &Plan, style: Style) {
         )
     };
     let digest: String = plan.input_digest.chars().take(15).collect();
-    let proof = format!("(inputs {digest}…; at most {} % above the best possible)", amount::number(plan.gap * 100.0));
-    let _ = writeln!(text, "{} {what}   {}", style.bold(&format!("Plan {name}:")), style.dim(&proof));
+    let proof = format!(
+        "(inputs {digest}…; at most {} % above the best possible)",
+        amount::number(plan.gap * 100.0)
+    );
+    let _ = writeln!(
+        text,
+        "{} {what}   {}",
+        style.bold(&format!("Plan {name}:")),
+        style.dim(&proof)
+    );
 }
 
 fn draw_dataset(text: &mut String, plan: &Plan, dataset: &DatasetPlan, style: Style) {
     let policies: Vec<_> = dataset.policies.iter().map(ToString::to_string).collect();
-    let because = if policies.is_empty() { String::new() } else { format!("   policies {}", policies.join(", ")) };
-    let sign = if dataset.satisfied && dataset.violations.is_empty() { "~".to_owned() } else { style.red("!") };
-    let size = format!("{} in {}", dataset.bytes, plural(dataset.objects as usize, "object", "objects"));
-    let _ = writeln!(text, "  {sign} {}   {size}{}", style.bold(dataset.name.as_str()), style.dim(&because));
+    let because = if policies.is_empty() {
+        String::new()
+    } else {
+        format!("   policies {}", policies.join(", "))
+    };
+    let sign = if dataset.satisfied && dataset.violations.is_empty() {
+        "~".to_owned()
+    } else {
+        style.red("!")
+    };
+    let size = format!(
+        "{} in {}",
+        dataset.bytes,
+        plural(dataset.objects as usize, "object", "objects")
+    );
+    let _ = writeln!(
+        text,
+        "  {sign} {}   {size}{}",
+        style.bold(dataset.name.as_str()),
+        style.dim(&because)
+    );
     for planned in moves_of(plan, dataset) {
         draw_move(text, plan, planned, style);
     }
@@ -123,7 +181,11 @@ fn draw_dataset(text: &mut String, plan: &Plan, dataset: &DatasetPlan, style: St
     let _ = writeln!(
         text,
         "      then on {}: {} -> {}, {}",
-        if copies.is_empty() { "no backend".to_owned() } else { copies.join(", ") },
+        if copies.is_empty() {
+            "no backend".to_owned()
+        } else {
+            copies.join(", ")
+        },
         amount::number(dataset.cost_now),
         amount::per_month(dataset.cost_planned, &plan.currency),
         amount::carbon_per_month(dataset.carbon_kg_per_month),
@@ -139,12 +201,20 @@ fn draw_dataset(text: &mut String, plan: &Plan, dataset: &DatasetPlan, style: St
 fn draw_move(text: &mut String, plan: &Plan, planned: &Move, style: Style) {
     let line = match &planned.action {
         Action::Copy { from, to, cost, .. } => {
-            let waits = if planned.after.is_empty() { "" } else { ", once there is room" };
+            let waits = if planned.after.is_empty() {
+                ""
+            } else {
+                ", once there is room"
+            };
             let (from, cost) = (from.as_str(), amount::once(*cost, &plan.currency));
             style.green(&format!("+ {to}   {} from {from}, {cost}{waits}", planned.bytes))
         }
         Action::Retire { from } => {
-            let waits = if planned.after.is_empty() { "" } else { ", after the copies are verified" };
+            let waits = if planned.after.is_empty() {
+                ""
+            } else {
+                ", after the copies are verified"
+            };
             style.red(&format!("- {from}   {} retired{waits}", planned.bytes))
         }
     };
@@ -153,17 +223,40 @@ fn draw_move(text: &mut String, plan: &Plan, planned: &Move, style: Style) {
 
 fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, style: Style) {
     let limit = if style.wide { usize::MAX } else { DRAWN_REASONS };
-    let _ = writeln!(text, "      {} no admissible set of backends meets every requirement", style.red("unsatisfied:"));
+    let _ = writeln!(
+        text,
+        "      {} no admissible set of backends meets every requirement",
+        style.red("unsatisfied:")
+    );
     for refusal in dataset.refusals.iter().take(limit) {
         let backends: Vec<_> = refusal.backends.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "        {} refused by {}: {}", backends.join(", "), refusal.rule, refusal.message);
+        let _ = if backends.is_empty() {
+            writeln!(text, "        {}", refusal.message)
+        } else {
+            writeln!(
+                text,
+                "        {} refused by {}: {}",
+                backends.join(", "),
+                refusal.rule,
+                refusal.message
+            )
+        };
     }
     for relaxation in dataset.relaxations.iter().take(limit) {
-        let _ = writeln!(text, "        {} {}", style.bold("would help:"), relaxation.message);
+        let _ = writeln!(
+            text,
+            "        {} {}",
+            style.bold("would help:"),
+            relaxation.message
+        );
     }
     let untold = dataset.refusals.len().saturating_sub(limit);
     if untold > 0 {
-        let _ = writeln!(text, "        … and {untold} more refusals: `domicile why {}`", dataset.name);
+        let _ = writeln!(
+            text,
+            "        … and {untold} more refusals: `domicile why {}`",
+            dataset.name
+        );
     }
 }
 
@@ -200,6 +293,10 @@ fn totals(text: &mut String, plan: &Plan, style: Style) {
         "        {}, {} satisfied{}",
         plural(plan.datasets.len(), "dataset", "datasets"),
         plan.datasets.len() - unsatisfied,
-        if unsatisfied > 0 { format!(", {}", style.red(&format!("{unsatisfied} unsatisfied"))) } else { String::new() },
+        if unsatisfied > 0 {
+            format!(", {}", style.red(&format!("{unsatisfied} unsatisfied")))
+        } else {
+            String::new()
+        },
     );
 }

@@ -1,0 +1,190 @@
+//! An explanation for people: policies, requirements, candidates with their costs, what would help.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use domicile_placement::{CandidateState, Explanation};
+
+use crate::amount;
+use crate::render::plan::Style;
+use crate::render::table;
+
+/// Draws an explanation.
+pub fn draw(explanation: &Explanation, currency: &str, style: Style) -> String {
+    let mut text = String::new();
+    headline(&mut text, explanation, style);
+    requirements(&mut text, explanation, style);
+    candidates(&mut text, explanation, currency);
+    for violation in &explanation.violations {
+        let _ = writeln!(text, "{} {}", style.red("violation:"), violation.message);
+    }
+    help(&mut text, explanation, style);
+    for audit in &explanation.audits {
+        for refusal in &audit.refused {
+            let _ = writeln!(text, "audit {}: would refuse, {}", audit.policy, refusal.message);
+        }
+        for (name, missing) in &audit.unmet {
+            let _ = writeln!(
+                text,
+                "audit {}: requirement {name} would lack {missing}",
+                audit.policy
+            );
+        }
+    }
+    text
+}
+
+fn headline(text: &mut String, explanation: &Explanation, style: Style) {
+    let standing = if explanation.satisfied {
+        "satisfied".to_owned()
+    } else {
+        style.red("unsatisfied")
+    };
+    let _ = writeln!(text, "{} is {standing}", style.bold(explanation.dataset.as_str()));
+    let policies: Vec<_> = explanation.policies.iter().map(ToString::to_string).collect();
+    if policies.is_empty() {
+        let _ = writeln!(text, "no policy selects it, so it stays where it is");
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "selected by {}; priority {}, carbon at {} per tonne, copies paid off over {} months",
+        policies.join(", "),
+        explanation.priority,
+        amount::number(explanation.carbon_price_per_tonne),
+        explanation.horizon_months,
+    );
+}
+
+fn requirements(text: &mut String, explanation: &Explanation, style: Style) {
+    for requirement in &explanation.requirements {
+        let mut asked = format!("{} copies", requirement.copies);
+        if !requirement.place.is_empty() {
+            let _ = write!(asked, " where {}", requirement.place);
+        }
+        for (across, groups) in &requirement.spread {
+            let _ = write!(asked, ", over {groups} values of {across}");
+        }
+        let counting: Vec<_> = requirement.counting.iter().map(ToString::to_string).collect();
+        let met = match &requirement.missing {
+            None => style.green("met"),
+            Some(missing) => style.red(&format!("lacks {missing}")),
+        };
+        let by = if counting.is_empty() {
+            String::new()
+        } else {
+            format!(" by {}", counting.join(", "))
+        };
+        let _ = writeln!(
+            text,
+            "  {}/{}: {asked}: {met}{by}",
+            requirement.policy, requirement.name
+        );
+    }
+}
+
+/// Taken ones first, then by what they would cost.
+fn candidates(text: &mut String, explanation: &Explanation, currency: &str) {
+    let mut sorted: Vec<&CandidateState> = explanation.candidates.iter().collect();
+    sorted.sort_by(|a, b| {
+        (!a.planned)
+            .cmp(&!b.planned)
+            .then(a.cost.per_month().total_cmp(&b.cost.per_month()))
+            .then(a.backend.cmp(&b.backend))
+    });
+    let total = format!("{currency}/month");
+    let mut table = table::table(&[
+        "backend",
+        "",
+        &total,
+        "storage",
+        "carbon",
+        "transfer",
+        "room",
+        "kg CO2e/month",
+        "why",
+    ]);
+    for candidate in sorted {
+        let cost = &candidate.cost;
+        let why = if candidate.refusals.is_empty() {
+            standing(candidate)
+        } else {
+            refusals(candidate)
+        };
+        table.add_row([
+            candidate.backend.to_string(),
+            if candidate.planned {
+                "taken".to_owned()
+            } else {
+                String::new()
+            },
+            amount::number(cost.per_month()),
+            amount::number(cost.storage),
+            amount::number(cost.carbon),
+            amount::number(cost.transfer_per_month),
+            amount::number(candidate.room_worth),
+            amount::number(cost.carbon_kg),
+            why,
+        ]);
+    }
+    let _ = writeln!(text, "{}", table::text(&table));
+    let _ = writeln!(text, "{}", counted(explanation));
+}
+
+fn standing(candidate: &CandidateState) -> String {
+    match (candidate.planned, candidate.held, candidate.origin) {
+        (true, Some(_), true) => "it is the origin".to_owned(),
+        (true, Some(state), false) => format!("it is there, {}", format!("{state:?}").to_lowercase()),
+        (true, None, _) => candidate
+            .source
+            .as_ref()
+            .map_or_else(String::new, |s| format!("new, read from {s}")),
+        (false, Some(_), _) => "it is there and no longer needed".to_owned(),
+        (false, None, _) => "it may, and others cost less together".to_owned(),
+    }
+}
+
+fn refusals(candidate: &CandidateState) -> String {
+    let texts: Vec<_> = candidate
+        .refusals
+        .iter()
+        .map(|r| format!("{} {}: {}", r.kind.as_str(), r.rule, r.message))
+        .collect();
+    texts.join("; ")
+}
+
+/// Refusals counted as the Kubernetes scheduler counts them: `3 of 8 backends may hold a copy: 4 confinement …`.
+fn counted(explanation: &Explanation) -> String {
+    let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    for refusal in explanation.candidates.iter().flat_map(|c| &c.refusals) {
+        *counts
+            .entry((refusal.kind.as_str().to_lowercase(), &refusal.rule))
+            .or_default() += 1;
+    }
+    let free = explanation
+        .candidates
+        .iter()
+        .filter(|c| c.refusals.is_empty())
+        .count();
+    let total = explanation.candidates.len();
+    let reasons: Vec<_> = counts
+        .iter()
+        .map(|((kind, rule), count)| format!("{count} {kind} {rule}"))
+        .collect();
+    if reasons.is_empty() {
+        return format!("{free} of {total} backends fit");
+    }
+    format!("{free} of {total} backends fit: {}", reasons.join(", "))
+}
+
+fn help(text: &mut String, explanation: &Explanation, style: Style) {
+    if explanation.satisfied {
+        return;
+    }
+    if explanation.relaxations.is_empty() {
+        let _ = writeln!(text, "no single change of a rule was found that would satisfy it");
+    }
+    for relaxation in &explanation.relaxations {
+        let _ = writeln!(text, "{} {}", style.bold("would help:"), relaxation.message);
+    }
+}
