@@ -47,7 +47,10 @@ pub(super) fn object(
     }
     for (name, value) in entries {
         let Some(field) = fields.iter().find(|field| field.name == name.text) else {
-            unknown_field(name, value, fields, key, report);
+            // What was probably meant counts as stated, so that one slip is one error.
+            record
+                .stated
+                .extend(unknown_field(name, value, fields, key, report));
             continue;
         };
         take_field(field, name, value, &mut record, report);
@@ -94,7 +97,14 @@ pub(super) fn require(fields: &[Field], record: &Record, key: &MapKey, report: &
     }
 }
 
-fn unknown_field(name: &MapKey, node: &Node, fields: &[Field], parent: &MapKey, report: &mut Report<'_>) {
+/// Reports a field that is not in the table; returns the one that was probably meant.
+fn unknown_field(
+    name: &MapKey,
+    node: &Node,
+    fields: &'static [Field],
+    parent: &MapKey,
+    report: &mut Report<'_>,
+) -> Option<&'static str> {
     let lower = name.text.to_lowercase();
     let guarded = matches!(parent.text.as_str(), "credentials" | "store" | "secretRef");
     if looks_secret(&lower) || (guarded && lower.contains("secret")) {
@@ -102,19 +112,21 @@ fn unknown_field(name: &MapKey, node: &Node, fields: &[Field], parent: &MapKey, 
         report.secret(node.place);
         let message = format!("`{}` would put a secret into a manifest", name.text);
         report.error_help(name.place, message, credentials_help());
-        return;
+        return None;
     }
     if guarded {
         report.secret(node.place);
     }
     let known = fields.iter().map(|field| field.name);
     let message = format!("`{}` has no field `{}`", parent.text, name.text);
-    let help = match suggest::nearest(&name.text, known.clone()) {
+    let near = suggest::nearest(&name.text, known.clone());
+    let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None if fields.is_empty() => "it has no fields".to_owned(),
         None => format!("it has {}", suggest::list(known)),
     };
     report.error_help(name.place, message, help);
+    near
 }
 
 pub(super) fn credentials_help() -> &'static str {
