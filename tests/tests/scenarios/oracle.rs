@@ -10,7 +10,7 @@ use crate::entry;
 use world::World;
 
 /// Estates to try, unless `DOMICILE_ORACLE` says how many.
-const ESTATES: u64 = 40;
+const ESTATES: u64 = 150;
 /// Plans that may follow each other before nothing is left to gain.
 const FURTHER_PLANS: usize = 6;
 
