@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use domicile_catalogue::{Catalogue, MoveState};
-use domicile_estate::{BackendName, DatasetName, ObjectKey, Observed};
+use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, ObjectKey, Observed};
 use domicile_movers::Place;
 use domicile_scheduler::{Command, Event, Limits, Rooms, Scheduler, Step, StepState, Summary};
 use domicile_worker::{Cancel, Progress, Worker};
@@ -51,6 +51,8 @@ pub struct Layout {
     origins: BTreeMap<DatasetName, (BackendName, String)>,
     /// Backends on which nothing is recorded: their roots may be made.
     fresh: BTreeSet<BackendName>,
+    /// Backends that are sources only: nothing is deleted there either.
+    read_only: BTreeSet<BackendName>,
 }
 
 impl Layout {
@@ -58,7 +60,7 @@ impl Layout {
     pub fn new<'a>(
         observed: &Observed,
         datasets: impl Iterator<Item = &'a domicile_estate::Dataset>,
-        backends: impl Iterator<Item = &'a BackendName>,
+        backends: impl Iterator<Item = &'a Backend> + Clone,
     ) -> Self {
         let mut holding = BTreeSet::new();
         for dataset in observed.datasets.values().filter(|d| d.summary.objects > 0) {
@@ -72,9 +74,12 @@ impl Layout {
             let origin = d.origin.as_ref()?;
             Some((d.name.clone(), (origin.backend.clone(), origin.prefix.clone())))
         });
+        let read_only = backends.clone().filter(|b| b.access_mode == AccessMode::ReadOnly);
+        let fresh = backends.clone().filter(|b| !holding.contains(&b.name));
         Self {
             origins: origins.collect(),
-            fresh: backends.filter(|b| !holding.contains(*b)).cloned().collect(),
+            fresh: fresh.map(|b| b.name.clone()).collect(),
+            read_only: read_only.map(|b| b.name.clone()).collect(),
         }
     }
 

@@ -32,6 +32,13 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
     let Action::Retire { from, demand } = &step.action else {
         unreachable!("StartRetire carries a retirement")
     };
+    if carrier.layout.read_only.contains(from) {
+        let reason = format!(
+            "backend `{from}`: it is read-only, so the copy cannot be retired; set `accessMode: ReadWrite`, or let the \
+             policies keep it"
+        );
+        return Ok(RetireOutcome::Failed { reason, transient: false });
+    }
     verify_listed_copies(carrier, step, from).await?;
     // INVARIANT: MV-4. Evaluated inside the transaction that sets the mark.
     let enough = |others: &[BackendName]| {

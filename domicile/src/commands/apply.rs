@@ -201,7 +201,7 @@ pub fn carrier(world: &World) -> Carrier {
         layout: Arc::new(Layout::new(
             &world.observed,
             world.datasets.values(),
-            world.manifests.backends.keys(),
+            world.manifests.backends.values(),
         )),
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),

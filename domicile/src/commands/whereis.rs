@@ -149,7 +149,7 @@ async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str
     let layout = Layout::new(
         &world.observed,
         world.datasets.values(),
-        world.manifests.backends.keys(),
+        world.manifests.backends.values(),
     );
     let rows: Vec<Value> = found
         .places
