@@ -246,7 +246,7 @@ pub fn left_alone(problem: &Problem, subject: &Subject, set: &[usize]) -> Vec<us
                 subject.is_reached() || is_confined_away(problem, subject, held.backend)
             }
         };
-        !set.contains(&held.backend) && !(anything_retires && retires)
+        !(set.contains(&held.backend) || anything_retires && retires)
     };
     subject
         .copies

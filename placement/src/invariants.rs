@@ -7,7 +7,7 @@ use crate::cost;
 use crate::ground::{self, Ground};
 use crate::moves::{Action, Move};
 use crate::plan::Plan;
-use crate::problem::Problem;
+use crate::problem::{Problem, Subject};
 use crate::solution::Solution;
 
 /// INVARIANT: PL-1. No copy is placed where a confinement, an admission rule or a cordon forbids it.
@@ -22,7 +22,7 @@ pub fn pl_1(problem: &Problem, solution: &Solution) -> bool {
     })
 }
 
-fn copy_is_made(problem: &Problem, subject: &crate::problem::Subject, backend: usize) -> bool {
+fn copy_is_made(problem: &Problem, subject: &Subject, backend: usize) -> bool {
     cost::copy_cost(problem, subject, backend).transfer.is_some()
 }
 
@@ -104,11 +104,7 @@ pub fn pl_4(problem: &Problem, solution: &Solution) -> bool {
 /// lowers the objective.
 #[must_use]
 pub fn pl_5(problem: &Problem, solution: &Solution) -> bool {
-    let sets: Vec<_> = problem
-        .datasets
-        .iter()
-        .map(crate::problem::Subject::now)
-        .collect();
+    let sets: Vec<_> = problem.datasets.iter().map(Subject::now).collect();
     let now = Solution {
         objective: cost::objective(problem, &sets),
         lower_bound: 0.0,
@@ -121,5 +117,22 @@ pub fn pl_5(problem: &Problem, solution: &Solution) -> bool {
     };
     before.missing != after.missing
         || now.sets == solution.sets
+        || leaves_what_is_forbidden(problem, &now, solution)
         || solution.objective.per_month < now.objective.per_month
+}
+
+/// Whether a solution leaves a place that is not admissible, where copies stay only for want of better.
+fn leaves_what_is_forbidden(problem: &Problem, now: &Solution, solution: &Solution) -> bool {
+    let ground = Ground::of(problem);
+    let left = |((subject, before), after): ((&Subject, &Vec<usize>), &Vec<usize>)| {
+        let gone = before.iter().filter(|backend| !after.contains(backend));
+        gone.into_iter()
+            .any(|backend| !ground::causes(problem, &ground, subject, *backend).is_empty())
+    };
+    problem
+        .datasets
+        .iter()
+        .zip(&now.sets)
+        .zip(&solution.sets)
+        .any(left)
 }

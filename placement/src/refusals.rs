@@ -130,9 +130,13 @@ impl<'a> Scene<'a> {
 }
 
 /// The backends that a dataset occupies in the end: its set, and what is left alone.
-fn occupied(problem: &Problem, subject: &Subject, set: &[usize]) -> impl Iterator<Item = usize> {
-    set.to_vec()
-        .into_iter()
+fn occupied<'s>(
+    problem: &Problem,
+    subject: &Subject,
+    set: &'s [usize],
+) -> impl Iterator<Item = usize> + use<'s> {
+    set.iter()
+        .copied()
         .chain(ground::left_alone(problem, subject, set))
 }
 

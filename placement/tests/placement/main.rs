@@ -1,5 +1,12 @@
 //! Placement against an exhaustive oracle, against mutations, and over time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may end where a value is missing"
+)]
+
+mod formulas;
 mod large;
 mod oracle;
 mod properties;
