@@ -53,6 +53,8 @@ pub struct Layout {
     fresh: BTreeSet<BackendName>,
     /// Backends that are sources only: nothing is deleted there either.
     read_only: BTreeSet<BackendName>,
+    /// Backends that are out of reach: what they hold stays as it is recorded.
+    lost: BTreeSet<BackendName>,
 }
 
 impl Layout {
@@ -80,6 +82,7 @@ impl Layout {
             origins: origins.collect(),
             fresh: fresh.map(|b| b.name.clone()).collect(),
             read_only: read_only.map(|b| b.name.clone()).collect(),
+            lost: observed.unreachable.keys().cloned().collect(),
         }
     }
 
