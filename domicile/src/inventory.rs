@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domicile_estate::{BackendName, ByteCount, DatasetName, Labels, ObjectKey, StoreKind};
+use domicile_estate::{BackendName, ByteCount, DatasetName, KeyRefusal, Labels, ObjectKey, StoreKind};
 
 use self::cells::{Columns, columns, sha256, size};
 
@@ -283,10 +283,13 @@ impl Inventory {
         let cell = |at: usize| record.get(at).unwrap_or("");
         let dataset =
             DatasetName::new(cell(columns.dataset)).map_err(|error| problem("dataset", error.to_string()))?;
-        let key = ObjectKey::new(cell(columns.key)).map_err(|error| problem("key", error.to_string()))?;
+        let refused = |refusal: KeyRefusal| {
+            let key = cell(columns.key).escape_debug().to_string();
+            problem("key", format!("`{key}`: {refusal}"))
+        };
+        let key = ObjectKey::new(cell(columns.key)).map_err(refused)?;
         for kind in &self.kinds {
-            key.fits(&dataset, *kind)
-                .map_err(|error| problem("key", error.to_string()))?;
+            key.fits(&dataset, *kind).map_err(refused)?;
         }
         let size = size(cell(columns.size)).map_err(|message| problem("size", message))?;
         let sha256 = columns

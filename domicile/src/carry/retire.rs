@@ -37,12 +37,18 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
             "backend `{from}`: it is read-only, so the copy cannot be retired; set `accessMode: ReadWrite`, or let the \
              policies keep it"
         );
-        return Ok(RetireOutcome::Failed { reason, transient: false });
+        return Ok(RetireOutcome::Failed {
+            reason,
+            transient: false,
+        });
     }
     if carrier.layout.lost.contains(from) {
         // A folder that is not mounted looks empty; its copies must not be taken for deleted.
         let reason = format!("backend `{from}`: it is out of reach, so what it holds stays as recorded");
-        return Ok(RetireOutcome::Failed { reason, transient: false });
+        return Ok(RetireOutcome::Failed {
+            reason,
+            transient: false,
+        });
     }
     verify_listed_copies(carrier, step, from).await?;
     // INVARIANT: MV-4. Evaluated inside the transaction that sets the mark.

@@ -172,7 +172,7 @@ fn describe(folder: &OwnedFd, path: &str, entry: &rustix::fs::DirEntry) -> Resul
     let kind = match file_type {
         _ if name.to_str().is_err() => ListedKind::NotUtf8,
         FileType::Directory => return Ok(Found::Folder(join(path, &shown))),
-        FileType::RegularFile if shown.starts_with(TEMPORARY_PREFIX) => return Ok(Found::Nothing),
+        FileType::RegularFile if super::stage::is_temporary_name(&shown) => return Ok(Found::Nothing),
         FileType::RegularFile => ListedKind::File,
         FileType::Symlink => ListedKind::SymbolicLink,
         _ => ListedKind::Special,
@@ -228,7 +228,7 @@ fn folders_and_temporary(fd: &OwnedFd) -> Result<(Vec<String>, Vec<String>), Err
         if name == "." || name == ".." {
             continue;
         }
-        if name.starts_with(TEMPORARY_PREFIX) {
+        if super::stage::is_temporary_name(name) {
             temporary.push(name.to_owned());
         } else if open_one(fd, name).is_ok() {
             folders.push(name.to_owned());

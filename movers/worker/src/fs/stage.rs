@@ -43,6 +43,14 @@ pub(super) fn temporary_name(path: &str) -> String {
     format!("{TEMPORARY_PREFIX}{}.part", &digest.as_str()[..16])
 }
 
+/// Whether a name is of the form that we give to temporary files. Others that begin alike are somebody's.
+pub(super) fn is_temporary_name(name: &str) -> bool {
+    let hash = name
+        .strip_prefix(TEMPORARY_PREFIX)
+        .and_then(|rest| rest.strip_suffix(".part"));
+    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 impl FsStore {
     /// Opens the temporary file of an object, empty. A lock on it tells a living writer from a crashed one.
     pub(crate) fn stage(&self, path: &str, allow_create_root: bool) -> Result<StagedFile, Failure> {

@@ -49,16 +49,18 @@ impl ObjectStore {
             FailureClass::SourceUnreadable | FailureClass::TargetDenied => "; give the key more rights",
             _ => "",
         };
-        // What is wrong with a whole backend is not said of an object.
-        let whole = matches!(
-            class,
-            FailureClass::StoreMissing | FailureClass::CredentialsRefused
-        );
-        let path = path.filter(|_| !whole);
+        let place = if class == FailureClass::StoreMissing {
+            format!(" ({})", self.place)
+        } else {
+            String::new()
+        };
         self.failure(
             class,
             path,
-            format!("cannot {doing}: {}{advice}", detail(error, code.as_deref())),
+            format!(
+                "cannot {doing}{place}: {}{advice}",
+                detail(error, code.as_deref())
+            ),
         )
     }
 

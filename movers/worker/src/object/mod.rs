@@ -30,6 +30,8 @@ pub(crate) struct ObjectStore {
     operator: Operator,
     redactor: Redactor,
     anonymous: bool,
+    /// What a missing store is called, such as ``bucket `x` ``.
+    place: String,
 }
 
 /// An object that is being read.
@@ -186,7 +188,7 @@ impl ObjectStore {
         while let Some(entry) = lister.next().await {
             let entry = entry.map_err(failed)?;
             let (path, metadata) = entry.into_parts();
-            if !metadata.is_file() || is_temporary(&path) || is_skipped(&path, skip) {
+            if !metadata.is_file() || is_skipped(&path, skip) {
                 continue;
             }
             page.push(listed(path, &metadata));

@@ -51,6 +51,7 @@ pub(crate) fn open(backend: &Backend, values: &CredentialValues) -> Result<Objec
         operator,
         redactor,
         anonymous: keys.is_none(),
+        place: format!("bucket `{}`", backend.store.option("bucket")),
     })
 }
 
