@@ -68,6 +68,8 @@ CREATE TABLE copies (
     backend_id INTEGER NOT NULL REFERENCES backends (id),
     origin INTEGER NOT NULL DEFAULT 0,
     retiring INTEGER NOT NULL DEFAULT 0,
+    -- Whether we began to make it: then what is there is ours, unlike a copy that an inventory tells of.
+    begun INTEGER NOT NULL DEFAULT 0,
     -- A trusted inventory vouches for every object up to this id, unless a row of `placed` says otherwise. 0: none.
     trusted_through INTEGER NOT NULL DEFAULT 0,
     verified_objects INTEGER NOT NULL DEFAULT 0,

@@ -133,7 +133,7 @@ impl Catalogue {
         let dataset = dataset_id(&mut tx, dataset).await?;
         let backend = backend_id(&mut tx, backend).await?;
         let insert =
-            sqlx::query("INSERT INTO copies (dataset_id, backend_id) VALUES (?, ?) ON CONFLICT DO NOTHING");
+            sqlx::query("INSERT INTO copies (dataset_id, backend_id, begun) VALUES (?, ?, 1) ON CONFLICT DO NOTHING");
         let mut changed = insert
             .bind(dataset)
             .bind(backend)
@@ -195,7 +195,7 @@ impl Catalogue {
     ///
     /// INVARIANT: MV-4. The remaining copies are read in the transaction that sets the mark, so that of two
     /// retirements the later one no longer counts on the earlier one's copy. `enough` is given the backends, by
-    /// name, of every other copy that is verified, and of a listed origin that its owner keeps.
+    /// name, of every other copy that is verified; an origin that was only listed is none.
     ///
     /// # Errors
     /// [`RetireError`] says why not; nothing is changed then. A copy that is marked already is checked again.
@@ -223,14 +223,10 @@ impl Catalogue {
             });
         }
         let objects = tally.summary.objects;
-        let others = tally.copies.iter().filter(|(name, counts)| {
-            let kept_origin = counts.origin && row.keep_origin;
-            match counts.state(objects) {
-                CopyState::Verified => *name != backend,
-                CopyState::Listed => *name != backend && kept_origin,
-                _ => false,
-            }
-        });
+        let others = tally
+            .copies
+            .iter()
+            .filter(|(name, counts)| *name != backend && counts.state(objects) == CopyState::Verified);
         let remaining: Vec<BackendName> = others.map(|(name, _)| name.clone()).collect();
         if remaining.is_empty() {
             return Err(RetireError::LastCopy {
@@ -342,7 +338,7 @@ async fn doubt_retiring(
     backend: i64,
 ) -> Result<bool, CatalogueError> {
     let lift = sqlx::query(
-        "UPDATE copies SET retiring = 0 WHERE dataset_id = ? AND backend_id = ? AND retiring = 1",
+        "UPDATE copies SET retiring = 0, begun = 1 WHERE dataset_id = ? AND backend_id = ? AND retiring = 1",
     );
     if lift
         .bind(dataset)

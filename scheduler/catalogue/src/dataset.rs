@@ -327,7 +327,8 @@ async fn set_origin(
             let stays = old != backend && is_place_of_copies(dataset, &known.origin_prefix);
             forget_origin(connection, known.id, old, stays).await?;
         }
-        if !is_place_of_copies(dataset, prefix) {
+        // A copy whose deletion has begun is no ground to build on: the listing will tell what is left.
+        if !is_place_of_copies(dataset, prefix) || is_retiring(connection, known.id, backend).await? {
             forget_copy(connection, known.id, backend).await?;
         }
         sqlx::query("DELETE FROM findings WHERE dataset_id = ?")
@@ -361,6 +362,21 @@ async fn forget_origin(
     let update = sqlx::query("UPDATE copies SET origin = 0 WHERE dataset_id = ? AND backend_id = ?");
     update.bind(dataset).bind(backend).execute(connection).await?;
     Ok(())
+}
+
+/// Whether the deletion of a copy has begun.
+pub(crate) async fn is_retiring(
+    connection: &mut SqliteConnection,
+    dataset: i64,
+    backend: i64,
+) -> Result<bool, CatalogueError> {
+    let select = sqlx::query_scalar("SELECT retiring FROM copies WHERE dataset_id = ? AND backend_id = ?");
+    let retiring: Option<bool> = select
+        .bind(dataset)
+        .bind(backend)
+        .fetch_optional(connection)
+        .await?;
+    Ok(retiring == Some(true))
 }
 
 /// Removes what is recorded of a copy.

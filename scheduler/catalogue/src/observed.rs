@@ -19,6 +19,7 @@ pub(crate) struct Counts {
     pub origin: bool,
     pub trusted: bool,
     pub retiring: bool,
+    pub begun: bool,
     pub verified_objects: u64,
     pub verified_bytes: u64,
     pub damaged_objects: u64,
@@ -44,7 +45,7 @@ impl Counts {
             (true, 0) => CopyState::Listed,
             (_, verified) if verified == objects => CopyState::Verified,
             (true, _) => CopyState::Listed,
-            (false, 0) => CopyState::Unknown,
+            (false, 0) if !self.begun => CopyState::Unknown,
             (false, _) => CopyState::Incomplete,
         }
     }
@@ -236,6 +237,7 @@ struct CopyRow {
     backend: String,
     origin: bool,
     retiring: bool,
+    begun: bool,
     trusted: bool,
     verified_objects: i64,
     verified_bytes: i64,
@@ -251,6 +253,7 @@ impl TryFrom<&CopyRow> for Counts {
             origin: row.origin,
             trusted: row.trusted,
             retiring: row.retiring,
+            begun: row.begun,
             verified_objects: count(row.verified_objects)?,
             verified_bytes: count(row.verified_bytes)?,
             damaged_objects: count(row.damaged_objects)?,
@@ -265,7 +268,7 @@ async fn add_copies(
     by_id: &mut TalliesById,
 ) -> Result<(), CatalogueError> {
     let select = sqlx::query_as::<_, CopyRow>(
-        "SELECT c.dataset_id, b.name AS backend, c.origin, c.retiring, c.trusted_through > 0 AS trusted,
+        "SELECT c.dataset_id, b.name AS backend, c.origin, c.retiring, c.begun, c.trusted_through > 0 AS trusted,
                 c.verified_objects, c.verified_bytes, c.damaged_objects, c.gone_objects
          FROM copies c JOIN backends b ON b.id = c.backend_id WHERE c.dataset_id BETWEEN ? AND ?",
     );

@@ -7,7 +7,7 @@ use domicile_estate::{ByteCount, DatasetName, DatasetSummary, ObjectKey, Observe
 use sqlx::SqliteConnection;
 
 use crate::Catalogue;
-use crate::dataset::{OriginRow, is_place_of_copies, origin_row};
+use crate::dataset::{OriginRow, is_place_of_copies, is_retiring, origin_row};
 use crate::error::CatalogueError;
 use crate::observed::{Tally, surroundings, tallies};
 use crate::origin_rows::{
@@ -281,8 +281,14 @@ impl Relation {
             Self::Same { dataset, backend } => known_objects(connection, *dataset, Some(*backend)).await,
             Self::Other(row) => {
                 let backend = known_backend_id(connection, &listing.origin.backend).await?;
-                let stays = is_place_of_copies(&listing.dataset, &listing.origin.prefix)
-                    && backend != row.origin_backend_id;
+                let stays = match backend {
+                    Some(backend) => {
+                        is_place_of_copies(&listing.dataset, &listing.origin.prefix)
+                            && row.origin_backend_id != Some(backend)
+                            && !is_retiring(connection, row.id, backend).await?
+                    }
+                    None => false,
+                };
                 known_objects(connection, row.id, backend.filter(|_| stays)).await
             }
         }
@@ -305,13 +311,7 @@ async fn relate(
     if row.origin_backend_id != Some(backend) || row.origin_prefix != listing.origin.prefix {
         return Ok(Relation::Other(row));
     }
-    let retiring = sqlx::query_scalar("SELECT retiring FROM copies WHERE dataset_id = ? AND backend_id = ?");
-    let retiring: Option<bool> = retiring
-        .bind(row.id)
-        .bind(backend)
-        .fetch_optional(connection)
-        .await?;
-    Ok(if retiring == Some(true) {
+    Ok(if is_retiring(connection, row.id, backend).await? {
         Relation::Closed
     } else {
         Relation::Same {
@@ -344,7 +344,8 @@ async fn foresee(
             _ => drop(tally.copies.remove(name.as_str())),
         }
     }
-    if !stays_as_copy {
+    let there = tally.copies.get(&listing.origin.backend);
+    if !stays_as_copy || there.is_some_and(|copy| copy.retiring) {
         tally.copies.remove(&listing.origin.backend);
     }
     Ok(())

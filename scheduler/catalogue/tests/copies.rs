@@ -18,7 +18,7 @@ async fn the_state_of_a_copy_follows_from_its_objects() {
     register(catalogue, 3).await;
     assert_eq!(state(catalogue, "src").await, Some((CopyState::Listed, 0, 0)));
     catalogue.begin_copy(&name("d"), &backend("b")).await.unwrap();
-    assert_eq!(state(catalogue, "b").await, Some((CopyState::Unknown, 3, 60)));
+    assert_eq!(state(catalogue, "b").await, Some((CopyState::Incomplete, 3, 60)));
     verify(catalogue, "b", 2).await;
     assert_eq!(state(catalogue, "b").await, Some((CopyState::Incomplete, 1, 30)));
     verify(catalogue, "b", 3).await;
@@ -135,7 +135,7 @@ async fn digests_are_set_once_and_a_batch_is_taken_whole_or_not_at_all() {
     let objects = catalogue.objects(&name("d"), None, 9).await.unwrap();
     assert_eq!(objects[0].object.sha256.as_deref(), Some(known.as_str()));
     assert_eq!(objects[1].object.sha256, None);
-    assert_eq!(state(catalogue, "c").await, Some((CopyState::Unknown, 2, 30)));
+    assert_eq!(state(catalogue, "c").await, Some((CopyState::Incomplete, 2, 30)));
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn a_copy_after_an_interrupted_retirement_knows_nothing_but_that_it_is_our
         [(name("d"), backend("b"))]
     );
     catalogue.begin_copy(&name("d"), &backend("b")).await.unwrap();
-    assert_eq!(state(catalogue, "b").await, Some((CopyState::Unknown, 2, 30)));
+    assert_eq!(state(catalogue, "b").await, Some((CopyState::Incomplete, 2, 30)));
     let pending = catalogue
         .objects_missing_on(&name("d"), &backend("b"), None, 9)
         .await
