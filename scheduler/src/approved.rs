@@ -35,16 +35,31 @@ fn rooms(problem: &Problem) -> Rooms {
 fn step(problem: &Problem, planned: &Move) -> Step {
     let dataset = problem.dataset(planned.dataset.as_str());
     let subject = dataset.map(|index| &problem.datasets[index]);
-    let subject = subject.unwrap_or_else(|| panic!("`{}` is planned and not in the problem", planned.dataset));
+    let subject =
+        subject.unwrap_or_else(|| panic!("`{}` is planned and not in the problem", planned.dataset));
     let (action, room) = match &planned.action {
         Planned::Copy { from, to, .. } => {
             let recorded = problem.backend(to.as_str()).and_then(|to| subject.copy_on(to));
-            let room = if recorded.is_some() { ByteCount(0) } else { subject.summary.bytes };
-            (Action::Copy { sources: sources(problem, subject, from, to), to: to.clone() }, room)
+            let room = if recorded.is_some() {
+                ByteCount(0)
+            } else {
+                subject.summary.bytes
+            };
+            (
+                Action::Copy {
+                    sources: sources(problem, subject, from, to),
+                    to: to.clone(),
+                },
+                room,
+            )
         }
-        Planned::Retire { from } => {
-            (Action::Retire { from: from.clone(), demand: demand(problem, subject) }, subject.summary.bytes)
-        }
+        Planned::Retire { from } => (
+            Action::Retire {
+                from: from.clone(),
+                demand: demand(problem, subject),
+            },
+            subject.summary.bytes,
+        ),
     };
     Step {
         id: StepId::new(&planned.id),
@@ -65,7 +80,10 @@ fn sources(problem: &Problem, subject: &Subject, from: &BackendName, to: &Backen
         .filter(|place| place.name != *from && place.name != *to)
         .collect();
     others.sort_by_key(|place| !place.reachable);
-    std::iter::once(from).chain(others.into_iter().map(|place| &place.name)).cloned().collect()
+    std::iter::once(from)
+        .chain(others.into_iter().map(|place| &place.name))
+        .cloned()
+        .collect()
 }
 
 /// What the policies of a dataset demand of its verified copies, their rules applied to the backends.
@@ -77,11 +95,14 @@ fn demand(problem: &Problem, subject: &Subject) -> Demand {
     };
     let demanded = |requirement: &usize| {
         let requirement = &problem.requirements[*requirement];
-        let eligible = (0..problem.backends.len()).filter(|b| requirement.accepts[*b]).filter(admissible);
+        let eligible = (0..problem.backends.len())
+            .filter(|b| requirement.accepts[*b])
+            .filter(admissible);
         let spreads = requirement.spread.iter().map(|spread| {
             let grouped = spread.group_of.iter().enumerate();
-            let groups: BTreeMap<_, _> =
-                grouped.filter_map(|(b, group)| Some((name(b), (*group)?.to_string()))).collect();
+            let groups: BTreeMap<_, _> = grouped
+                .filter_map(|(b, group)| Some((name(b), (*group)?.to_string())))
+                .collect();
             (spread.groups, groups)
         });
         DemandedCopies {

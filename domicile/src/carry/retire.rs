@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domicile_catalogue::{CatalogueError, RetireError};
 use domicile_estate::{BackendName, CopyState, ObjectKey};
 use domicile_movers::Failure;
-use domicile_scheduler::{Action, Demand, Event, RetireOutcome, Step};
+use domicile_scheduler::{Action, Event, RetireOutcome, Step};
 use futures::StreamExt as _;
 
 use super::Carrier;
@@ -50,20 +50,27 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
             transient: false,
         });
     }
-    verify_listed_copies(carrier, step, from).await?;
-    // INVARIANT: MV-4. Evaluated inside the transaction that sets the mark.
-    let enough = |others: &[BackendName]| {
+    let counts = verify_listed_copies(carrier, step, from).await?;
+    let allows = |others: &[BackendName]| {
         let mut verified: BTreeSet<BackendName> = others.iter().cloned().collect();
-        verified.insert(from.clone());
-        demand.allows_retirement(&verified, from).is_ok()
+        if counts {
+            verified.insert(from.clone());
+        }
+        demand.allows_retirement(&verified, from)
     };
+    // INVARIANT: MV-4. Evaluated inside the transaction that sets the mark.
+    let enough = |others: &[BackendName]| allows(others).is_ok();
     match carrier.catalogue.begin_retire(&step.dataset, from, &enough).await {
         Ok(()) => {}
         Err(RetireError::Catalogue(error)) => return Err(error),
         Err(refused) => {
-            return Ok(RetireOutcome::Needed {
-                reason: why_needed(&refused, demand, from),
-            });
+            let why = match &refused {
+                RetireError::TooFew { remaining, .. } => allows(remaining).err().map(|why| why.to_string()),
+                _ => None,
+            };
+            let why = why.unwrap_or_else(|| refused.to_string());
+            let reason = format!("the copy on `{from}` stays: {why}");
+            return Ok(RetireOutcome::Needed { reason });
         }
     }
     if let Some(failure) = delete_objects(carrier, step, from).await? {
@@ -84,41 +91,22 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
     Ok(RetireOutcome::Retired)
 }
 
-fn why_needed(refused: &RetireError, demand: &Demand, from: &BackendName) -> String {
-    let detail = match refused {
-        RetireError::TooFew { remaining, .. } => {
-            let mut verified: BTreeSet<BackendName> = remaining.iter().cloned().collect();
-            verified.insert(from.clone());
-            demand
-                .allows_retirement(&verified, from)
-                .err()
-                .map(|unprotected| unprotected.to_string())
-        }
-        _ => None,
-    };
-    format!(
-        "the copy on `{from}` stays: {}",
-        detail.unwrap_or_else(|| refused.to_string())
-    )
-}
-
-/// An origin that was only listed does not count as verified; before another copy goes it is read.
+/// An origin that was only listed does not count as verified; before another copy goes it is read. Returns whether the
+/// copy on `from` counts itself: a damaged one is no loss to any requirement.
 async fn verify_listed_copies(
     carrier: &Carrier,
     step: &Step,
     from: &BackendName,
-) -> Result<(), CatalogueError> {
+) -> Result<bool, CatalogueError> {
     let Some(known) = carrier.catalogue.observed_dataset(&step.dataset, &[]).await? else {
-        return Ok(());
+        return Ok(false);
     };
-    for copy in known
-        .copies
-        .iter()
-        .filter(|c| c.state == CopyState::Listed && c.backend != *from)
-    {
-        inspect_copy(carrier, &step.dataset, &copy.backend).await?;
+    for copy in &known.copies {
+        if copy.state == CopyState::Listed && copy.backend != *from {
+            inspect_copy(carrier, &step.dataset, &copy.backend).await?;
+        }
     }
-    Ok(())
+    Ok(known.copy_on(from.as_str()).is_some_and(|copy| copy.is_current()))
 }
 
 async fn delete_objects(

@@ -132,8 +132,9 @@ impl Catalogue {
         let mut tx = self.write().await?;
         let dataset = dataset_id(&mut tx, dataset).await?;
         let backend = backend_id(&mut tx, backend).await?;
-        let insert =
-            sqlx::query("INSERT INTO copies (dataset_id, backend_id, begun) VALUES (?, ?, 1) ON CONFLICT DO NOTHING");
+        let insert = sqlx::query(
+            "INSERT INTO copies (dataset_id, backend_id, begun) VALUES (?, ?, 1) ON CONFLICT DO NOTHING",
+        );
         let mut changed = insert
             .bind(dataset)
             .bind(backend)

@@ -8,7 +8,9 @@ use domicile_catalogue::{
     CatalogueError, DatasetSource, Finding, Inspection, Mode, PlacedState, RetireError,
 };
 use domicile_estate::{ByteCount, CopyState};
-use support::{Fixture, backend, dataset, digest, key, listing, name, register, state, verified, verify};
+use support::{
+    Fixture, backend, dataset, digest, key, listing, name, read_back, register, state, verified, verify,
+};
 
 #[tokio::test]
 async fn the_state_of_a_copy_follows_from_its_objects() {
@@ -167,6 +169,9 @@ async fn a_copy_is_retired_only_if_enough_remains() {
     assert!(matches!(retire("src").await, Err(RetireError::KeptOrigin { .. })));
     verify(catalogue, "b", 1).await;
     catalogue.begin_copy(&name("d"), &backend("c")).await.unwrap();
+    // An origin that was listed and never read is no verified copy.
+    assert!(matches!(retire("b").await, Err(RetireError::LastCopy { .. })));
+    read_back(catalogue, "src", 1).await;
     match retire("b").await {
         Err(RetireError::TooFew { remaining, .. }) => assert_eq!(remaining, [backend("src")]),
         other => panic!("{other:?}"),
@@ -257,6 +262,7 @@ async fn a_copy_after_an_interrupted_retirement_knows_nothing_but_that_it_is_our
     let fixture = Fixture::new().await;
     let catalogue = &fixture.catalogue;
     register(catalogue, 2).await;
+    read_back(catalogue, "src", 2).await;
     verify(catalogue, "b", 2).await;
     catalogue
         .begin_retire(&name("d"), &backend("b"), &|_| true)
