@@ -1,5 +1,7 @@
 //! Random plans under random failures: the order of safety holds in every run, and every run ends.
 
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount, DatasetName};
