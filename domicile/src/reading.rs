@@ -5,11 +5,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use domicile_policies::{Diagnostic, Severity, Source};
+use domicile_policies::{Diagnostic, Manifests, Severity, Source};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
-use crate::cli::Files;
+use crate::cli::{Files, Global};
 use crate::outcome::Refusal;
+use crate::terminal;
 
 /// Largest manifest file that is read, in bytes.
 const MANIFEST_MAX: u64 = 64 << 20;
@@ -125,6 +126,13 @@ impl fmt::Display for MarkedErrors {
 }
 
 impl std::error::Error for MarkedErrors {}
+
+/// Reads manifests from sources; mistakes come as one error with every place marked.
+pub fn manifests(global: &Global, sources: &[Source]) -> anyhow::Result<Manifests> {
+    domicile_policies::read(sources).map_err(|diagnostics| {
+        MarkedErrors(render(sources, &diagnostics, terminal::colour_errors(global))).into()
+    })
+}
 
 /// Renders diagnostics with their place in the file marked, and a last line that counts the errors.
 pub fn render(sources: &[Source], diagnostics: &[Diagnostic], colour: bool) -> String {

@@ -12,7 +12,6 @@ use domicile_policies::{Manifests, Source};
 use domicile_worker::{CredentialValues, Limits, Stores, Worker};
 
 use crate::cli::{Files, Global};
-use crate::commands::policy;
 use crate::{look, reading};
 
 /// What a command works on.
@@ -75,7 +74,7 @@ impl World {
                 stored: true,
             }));
         }
-        let manifests = policy::read(global, &sources)?;
+        let manifests = reading::manifests(global, &sources)?;
         let kept: BTreeSet<_> = manifests
             .documents
             .iter()

@@ -44,10 +44,18 @@ impl Copy {
     /// Whether the copy counts: it is verified, or it is an origin that was listed. A damaged origin does not.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        match self.state {
-            CopyState::Verified => true,
-            CopyState::Listed => self.origin,
-            CopyState::Unknown | CopyState::Incomplete | CopyState::Damaged | CopyState::Retiring => false,
+        self.state.is_current(self.origin)
+    }
+}
+
+impl CopyState {
+    /// Whether a copy in this state counts, given whether it is the origin.
+    #[must_use]
+    pub fn is_current(self, origin: bool) -> bool {
+        match self {
+            Self::Verified => true,
+            Self::Listed => origin,
+            Self::Unknown | Self::Incomplete | Self::Damaged | Self::Retiring => false,
         }
     }
 }

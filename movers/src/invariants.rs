@@ -1,5 +1,5 @@
-//! The invariants of moving (MV-1 to MV-5), by name: one predicate each, used by property tests, the simulator
-//! and the running system's counters.
+//! The invariants of moving, by name: one predicate each, used by property tests and the simulator. MV-4, which is
+//! about what policies demand, is `Demand::allows_retirement` of the scheduler.
 
 use std::collections::BTreeSet;
 
@@ -46,28 +46,6 @@ pub struct EndState {
 #[must_use]
 pub fn mv3_same_end(once: &EndState, interrupted: &EndState) -> bool {
     once == interrupted
-}
-
-/// What a deletion of one copy would change, for [`mv4_deletion_is_safe`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deletion {
-    /// Copies missing over all requirements before, counting verified copies alone.
-    pub missing_before: u64,
-    /// The same, afterwards.
-    pub missing_after: u64,
-    /// Verified copies that stay.
-    pub verified_left: u64,
-    /// Whether it is an origin whose owner has not released it.
-    pub unreleased_origin: bool,
-}
-
-/// MV-4: no deletion leaves a requirement less met by verified copies than its policies demand, or than it was;
-/// never the last verified copy, never an unreleased origin.
-#[must_use]
-pub fn mv4_deletion_is_safe(deletion: &Deletion) -> bool {
-    !deletion.unreleased_origin
-        && deletion.verified_left > 0
-        && deletion.missing_after <= deletion.missing_before
 }
 
 /// MV-5: no byte is written to, or relayed through, a place that a confinement forbids: each place that bytes
@@ -136,29 +114,6 @@ mod tests {
                 ..clean.clone()
             }
         ));
-    }
-
-    #[test]
-    fn mv4_keeps_the_last_copy_the_requirement_and_the_origin() {
-        let fine = Deletion {
-            missing_before: 1,
-            missing_after: 1,
-            verified_left: 1,
-            unreleased_origin: false,
-        };
-        assert!(mv4_deletion_is_safe(&fine));
-        assert!(!mv4_deletion_is_safe(&Deletion {
-            missing_after: 2,
-            ..fine
-        }));
-        assert!(!mv4_deletion_is_safe(&Deletion {
-            verified_left: 0,
-            ..fine
-        }));
-        assert!(!mv4_deletion_is_safe(&Deletion {
-            unreleased_origin: true,
-            ..fine
-        }));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use domicile_estate::{
     BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
 };
 
+pub use domicile_policies::RefusalKind;
+
 /// Everything that a placement depends on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Problem {
@@ -56,56 +58,6 @@ pub struct Terms {
     pub cost_per_month: Option<f64>,
     /// Storage carbon in kg CO2e per month of the same copies.
     pub carbon_kg_per_month: Option<f64>,
-}
-
-/// Which kind of rule refuses a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RefusalKind {
-    /// A `confine` rule.
-    Confinement,
-    /// An admission rule of the backend's domain.
-    Admission,
-    /// The backend is cordoned or being drained.
-    Cordoned,
-    /// The backend is a source only.
-    ReadOnly,
-    /// The backend does not answer, or there is nothing whole to copy from.
-    Unreachable,
-    /// A requirement's `where` does not take the backend, or a requirement is not met.
-    Requirement,
-    /// There is no room.
-    Capacity,
-    /// A policy's budget does not reach.
-    Budget,
-}
-
-impl RefusalKind {
-    /// Every kind, in the order in which refusals are listed.
-    pub const ALL: [RefusalKind; 8] = [
-        Self::Confinement,
-        Self::Admission,
-        Self::Cordoned,
-        Self::ReadOnly,
-        Self::Unreachable,
-        Self::Requirement,
-        Self::Capacity,
-        Self::Budget,
-    ];
-
-    /// The kind as plans write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confinement => "Confinement",
-            Self::Admission => "Admission",
-            Self::Cordoned => "Cordoned",
-            Self::ReadOnly => "ReadOnly",
-            Self::Unreachable => "Unreachable",
-            Self::Requirement => "Requirement",
-            Self::Capacity => "Capacity",
-            Self::Budget => "Budget",
-        }
-    }
 }
 
 /// Which copies a reason bars.
@@ -204,11 +156,7 @@ impl Held {
     /// Whether the copy counts, as [`domicile_estate::Copy::is_current`] has it.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        match self.state {
-            CopyState::Verified => true,
-            CopyState::Listed => self.origin,
-            CopyState::Unknown | CopyState::Incomplete | CopyState::Damaged | CopyState::Retiring => false,
-        }
+        self.state.is_current(self.origin)
     }
 }
 

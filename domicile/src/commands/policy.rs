@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::answer;
 use crate::cli::{Files, Global};
 use crate::outcome::{Outcome, Refusal};
-use crate::reading::{self, MarkedErrors};
+use crate::reading;
 use crate::terminal;
 
 /// Reads manifests from files alone; every mistake at once.
@@ -24,20 +24,8 @@ pub fn read_files(global: &Global, files: &Files) -> anyhow::Result<(Vec<Source>
         ));
     }
     let sources = reading::fresh_sources(files)?;
-    let manifests = read(global, &sources)?;
+    let manifests = reading::manifests(global, &sources)?;
     Ok((sources, manifests))
-}
-
-/// Reads manifests; mistakes come as one error with every place marked.
-pub fn read(global: &Global, sources: &[Source]) -> anyhow::Result<Manifests> {
-    domicile_policies::read(sources).map_err(|diagnostics| {
-        MarkedErrors(reading::render(
-            sources,
-            &diagnostics,
-            terminal::colour_errors(global),
-        ))
-        .into()
-    })
 }
 
 /// `policy lint`.
@@ -233,7 +221,7 @@ fn compare(problem: &Problem, plan: &Plan, expectation: &Expectation) -> Option<
             let all: Vec<_> = of_backend.collect();
             let fits = |refusal: &&&domicile_placement::Refusal| {
                 rule.as_ref().is_none_or(|rule| *rule == refusal.rule)
-                    && kind.is_none_or(|kind| kind.as_str() == refusal.kind.as_str())
+                    && kind.is_none_or(|kind| kind == refusal.kind)
             };
             if all.iter().any(|refusal| fits(&refusal)) {
                 return None;
