@@ -223,12 +223,10 @@ impl Catalogue {
                 backend: backend.clone(),
             });
         }
-        let objects = tally.summary.objects;
         let others = tally
-            .copies
-            .iter()
-            .filter(|(name, counts)| *name != backend && counts.state(objects) == CopyState::Verified);
-        let remaining: Vec<BackendName> = others.map(|(name, _)| name.clone()).collect();
+            .states()
+            .filter(|(name, _, state)| *name != backend && *state == CopyState::Verified);
+        let remaining: Vec<BackendName> = others.map(|(name, _, _)| name.clone()).collect();
         if remaining.is_empty() {
             return Err(RetireError::LastCopy {
                 dataset: dataset.clone(),

@@ -25,7 +25,10 @@ impl Catalogue {
         let Some(path) = self.path() else {
             return Ok(CatalogueLock { _file: None });
         };
-        let lock_path = lock_path(path);
+        let lock_path = lock_path(path).map_err(|source| LockError::Io {
+            path: path.display().to_string(),
+            source,
+        })?;
         let io = |source| LockError::Io {
             path: lock_path.display().to_string(),
             source,
@@ -52,10 +55,11 @@ impl Catalogue {
     }
 }
 
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
+/// Beside the database itself, links followed, so that every spelling of its path leads to one lock.
+fn lock_path(path: &Path) -> std::io::Result<PathBuf> {
+    let mut name = OsString::from(path.canonicalize()?);
     name.push(".lock");
-    PathBuf::from(name)
+    Ok(PathBuf::from(name))
 }
 
 fn write_holder(file: &mut File) -> std::io::Result<()> {

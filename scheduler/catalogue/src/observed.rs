@@ -24,15 +24,16 @@ pub(crate) struct Counts {
     pub verified_bytes: u64,
     pub damaged_objects: u64,
     pub gone_objects: u64,
+    pub gone_bytes: u64,
 }
 
 impl Counts {
-    /// The state of a copy of a dataset with so many objects.
-    pub(crate) fn state(&self, objects: u64) -> CopyState {
+    /// The state of a copy of a dataset with so many objects, looked at alone.
+    fn state_alone(&self, objects: u64) -> CopyState {
         if self.retiring {
             return CopyState::Retiring;
         }
-        // What is gone at an origin is the owner's doing: it is reported, and the rest stays as it was listed.
+        // What is gone at an origin is the owner's doing: it is reported, and damages nothing.
         let damaged = if self.origin {
             self.damaged_objects
         } else {
@@ -50,22 +51,15 @@ impl Counts {
         }
     }
 
-    fn copy(&self, dataset: &DatasetName, backend: &BackendName, summary: &DatasetSummary) -> Copy {
-        let missing = |all: u64, verified: u64| {
-            if self.origin {
-                0
-            } else {
-                all.saturating_sub(verified)
-            }
-        };
-        Copy {
-            dataset: dataset.clone(),
-            backend: backend.clone(),
-            origin: self.origin,
-            state: self.state(summary.objects),
-            missing_bytes: ByteCount(missing(summary.bytes.0, self.verified_bytes)),
-            missing_objects: missing(summary.objects, self.verified_objects),
-            trusted: self.trusted,
+    /// Objects and bytes that are not (or no longer) known to be there whole, for a copy in this state.
+    fn missing(&self, state: CopyState, summary: &DatasetSummary) -> (u64, u64) {
+        match (self.origin, state) {
+            (true, CopyState::Incomplete) => (self.gone_objects, self.gone_bytes),
+            (true, _) => (0, 0),
+            (false, _) => (
+                summary.objects.saturating_sub(self.verified_objects),
+                summary.bytes.0.saturating_sub(self.verified_bytes),
+            ),
         }
     }
 }
@@ -79,14 +73,43 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// The copies with their states, by backend.
+    ///
+    /// INVARIANT: an origin that has lost objects does not count while another copy is whole. Else the whole one
+    /// could be retired as one too many, and what the origin has lost would be gone for good. With no whole copy
+    /// there is nothing to lose by it, and the rest of the origin is what the owner has.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&BackendName, &Counts, CopyState)> {
+        let objects = self.summary.objects;
+        // An origin with a lost object is never verified, so a whole copy is always another one.
+        let any_whole = self
+            .copies
+            .values()
+            .any(|counts| counts.state_alone(objects) == CopyState::Verified);
+        self.copies.iter().map(move |(backend, counts)| {
+            let state = match counts.state_alone(objects) {
+                CopyState::Listed if any_whole && counts.gone_objects > 0 => CopyState::Incomplete,
+                state => state,
+            };
+            (backend, counts, state)
+        })
+    }
+
     pub(crate) fn observed(mut self, dataset: &DatasetName) -> ObservedDataset {
         self.findings.sort();
-        let copies = self
-            .copies
-            .iter()
-            .map(|(backend, counts)| counts.copy(dataset, backend, &self.summary));
+        let copy = |(backend, counts, state): (&BackendName, &Counts, CopyState)| {
+            let (missing_objects, missing_bytes) = counts.missing(state, &self.summary);
+            Copy {
+                dataset: dataset.clone(),
+                backend: backend.clone(),
+                origin: counts.origin,
+                state,
+                missing_bytes: ByteCount(missing_bytes),
+                missing_objects,
+                trusted: counts.trusted,
+            }
+        };
         ObservedDataset {
-            copies: copies.collect(),
+            copies: self.states().map(copy).collect(),
             findings: self.findings,
             summary: self.summary,
         }
@@ -243,6 +266,7 @@ struct CopyRow {
     verified_bytes: i64,
     damaged_objects: i64,
     gone_objects: i64,
+    gone_bytes: i64,
 }
 
 impl TryFrom<&CopyRow> for Counts {
@@ -258,6 +282,7 @@ impl TryFrom<&CopyRow> for Counts {
             verified_bytes: count(row.verified_bytes)?,
             damaged_objects: count(row.damaged_objects)?,
             gone_objects: count(row.gone_objects)?,
+            gone_bytes: count(row.gone_bytes)?,
         })
     }
 }
@@ -269,7 +294,9 @@ async fn add_copies(
 ) -> Result<(), CatalogueError> {
     let select = sqlx::query_as::<_, CopyRow>(
         "SELECT c.dataset_id, b.name AS backend, c.origin, c.retiring, c.begun, c.trusted_through > 0 AS trusted,
-                c.verified_objects, c.verified_bytes, c.damaged_objects, c.gone_objects
+                c.verified_objects, c.verified_bytes, c.damaged_objects, c.gone_objects,
+                iif(c.gone_objects = 0, 0, (SELECT coalesce(sum(o.size), 0) FROM placed p JOIN objects o ON o.id = p.object_id
+                    WHERE p.dataset_id = c.dataset_id AND p.backend_id = c.backend_id AND p.state = 3)) AS gone_bytes
          FROM copies c JOIN backends b ON b.id = c.backend_id WHERE c.dataset_id BETWEEN ? AND ?",
     );
     // Few backends stand beside many copies: their names are shared.

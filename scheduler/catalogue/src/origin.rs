@@ -369,9 +369,12 @@ fn take(tally: &mut Tally, comparison: &Comparison, listing: &OriginListing) {
         counts.verified_objects = step(counts.verified_objects, PlacedState::Verified);
         counts.damaged_objects = step(counts.damaged_objects, PlacedState::Damaged);
         counts.gone_objects = step(counts.gone_objects, PlacedState::Gone);
-        if from == Some(PlacedState::Verified) {
-            counts.verified_bytes -= transition.size.0;
-        }
+        let bytes = |sum: u64, state| {
+            let sum = sum + if to == Some(state) { transition.size.0 } else { 0 };
+            sum - if from == Some(state) { transition.size.0 } else { 0 }
+        };
+        counts.verified_bytes = bytes(counts.verified_bytes, PlacedState::Verified);
+        counts.gone_bytes = bytes(counts.gone_bytes, PlacedState::Gone);
     }
     tally.findings = comparison.diff.findings().into_iter().collect();
 }

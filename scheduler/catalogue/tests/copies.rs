@@ -61,7 +61,10 @@ async fn what_is_gone_at_the_origin_is_reported_and_damages_nothing() {
         .await
         .unwrap();
     assert_eq!(diff.gone, [key("b")]);
-    assert_eq!(state(catalogue, "src").await, Some((CopyState::Listed, 0, 0)));
+    assert_eq!(
+        state(catalogue, "src").await,
+        Some((CopyState::Incomplete, 1, 20))
+    );
     assert_eq!(state(catalogue, "b").await, Some((CopyState::Verified, 0, 0)));
     let pending = catalogue
         .objects_missing_on(&name("d"), &backend("c"), None, 9)
