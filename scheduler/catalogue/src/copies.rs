@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 
 use crate::Catalogue;
 use crate::dataset::{forget_copy, origin_row};
+use crate::doubt::doubt_retiring;
 use crate::error::{CatalogueError, RetireError};
 use crate::observed::tallies;
 use crate::row::{
@@ -102,7 +103,8 @@ impl Catalogue {
         .await
     }
 
-    /// Records what a look at objects found, all or none of it.
+    /// Records what a look at objects found, all or none of it. What is damaged or gone where we recorded nothing is
+    /// not noted, except at an origin: we never wrote there, and what lies there is somebody else's.
     ///
     /// # Errors
     /// [`CatalogueError::DigestDiffers`] for a whole object whose recorded digests are others (it is to be reported
@@ -329,42 +331,6 @@ async fn note_write(
     Ok(())
 }
 
-/// A copy whose retirement was interrupted may have lost any of its objects: none counts as whole any more, and each
-/// stays recorded as ours.
-async fn doubt_retiring(
-    connection: &mut SqliteConnection,
-    dataset: i64,
-    backend: i64,
-) -> Result<bool, CatalogueError> {
-    let lift = sqlx::query(
-        "UPDATE copies SET retiring = 0, begun = 1 WHERE dataset_id = ? AND backend_id = ? AND retiring = 1",
-    );
-    if lift
-        .bind(dataset)
-        .bind(backend)
-        .execute(&mut *connection)
-        .await?
-        .rows_affected()
-        == 0
-    {
-        return Ok(false);
-    }
-    for sql in [
-        "UPDATE placed SET state = 0, reason = NULL WHERE dataset_id = ?1 AND backend_id = ?2",
-        "INSERT INTO placed (dataset_id, backend_id, object_id, state)
-         SELECT o.dataset_id, ?2, o.id, 0 FROM objects o
-         JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
-         WHERE o.dataset_id = ?1 AND o.id <= c.trusted_through ON CONFLICT DO NOTHING",
-    ] {
-        sqlx::query(sql)
-            .bind(dataset)
-            .bind(backend)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(true)
-}
-
 #[derive(sqlx::FromRow)]
 struct TargetRow {
     dataset_id: i64,
@@ -374,13 +340,14 @@ struct TargetRow {
     blake3: Option<Vec<u8>>,
     backend_id: Option<i64>,
     retiring: Option<bool>,
+    origin: Option<bool>,
     state: Option<i64>,
 }
 
 /// Records one inspection; says whether planning would see it.
 async fn record(connection: &mut SqliteConnection, inspection: &Inspection) -> Result<bool, CatalogueError> {
     let select = sqlx::query_as::<_, TargetRow>(
-        "SELECT o.dataset_id, d.name AS dataset, o.key, o.sha256, o.blake3, c.backend_id, c.retiring,
+        "SELECT o.dataset_id, d.name AS dataset, o.key, o.sha256, o.blake3, c.backend_id, c.retiring, c.origin,
                 coalesce(p.state, iif(o.id <= c.trusted_through, 1, NULL)) AS state
          FROM objects o JOIN datasets d ON d.id = o.dataset_id
          LEFT JOIN backends b ON b.name = ?2
@@ -409,6 +376,9 @@ async fn record(connection: &mut SqliteConnection, inspection: &Inspection) -> R
         Finding::Damaged { reason } => (PlacedState::Damaged, Some(reason.as_str())),
         Finding::Gone => (PlacedState::Gone, None),
     };
+    if state != PlacedState::Verified && row.origin != Some(true) && !is_ours(row.state) {
+        return Ok(false);
+    }
     let upsert = sqlx::query(
         "INSERT INTO placed (dataset_id, backend_id, object_id, state, at_ms, reason) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, reason = excluded.reason",
@@ -424,6 +394,12 @@ async fn record(connection: &mut SqliteConnection, inspection: &Inspection) -> R
         .execute(connection)
         .await?;
     Ok(row.state != Some(state.code()))
+}
+
+/// Whether what lies in a copy is ours, given what is known of it there. Other bytes where ours were gone are not: else
+/// a look at them would make them ours.
+fn is_ours(state: Option<i64>) -> bool {
+    state.is_some_and(|state| state != PlacedState::Gone.code())
 }
 
 /// Sets the digests that are not known yet.

@@ -15,6 +15,7 @@
 
 mod copies;
 mod dataset;
+mod doubt;
 mod error;
 mod import;
 mod lock;
@@ -35,7 +36,7 @@ pub use error::{CatalogueError, ImportError, ImportProblem, LockError, OpenError
 pub use import::{IMPORT_PROBLEMS_MAX, Import, ImportOptions, ImportSummary, InventoryRow};
 pub use lock::CatalogueLock;
 pub use manifests::ManifestRow;
-pub use object::{NumberedObject, PendingObject, Place, Whereabouts};
+pub use object::{CopyObject, NumberedObject, PendingObject, Place, Whereabouts};
 pub use open::{Catalogue, Mode};
 pub use origin::{Foreseen, ListedObject, OriginDiff, OriginListing};
 pub use plans::{MoveRecord, MoveState, PlanRecord, PlanState};

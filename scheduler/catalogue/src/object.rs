@@ -39,6 +39,18 @@ pub struct PendingObject {
     pub changed_at_origin: bool,
 }
 
+/// An object of a dataset as a copy has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyObject {
+    /// Its number in the catalogue.
+    pub object_id: i64,
+    /// The object.
+    pub object: Object,
+    /// Whether the catalogue records the object there as ours, so that it may be deleted with the copy. At an
+    /// origin every object is.
+    pub ours: bool,
+}
+
 /// Where an object lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whereabouts {
@@ -92,6 +104,26 @@ impl TryFrom<ObjectRow> for NumberedObject {
 }
 
 #[derive(sqlx::FromRow)]
+struct CopyObjectRow {
+    #[sqlx(flatten)]
+    object: ObjectRow,
+    ours: bool,
+}
+
+impl TryFrom<CopyObjectRow> for CopyObject {
+    type Error = CatalogueError;
+
+    fn try_from(row: CopyObjectRow) -> Result<Self, CatalogueError> {
+        let NumberedObject { object_id, object } = row.object.try_into()?;
+        Ok(Self {
+            object_id,
+            object,
+            ours: row.ours,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
 struct PendingRow {
     #[sqlx(flatten)]
     object: ObjectRow,
@@ -120,10 +152,21 @@ impl TryFrom<PendingRow> for PendingObject {
     }
 }
 
+/// Every object of dataset ?1 after key ?3 with whether it is ours on backend ?2, ?4 at most. What is gone (3) is not:
+/// if something lies there again, somebody else put it there.
+const SELECT_COPY: &str = "
+    SELECT o.id, o.key, o.size, o.sha256, o.blake3,
+           coalesce(c.origin, 0) OR coalesce(p.state <> 3, o.id <= coalesce(c.trusted_through, 0)) AS ours
+    FROM objects o
+    LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
+    LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id
+    WHERE o.dataset_id = ?1 AND o.key > ?3
+    ORDER BY o.key LIMIT ?4";
+
 /// Objects of dataset ?1 after key ?3 that copy ?2 is not known to hold whole, ?4 at most.
 const SELECT_MISSING: &str = "
     SELECT o.id, o.key, o.size, o.sha256, o.blake3, o.modified_ms,
-           p.state IS NOT NULL OR o.id <= coalesce(c.trusted_through, 0) AS ours,
+           coalesce(p.state <> 3, o.id <= coalesce(c.trusted_through, 0)) AS ours,
            EXISTS (SELECT 1 FROM findings f
                    WHERE f.dataset_id = o.dataset_id AND f.kind = 'Gone' AND f.key = o.key) AS gone,
            EXISTS (SELECT 1 FROM findings f
@@ -183,6 +226,31 @@ impl Catalogue {
             .await?
             .into_iter()
             .map(PendingObject::try_from)
+            .collect()
+    }
+
+    /// Every object of a dataset by key, after a key, at most `limit`, with whether what lies on a backend under its
+    /// key is ours. A page that is not full is the last.
+    ///
+    /// # Errors
+    /// [`CatalogueError::UnknownDataset`], or what the database says.
+    pub async fn objects_of_copy(
+        &self,
+        dataset: &DatasetName,
+        backend: &BackendName,
+        after: Option<&ObjectKey>,
+        limit: u32,
+    ) -> Result<Vec<CopyObject>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let id = dataset_id(&mut tx, dataset).await?;
+        let backend = crate::row::known_backend_id(&mut tx, backend).await?;
+        let select = sqlx::query_as::<_, CopyObjectRow>(SELECT_COPY);
+        let select = select.bind(id).bind(backend).bind(after_text(after)).bind(limit);
+        select
+            .fetch_all(&mut *tx)
+            .await?
+            .into_iter()
+            .map(CopyObject::try_from)
             .collect()
     }
 

@@ -5,9 +5,9 @@
 
 mod support;
 
-use domicile_catalogue::{Mode, RetireError};
+use domicile_catalogue::{Catalogue, Finding, Inspection, Mode, RetireError};
 use domicile_estate::CopyState;
-use support::{Fixture, backend, listing, name, read_back, register, state, verify};
+use support::{Fixture, backend, key, listing, name, options, read_back, register, row, state, verify};
 
 #[tokio::test]
 async fn an_origin_that_lost_an_object_does_not_count_beside_a_whole_copy() {
@@ -50,7 +50,7 @@ async fn an_origin_that_lost_an_object_does_not_count_beside_a_whole_copy() {
 async fn two_spellings_of_one_catalogue_share_one_lock() {
     use std::os::unix::fs::symlink;
 
-    use domicile_catalogue::{Catalogue, LockError};
+    use domicile_catalogue::LockError;
 
     let fixture = Fixture::new().await;
     let root = fixture.folder.path();
@@ -65,4 +65,119 @@ async fn two_spellings_of_one_catalogue_share_one_lock() {
         assert!(matches!(refused, Err(LockError::Held { .. })), "{spelling}");
     }
     drop(lock);
+}
+
+/// Keys of `d` that are ours on a backend, in pages of one; then those that a copy to it may replace.
+async fn ours(catalogue: &Catalogue, at: &str) -> (String, String) {
+    let (mut ours, mut after) = (String::new(), None);
+    loop {
+        let page = catalogue
+            .objects_of_copy(&name("d"), &backend(at), after.as_ref(), 1)
+            .await
+            .unwrap();
+        let Some(object) = page.into_iter().next() else {
+            break;
+        };
+        if object.ours {
+            ours.push_str(object.object.key.as_str());
+        }
+        after = Some(object.object.key);
+    }
+    let missing = catalogue
+        .objects_missing_on(&name("d"), &backend(at), None, 9)
+        .await
+        .unwrap();
+    let replaceable = missing.iter().filter(|object| object.ours_recorded);
+    (ours, replaceable.map(|object| object.key.as_str()).collect())
+}
+
+async fn find(catalogue: &Catalogue, at: &str, object: &str, finding: Finding) {
+    let objects = catalogue.objects(&name("d"), None, 9).await.unwrap();
+    let found = objects.iter().find(|o| o.object.key == key(object)).unwrap();
+    let inspection = Inspection {
+        object_id: found.object_id,
+        backend: backend(at),
+        finding,
+        at_ms: 3,
+    };
+    catalogue.record_scrubbed(&[inspection]).await.unwrap();
+}
+
+fn damaged() -> Finding {
+    Finding::Damaged {
+        reason: "other bytes".to_owned(),
+    }
+}
+
+fn pair(ours: &str, replaceable: &str) -> (String, String) {
+    (ours.to_owned(), replaceable.to_owned())
+}
+
+#[tokio::test]
+async fn a_look_at_what_we_did_not_write_does_not_make_it_ours() {
+    let fixture = Fixture::new().await;
+    let catalogue = &fixture.catalogue;
+    register(catalogue, 3).await;
+    verify(catalogue, "b", 1).await;
+    assert_eq!(ours(catalogue, "b").await, pair("a", ""));
+    assert_eq!(ours(catalogue, "src").await, pair("abc", ""));
+    assert_eq!(ours(catalogue, "nowhere").await, pair("", ""));
+    let before = catalogue.observed(&[]).await.unwrap();
+    find(catalogue, "b", "b", damaged()).await;
+    find(catalogue, "b", "c", Finding::Gone).await;
+    assert_eq!(catalogue.observed(&[]).await.unwrap(), before);
+    assert_eq!(ours(catalogue, "b").await, pair("a", ""));
+    // What we wrote stays ours when it rots, and is so no more once it is gone, whatever lies there afterwards.
+    find(catalogue, "b", "a", damaged()).await;
+    assert_eq!(ours(catalogue, "b").await, pair("a", "a"));
+    assert_eq!(state(catalogue, "b").await.unwrap().0, CopyState::Damaged);
+    find(catalogue, "b", "a", Finding::Gone).await;
+    assert_eq!(ours(catalogue, "b").await, pair("", ""));
+    find(catalogue, "b", "a", damaged()).await;
+    assert_eq!(ours(catalogue, "b").await, pair("", ""));
+    assert_eq!(state(catalogue, "b").await, Some((CopyState::Damaged, 3, 60)));
+    // At the origin, which we never wrote, damage is noted.
+    find(catalogue, "src", "b", damaged()).await;
+    assert_eq!(state(catalogue, "src").await.unwrap().0, CopyState::Damaged);
+}
+
+#[tokio::test]
+async fn what_was_gone_before_an_interrupted_retirement_does_not_become_ours() {
+    let fixture = Fixture::new().await;
+    let catalogue = &fixture.catalogue;
+    register(catalogue, 2).await;
+    read_back(catalogue, "src", 2).await;
+    verify(catalogue, "b", 2).await;
+    find(catalogue, "b", "a", Finding::Gone).await;
+    catalogue
+        .begin_retire(&name("d"), &backend("b"), &|_| true)
+        .await
+        .unwrap();
+    assert_eq!(ours(catalogue, "b").await.0, "b");
+    catalogue.begin_copy(&name("d"), &backend("b")).await.unwrap();
+    assert_eq!(ours(catalogue, "b").await, pair("b", "b"));
+}
+
+#[tokio::test]
+async fn a_trusted_inventory_makes_objects_ours_and_an_untrusted_one_does_not() {
+    for trust in [true, false] {
+        let fixture = Fixture::new().await;
+        let catalogue = &fixture.catalogue;
+        let mut import = catalogue.begin_import(options(trust)).await.unwrap();
+        let rows = [
+            row(2, "d", "a", 10, &["src", "b"]),
+            row(3, "d", "b", 20, &["src", "b"]),
+        ];
+        import.add(&rows).await.unwrap();
+        import.commit().await.unwrap();
+        find(catalogue, "b", "a", damaged()).await;
+        let expected = if trust { pair("ab", "a") } else { pair("", "") };
+        assert_eq!(ours(catalogue, "b").await, expected);
+        let expected = if trust {
+            CopyState::Damaged
+        } else {
+            CopyState::Unknown
+        };
+        assert_eq!(state(catalogue, "b").await.unwrap().0, expected);
+    }
 }
