@@ -131,6 +131,18 @@ const SELECT_REGISTERED: &str = "
     LEFT JOIN copies c ON c.dataset_id = d.id AND c.backend_id = d.origin_backend_id
     ORDER BY d.name";
 
+/// First parts of the paths of objects whose origins lie on the backend ?1, with their datasets. Where a prefix has a
+/// slash its objects share the part, so that not all of them need be read.
+const SELECT_FOLDERS: &str = "
+    SELECT substr(d.origin_prefix, 1, instr(d.origin_prefix, '/') - 1), d.name
+    FROM backends b JOIN datasets d ON d.origin_backend_id = b.id
+    WHERE b.name = ?1 AND instr(d.origin_prefix, '/') > 0
+      AND EXISTS (SELECT 1 FROM objects o WHERE o.dataset_id = d.id)
+    UNION ALL
+    SELECT DISTINCT d.origin_prefix || substr(o.key, 1, instr(o.key || '/', '/') - 1), d.name
+    FROM backends b JOIN datasets d ON d.origin_backend_id = b.id JOIN objects o ON o.dataset_id = d.id
+    WHERE b.name = ?1 AND instr(d.origin_prefix, '/') = 0";
+
 impl TryFrom<DatasetRow> for Registered {
     type Error = CatalogueError;
 
@@ -233,6 +245,29 @@ impl Catalogue {
         Ok(registered)
     }
 
+    /// The folders at the top of a backend that origins lie in, or objects where an origin has no folder, each with
+    /// the first dataset, by name, that has objects there.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn origin_folders(
+        &self,
+        backend: &BackendName,
+    ) -> Result<BTreeMap<String, DatasetName>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let select = sqlx::query_as::<_, (String, String)>(SELECT_FOLDERS);
+        let mut rows = select.bind(backend.as_str()).fetch(&mut *tx);
+        let mut folders = BTreeMap::new();
+        while let Some((folder, dataset)) = rows.try_next().await? {
+            let dataset = dataset_name(&dataset)?;
+            let first = folders.entry(folder).or_insert_with(|| dataset.clone());
+            if dataset < *first {
+                *first = dataset;
+            }
+        }
+        Ok(folders)
+    }
+
     /// The datasets that an inventory described, by name.
     ///
     /// # Errors
@@ -331,10 +366,13 @@ async fn set_origin(
         if !is_place_of_copies(dataset, prefix) || is_retiring(connection, known.id, backend).await? {
             forget_copy(connection, known.id, backend).await?;
         }
-        sqlx::query("DELETE FROM findings WHERE dataset_id = ?")
-            .bind(known.id)
-            .execute(&mut *connection)
-            .await?;
+        // Times are the old origin's: at the new one the same objects may have others.
+        for sql in [
+            "DELETE FROM findings WHERE dataset_id = ?",
+            "UPDATE objects SET modified_ms = NULL WHERE dataset_id = ? AND modified_ms IS NOT NULL",
+        ] {
+            sqlx::query(sql).bind(known.id).execute(&mut *connection).await?;
+        }
     }
     let update = sqlx::query(
         "UPDATE datasets SET origin_backend_id = ?, origin_prefix = ?, released_backend_id = NULL,

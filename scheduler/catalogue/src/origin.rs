@@ -289,7 +289,12 @@ impl Relation {
                     }
                     None => false,
                 };
-                known_objects(connection, row.id, backend.filter(|_| stays)).await
+                let mut known = known_objects(connection, row.id, backend.filter(|_| stays)).await?;
+                // Registering this origin forgets them.
+                for object in &mut known {
+                    object.modified_ms = None;
+                }
+                Ok(known)
             }
         }
     }

@@ -37,6 +37,9 @@ enum Step {
         at: &'static str,
         end: bool,
     },
+    Doubt {
+        at: &'static str,
+    },
 }
 
 fn objects() -> impl Strategy<Value = Vec<(usize, u64, i64)>> {
@@ -57,7 +60,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (at.clone(), 0..5usize, any::<bool>()).prop_map(|(at, object, gone)| Step::Damage { at, object, gone }),
         1 => (any::<bool>(), sized)
             .prop_map(|(trust, objects)| Step::Import { trust, objects: objects.into_iter().collect() }),
-        1 => (at, any::<bool>()).prop_map(|(at, end)| Step::Retire { at, end }),
+        1 => (at.clone(), any::<bool>()).prop_map(|(at, end)| Step::Retire { at, end }),
+        1 => at.prop_map(|at| Step::Doubt { at }),
     ]
 }
 
@@ -140,6 +144,7 @@ async fn perform(catalogue: &Catalogue, step: &Step) {
                 let _ = import.commit().await;
             }
         }
+        Step::Doubt { at } => catalogue.doubt_backend(&backend(at)).await.unwrap(),
         Step::Retire { at, end } => {
             let begun = catalogue.begin_retire(&name("d"), &backend(at), &|_| true).await;
             if begun.is_ok() && *end {

@@ -5,9 +5,11 @@
 
 mod support;
 
-use domicile_catalogue::{Catalogue, Finding, Inspection, Mode, RetireError};
+use domicile_catalogue::{Catalogue, DatasetSource, Finding, Inspection, Mode, RetireError};
 use domicile_estate::CopyState;
-use support::{Fixture, backend, key, listing, name, options, read_back, register, row, state, verify};
+use support::{
+    Fixture, backend, dataset, key, listing, name, options, read_back, register, row, state, verify,
+};
 
 #[tokio::test]
 async fn an_origin_that_lost_an_object_does_not_count_beside_a_whole_copy() {
@@ -180,4 +182,110 @@ async fn a_trusted_inventory_makes_objects_ours_and_an_untrusted_one_does_not() 
         };
         assert_eq!(state(catalogue, "b").await.unwrap().0, expected);
     }
+}
+
+async fn register_at(catalogue: &Catalogue, text: &str, origin: (&str, &str)) {
+    catalogue
+        .register_dataset(&dataset(text, Some(origin)), DatasetSource::Manifest)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_folders_of_origins_are_named_with_their_first_dataset() {
+    let fixture = Fixture::new().await;
+    let catalogue = &fixture.catalogue;
+    let sets = [
+        ("z", ("src", "p/"), &["a", "b/c"][..]),
+        ("m", ("src", "p/q/"), &["a"]),
+        ("r", ("src", ""), &["p/a", "b/c", "b/d", "file", "\u{fc}/x"]),
+        ("s", ("src", "pre-"), &["a/b", "c"]),
+        ("empty", ("src", "e/"), &[]),
+        ("else", ("b", "p/"), &["a"]),
+    ];
+    for (text, origin, keys) in sets {
+        register_at(catalogue, text, origin).await;
+        let objects: Vec<_> = keys.iter().map(|key| (*key, 1, 1)).collect();
+        let listed = listing(text, origin, &objects);
+        catalogue.record_origin(&listed).await.unwrap();
+    }
+    let folders = catalogue.origin_folders(&backend("src")).await.unwrap();
+    let folders: Vec<_> = folders.iter().map(|(f, d)| (f.as_str(), d.as_str())).collect();
+    let expected = [
+        ("b", "r"),
+        ("file", "r"),
+        ("p", "m"),
+        ("pre-a", "s"),
+        ("pre-c", "s"),
+        ("\u{fc}", "r"),
+    ];
+    assert_eq!(folders, expected);
+    let nowhere = catalogue.origin_folders(&backend("nowhere")).await.unwrap();
+    assert!(nowhere.is_empty());
+}
+
+#[tokio::test]
+async fn of_a_backend_that_moved_nothing_is_known() {
+    let fixture = Fixture::new().await;
+    let catalogue = &fixture.catalogue;
+    let mut import = catalogue.begin_import(options(true)).await.unwrap();
+    let rows = [
+        row(2, "d", "a", 10, &["src", "b", "c"]),
+        row(3, "d", "b", 20, &["src", "b", "c"]),
+    ];
+    import.add(&rows).await.unwrap();
+    import.commit().await.unwrap();
+    verify(catalogue, "b", 1).await;
+    find(catalogue, "b", "b", damaged()).await;
+    catalogue
+        .begin_retire(&name("d"), &backend("b"), &|_| true)
+        .await
+        .unwrap();
+    find(catalogue, "src", "a", Finding::Gone).await;
+    let before = catalogue.revision().await.unwrap();
+    catalogue.doubt_backend(&backend("nowhere")).await.unwrap();
+    assert_eq!(catalogue.revision().await.unwrap(), before);
+    for (at, expected) in [
+        ("b", Some((CopyState::Unknown, 2, 30))),
+        ("src", Some((CopyState::Listed, 0, 0))),
+    ] {
+        let before = catalogue.revision().await.unwrap();
+        catalogue.doubt_backend(&backend(at)).await.unwrap();
+        assert_eq!(state(catalogue, at).await, expected);
+        let after = catalogue.revision().await.unwrap();
+        assert!(after > before);
+        catalogue.doubt_backend(&backend(at)).await.unwrap();
+        assert_eq!(catalogue.revision().await.unwrap(), after);
+    }
+    assert_eq!(ours(catalogue, "b").await, pair("", ""));
+    // Elsewhere nothing changed, and what is read at the new place counts from nothing.
+    assert_eq!(state(catalogue, "c").await, Some((CopyState::Verified, 0, 0)));
+    verify(catalogue, "b", 1).await;
+    assert_eq!(state(catalogue, "b").await, Some((CopyState::Incomplete, 1, 20)));
+    verify(catalogue, "b", 2).await;
+    assert_eq!(state(catalogue, "b").await, Some((CopyState::Verified, 0, 0)));
+}
+
+#[tokio::test]
+async fn a_new_origin_is_not_held_against_the_times_of_the_old_one() {
+    let fixture = Fixture::new().await;
+    let catalogue = &fixture.catalogue;
+    register(catalogue, 2).await;
+    let elsewhere = ("src", "q/");
+    let moved = listing("d", elsewhere, &[("a", 10, 5), ("b", 20, 5)]);
+    let foreseen = catalogue
+        .observed_with(&[], std::slice::from_ref(&moved))
+        .await
+        .unwrap();
+    assert!(foreseen.diffs[0].changed.is_empty());
+    register_at(catalogue, "d", elsewhere).await;
+    let diff = catalogue.record_origin(&moved).await.unwrap();
+    assert_eq!(diff, foreseen.diffs[0]);
+    // From now on the new origin's times count, and sizes always do.
+    let later = listing("d", elsewhere, &[("a", 10, 6), ("b", 20, 5)]);
+    let changed = catalogue.diff_origin(&later).await.unwrap().changed;
+    assert_eq!(changed.len(), 1);
+    let other_size = listing("d", ("src", "r/"), &[("a", 11, 6), ("b", 20, 6)]);
+    let changed = catalogue.diff_origin(&other_size).await.unwrap().changed;
+    assert_eq!(changed.len(), 1);
 }
