@@ -55,8 +55,8 @@ pub enum Violated {
         /// The dataset.
         dataset: DatasetName,
     },
-    /// PL-2 and MV-4: a copy that is there and would help would be retired.
-    #[error("PL-2: dataset `{dataset}` would retire a copy that a requirement asks for")]
+    /// PL-2, or a satisfied dataset would become less satisfied.
+    #[error("PL-2: dataset `{dataset}` would miss more copies or groups than it does now")]
     LessSatisfied {
         /// The dataset.
         dataset: DatasetName,
@@ -305,15 +305,7 @@ fn check_reached(scene: &Scene<'_>, subject: &Subject, set: &[usize], violated: 
             backend,
         });
     }
-    // A copy that is there and would help cannot be retired without making a requirement less met than it was.
-    let with_current: Vec<_> = set
-        .iter()
-        .chain(&current)
-        .copied()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let (before, after) = (scene.met(subject, &with_current), scene.met(subject, set));
+    let (before, after) = (scene.met(subject, &current), scene.met(subject, set));
     if before
         .iter()
         .zip(&after)

@@ -129,16 +129,6 @@ impl Choice {
         )
     }
 
-    /// Whether a set leaves out no copy that is there now and would meet more of some requirement: it could not be
-    /// retired without making the requirement less met than it was (MV-4).
-    pub fn keeps_what_helps(&self, members: &[usize]) -> bool {
-        let current = (0..self.candidates.len()).filter(|member| self.candidates[*member].current);
-        let mut with: Vec<_> = members.iter().copied().chain(current).collect();
-        with.sort_unstable();
-        with.dedup();
-        self.had(&with) == self.had(members)
-    }
-
     /// The positions of those of these backends that are candidates.
     fn members(&self, set: &[usize]) -> Vec<usize> {
         let member = |backend: &usize| {

@@ -90,8 +90,7 @@ impl Pattern {
         }
     }
 
-    /// The pattern of a set of backends; `None` if one is no candidate, a forced one is missing, none is
-    /// whole, or one that is there and would help is left out.
+    /// The pattern of a set of backends; `None` if one is no candidate, a forced one is missing or none is whole.
     pub fn of_set(choice: &Choice, set: &[usize]) -> Option<Self> {
         let position = |backend: &usize| {
             choice
@@ -102,7 +101,6 @@ impl Pattern {
         let members: Vec<_> = set.iter().map(position).collect::<Option<_>>()?;
         let forced = |member: usize| !choice.candidates[member].forced || members.contains(&member);
         let whole = members.iter().any(|member| choice.candidates[*member].whole);
-        (whole && (0..choice.candidates.len()).all(forced) && choice.keeps_what_helps(&members))
-            .then(|| Self::of_members(choice, &members))
+        (whole && (0..choice.candidates.len()).all(forced)).then(|| Self::of_members(choice, &members))
     }
 }

@@ -261,7 +261,6 @@ impl<'a> Search<'a> {
         self.paid + self.prices.copy * f64::from(short.copies) + self.prices.group * f64::from(short.groups)
     }
 
-    /// Whether one more candidate meets more of some requirement.
     fn is_useful(&self, member: usize) -> bool {
         let candidate = &self.choice.candidates[member];
         let another = |need: usize| candidate.counts[need] && self.copies[need] < self.choice.copies[need];
@@ -269,22 +268,23 @@ impl<'a> Search<'a> {
             self.distinct[spread] < self.choice.groups[spread]
                 && candidate.group[spread].is_some_and(|group| self.groups[spread][group] == 0)
         };
-        (0..self.copies.len()).any(another) || (0..self.distinct.len()).any(a_new_group)
-    }
-
-    /// Whether no copy that is there now and would help is left out (MV-4).
-    fn keeps_what_helps(&self) -> bool {
-        let candidates = self.choice.candidates.iter().enumerate();
-        let mut outside =
-            candidates.filter(|(member, candidate)| candidate.current && !self.members.contains(member));
-        !outside.any(|(member, _)| self.is_useful(member))
+        self.whole == 0 || (0..self.copies.len()).any(another) || (0..self.distinct.len()).any(a_new_group)
     }
 
     fn is_allowed(&self, short: Shortfall) -> bool {
         self.whole > 0
             && self.prices.max_copies.is_none_or(|max| short.copies <= max)
             && self.prices.max_groups.is_none_or(|max| short.groups <= max)
-            && self.keeps_what_helps()
+            && self
+                .copies
+                .iter()
+                .zip(&self.choice.copies_floor)
+                .all(|(have, floor)| have >= floor)
+            && self
+                .distinct
+                .iter()
+                .zip(&self.choice.groups_floor)
+                .all(|(have, floor)| have >= floor)
     }
 
     /// Visits every allowed set that extends the present one by candidates from `start` on and may be below the
@@ -303,7 +303,7 @@ impl<'a> Search<'a> {
                 return;
             }
             let member = self.order[next];
-            if self.whole == 0 || self.is_useful(member) {
+            if self.is_useful(member) {
                 let paid_before = self.paid;
                 self.add(member);
                 self.run(next + 1, goal);

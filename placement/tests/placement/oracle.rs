@@ -157,10 +157,11 @@ fn ways(problem: &Problem, subject: &Subject, levels: &[i64]) -> Vec<Way> {
         )];
     }
     let admissible = bits((0..backends).filter(|backend| is_admissible(problem, subject, *backend)));
+    let now = had(problem, subject, current);
     let may_be = |set: &u32| {
         let whole = set & (admissible | current) != 0;
-        // MV-4: once the copies are made, retiring the others must leave no requirement less met.
-        let keeps = had(problem, subject, *set) == had(problem, subject, *set | current);
+        let after = had(problem, subject, *set);
+        let keeps = now.iter().zip(&after).all(|(before, after)| after.0 >= before.0);
         set & kept == kept && set & !(admissible | kept) == 0 && whole && keeps
     };
     let mut ways: Vec<_> = (1..1u32 << backends)
