@@ -2,6 +2,7 @@
 //! and no object is read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use domicile_catalogue::{CatalogueError, DatasetSource, ListedObject, OriginListing};
 use domicile_estate::{
@@ -33,7 +34,8 @@ pub struct Sight {
 
 /// Looks at every backend that was out of reach or holds what we recorded, and lists every origin whose content is
 /// not taken on trust.
-pub async fn look(global: &Global, world: &World) -> Result<Sight, CatalogueError> {
+pub async fn look(global: &Global, world: &World) -> anyhow::Result<Sight> {
+    refuse_aliases(world)?;
     let mut sight = Sight::default();
     let origins = origins_to_list(world);
     let _watch = progress::watch(global, "looking at origins", (0, 0), Counters::default());
@@ -150,6 +152,39 @@ fn empty_listing(dataset: &Dataset, origin: &Origin) -> OriginListing {
     }
 }
 
+/// Two folders that are one place under two names would count as two copies, and retiring one would delete both.
+fn refuse_aliases(world: &World) -> anyhow::Result<()> {
+    let mut seen: BTreeMap<PathBuf, &BackendName> = BTreeMap::new();
+    for backend in world
+        .manifests
+        .backends
+        .values()
+        .filter(|b| b.store.kind == StoreKind::Fs)
+    {
+        let root = resolved(Path::new(backend.store.option("root")));
+        if let Some(other) = seen.insert(root.clone(), &backend.name) {
+            anyhow::bail!(
+                "the backends `{other}` and `{}` are one folder under two names, `{}`: their copies would be one; take \
+                 one of them out of the manifests",
+                backend.name,
+                root.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A path with its symbolic links followed, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let Ok(real) = std::fs::canonicalize(ancestor) {
+            let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return real.join(rest);
+        }
+    }
+    path.to_path_buf()
+}
+
 /// The origins that a plan looks at: not those that a trusted inventory vouches for, nor those that were retired.
 fn origins_to_list(world: &World) -> Vec<(&Dataset, &Origin)> {
     let wanted = |dataset: &&Dataset| {
@@ -200,9 +235,10 @@ async fn look_at_roots(world: &World, sight: &mut Sight) {
             };
         }
         if was_lost && reach.is_ok() {
+            let may_be_new = world.may_be_new(backend);
             reach = world
                 .worker
-                .probe(name, false)
+                .probe(name, false, may_be_new)
                 .await
                 .map(|_| ())
                 .map_err(|failure| failure.to_string());
@@ -237,7 +273,19 @@ fn paths_of_others(world: &World, dataset: Option<&DatasetName>, origin: &Origin
     if backend.store.kind != StoreKind::Fs {
         return paths;
     }
+    // Our own house, wherever it stands: the quickstart's copies and a catalogue are no objects of an origin.
+    paths.push(".domicile".to_owned());
     let root = format!("{}/", backend.store.option("root").trim_end_matches('/'));
+    let catalogue = world
+        .catalogue
+        .path()
+        .and_then(|path| std::fs::canonicalize(path).ok());
+    if let Some(below) = catalogue
+        .as_ref()
+        .and_then(|path| path.to_str()?.strip_prefix(&root))
+    {
+        paths.extend(["", "-wal", "-shm", ".lock"].map(|ending| format!("{below}{ending}")));
+    }
     let others = world
         .manifests
         .backends

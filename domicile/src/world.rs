@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domicile_catalogue::{Catalogue, Mode, OriginDiff, Registered};
+use domicile_catalogue::{Catalogue, ManifestRow, Mode, OriginDiff, Registered};
 use domicile_estate::{
-    AccessMode, Backend, BackendName, ByteCount, Dataset, DatasetName, Observed, StoreKind,
+    AccessMode, Backend, BackendName, ByteCount, CopyState, Dataset, DatasetName, Observed, StoreKind,
 };
 use domicile_placement::Problem;
 use domicile_policies::{Manifests, Source};
+use serde_json::Value;
+
 use domicile_worker::{CredentialValues, Limits, Stores, Worker};
 
 use crate::cli::{Files, Global};
@@ -26,6 +28,8 @@ pub struct World {
     pub datasets: BTreeMap<DatasetName, Dataset>,
     /// Datasets as the catalogue has them.
     pub registered: BTreeMap<DatasetName, Registered>,
+    /// Backends whose manifest points to another place than before: what was verified there was verified elsewhere.
+    pub moved: BTreeSet<BackendName>,
     /// What is known.
     pub observed: Observed,
     /// What a look at the stores found.
@@ -85,6 +89,7 @@ impl World {
             .filter(|row| !kept.contains(&(row.kind.as_str(), row.name.as_str())))
             .map(|row| (row.kind.clone(), row.name.clone()))
             .collect();
+        let moved = moved_backends(&stored, &manifests);
         let registered = catalogue.registered().await?;
         let mut datasets = manifests.datasets.clone();
         for (name, row) in &registered {
@@ -92,7 +97,8 @@ impl World {
                 datasets.insert(name.clone(), row.dataset.clone());
             }
         }
-        let observed = catalogue.observed(&minimums(&manifests)).await?;
+        let mut observed = catalogue.observed(&minimums(&manifests)).await?;
+        doubt(&mut observed, &moved);
         let backends: Vec<&Backend> = manifests.backends.values().collect();
         let worker = Worker::new(
             Stores::open(&backends, CredentialValues::from_environment()),
@@ -100,6 +106,7 @@ impl World {
         );
         Ok(Self {
             catalogue,
+            moved,
             pruned,
             datasets,
             registered,
@@ -120,6 +127,7 @@ impl World {
             .observed_with(&minimums(&self.manifests), &self.sight.listings)
             .await?;
         self.observed = foreseen.observed;
+        doubt(&mut self.observed, &self.moved);
         self.diffs = foreseen.diffs;
         for (backend, reach) in &self.sight.reach {
             match reach {
@@ -151,6 +159,12 @@ impl World {
             .ok_or_else(|| unknown("backend", name, known))
     }
 
+    /// Whether a backend's root may be yet to be made: it may be written, and nothing is recorded there.
+    pub fn may_be_new(&self, backend: &Backend) -> bool {
+        let holds = |d: &domicile_estate::ObservedDataset| d.copy_on(backend.name.as_str()).is_some();
+        backend.access_mode == AccessMode::ReadWrite && !self.observed.datasets.values().any(holds)
+    }
+
     /// The kinds of stores that copies may be made on.
     pub fn target_kinds(&self) -> BTreeSet<StoreKind> {
         let targets = self
@@ -159,6 +173,48 @@ impl World {
             .values()
             .filter(|b| b.access_mode == AccessMode::ReadWrite);
         targets.map(|backend| backend.store.kind).collect()
+    }
+}
+
+/// Backends of which the stored and the fresh manifest name different places.
+fn moved_backends(stored: &[ManifestRow], manifests: &Manifests) -> BTreeSet<BackendName> {
+    let place = |json: &str| {
+        let manifest: Value = serde_json::from_str(json).ok()?;
+        let store = manifest.get("spec")?.get("store")?;
+        Some(["type", "root", "bucket", "endpoint"].map(|field| store.get(field).cloned()))
+    };
+    let fresh = manifests
+        .documents
+        .iter()
+        .filter(|d| d.kind == "Backend" && !d.stored);
+    fresh
+        .filter(|document| {
+            let before = stored
+                .iter()
+                .find(|row| row.kind == "Backend" && row.name == document.name);
+            before.is_some_and(|row| place(&row.json) != place(&document.json))
+        })
+        .filter_map(|document| BackendName::new(&document.name).ok())
+        .collect()
+}
+
+/// Copies on a backend that points elsewhere now are unknown, as the catalogue will have it.
+fn doubt(observed: &mut Observed, moved: &BTreeSet<BackendName>) {
+    for dataset in observed.datasets.values_mut() {
+        for copy in dataset
+            .copies
+            .iter_mut()
+            .filter(|copy| moved.contains(&copy.backend))
+        {
+            copy.trusted = false;
+            if copy.origin {
+                copy.state = CopyState::Listed;
+            } else {
+                copy.state = CopyState::Unknown;
+                copy.missing_bytes = dataset.summary.bytes;
+                copy.missing_objects = dataset.summary.objects;
+            }
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! An approved plan as steps: what to do, where to read, what must stay met, and the room there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domicile_estate::{BackendName, ByteCount};
-use domicile_placement::{Action as Planned, Bars, Move, Plan, Problem, Subject};
+use domicile_estate::{BackendName, ByteCount, CopyState};
+use domicile_placement::{Action as Planned, Bars, Held, Move, Plan, Problem, Subject};
 
 use crate::{Action, Demand, DemandedCopies, Rooms, Step, StepId};
 
@@ -13,53 +13,68 @@ use crate::{Action, Demand, DemandedCopies, Rooms, Step, StepId};
 /// If the plan is not of this problem.
 #[must_use]
 pub fn approved(problem: &Problem, plan: &Plan) -> (Vec<Step>, Rooms) {
-    let steps = plan.moves.iter().map(|planned| step(problem, planned)).collect();
+    let steps = plan
+        .moves
+        .iter()
+        .map(|planned| step(problem, plan, planned))
+        .collect();
     (steps, rooms(problem))
 }
 
-/// Everything that is recorded takes room, whatever its state: it may be there.
+/// What a recorded copy takes up: everything that may be there, whatever its state.
+fn occupied(subject: &Subject, held: &Held) -> ByteCount {
+    let missing = match held.state {
+        CopyState::Incomplete => held.missing_bytes.0,
+        _ => 0,
+    };
+    ByteCount(subject.summary.bytes.0.saturating_sub(missing))
+}
+
 fn rooms(problem: &Problem) -> Rooms {
-    let mut occupied = vec![0u64; problem.backends.len()];
+    let mut sums = vec![0u64; problem.backends.len()];
     for subject in &problem.datasets {
         for held in &subject.copies {
-            occupied[held.backend] = occupied[held.backend].saturating_add(subject.summary.bytes.0);
+            sums[held.backend] = sums[held.backend].saturating_add(occupied(subject, held).0);
         }
     }
     let mut rooms = Rooms::default();
-    for (place, occupied) in problem.backends.iter().zip(occupied) {
-        rooms.insert(place.name.clone(), place.capacity, ByteCount(occupied));
+    for (place, sum) in problem.backends.iter().zip(sums) {
+        rooms.insert(place.name.clone(), place.capacity, ByteCount(sum));
     }
     rooms
 }
 
-fn step(problem: &Problem, planned: &Move) -> Step {
+fn step(problem: &Problem, plan: &Plan, planned: &Move) -> Step {
     let dataset = problem.dataset(planned.dataset.as_str());
     let subject = dataset.map(|index| &problem.datasets[index]);
     let subject =
         subject.unwrap_or_else(|| panic!("`{}` is planned and not in the problem", planned.dataset));
+    let recorded = problem
+        .backend(target(planned).as_str())
+        .and_then(|at| subject.copy_on(at));
+    let there = recorded.map_or(ByteCount(0), |held| occupied(subject, held));
     let (action, room) = match &planned.action {
         Planned::Copy { from, to, .. } => {
-            let recorded = problem.backend(to.as_str()).and_then(|to| subject.copy_on(to));
-            let room = if recorded.is_some() {
-                ByteCount(0)
-            } else {
-                subject.summary.bytes
-            };
+            let sources = sources(problem, subject, from, to);
+            let room = ByteCount(subject.summary.bytes.0.saturating_sub(there.0));
             (
                 Action::Copy {
-                    sources: sources(problem, subject, from, to),
+                    sources,
                     to: to.clone(),
                 },
                 room,
             )
         }
-        Planned::Retire { from } => (
-            Action::Retire {
-                from: from.clone(),
-                demand: demand(problem, subject),
-            },
-            subject.summary.bytes,
-        ),
+        Planned::Retire { from } => {
+            let demand = demand(problem, subject, &planned_set(plan, planned));
+            (
+                Action::Retire {
+                    from: from.clone(),
+                    demand,
+                },
+                there,
+            )
+        }
     };
     Step {
         id: StepId::new(&planned.id),
@@ -69,6 +84,13 @@ fn step(problem: &Problem, planned: &Move) -> Step {
         room,
         objects: planned.objects,
         after: planned.after.iter().map(|id| StepId::new(id)).collect(),
+    }
+}
+
+fn target(planned: &Move) -> &BackendName {
+    match &planned.action {
+        Planned::Copy { to, .. } => to,
+        Planned::Retire { from } => from,
     }
 }
 
@@ -86,8 +108,16 @@ fn sources(problem: &Problem, subject: &Subject, from: &BackendName, to: &Backen
         .collect()
 }
 
-/// What the policies of a dataset demand of its verified copies, their rules applied to the backends.
-fn demand(problem: &Problem, subject: &Subject) -> Demand {
+/// Where the plan has the copies of the dataset of a move.
+fn planned_set(plan: &Plan, planned: &Move) -> BTreeSet<BackendName> {
+    let position = plan.datasets.binary_search_by(|d| d.name.cmp(&planned.dataset));
+    let dataset = position.ok().map(|index| &plan.datasets[index]);
+    dataset.into_iter().flat_map(|d| &d.backends).cloned().collect()
+}
+
+/// What a retirement must leave met, the policies' rules applied to the backends: what each requirement demands, or as
+/// much of it as the plan meets. The check of the plan has seen to it that this is no less than was met before (MV-4).
+fn demand(problem: &Problem, subject: &Subject, set: &BTreeSet<BackendName>) -> Demand {
     let name = |backend: usize| problem.backends[backend].name.clone();
     let admissible = |backend: &usize| {
         let mut reasons = problem.reasons_against(subject, *backend);
@@ -95,25 +125,36 @@ fn demand(problem: &Problem, subject: &Subject) -> Demand {
     };
     let demanded = |requirement: &usize| {
         let requirement = &problem.requirements[*requirement];
-        let eligible = (0..problem.backends.len())
+        let eligible: BTreeSet<BackendName> = (0..problem.backends.len())
             .filter(|b| requirement.accepts[*b])
-            .filter(admissible);
+            .filter(admissible)
+            .map(name)
+            .collect();
+        let counting: Vec<_> = set.intersection(&eligible).collect();
         let spreads = requirement.spread.iter().map(|spread| {
             let grouped = spread.group_of.iter().enumerate();
             let groups: BTreeMap<_, _> = grouped
                 .filter_map(|(b, group)| Some((name(b), (*group)?.to_string())))
                 .collect();
-            (spread.groups, groups)
+            let met: BTreeSet<_> = counting
+                .iter()
+                .filter_map(|backend| groups.get(*backend))
+                .collect();
+            (spread.groups.min(count(met.len())), groups)
         });
         DemandedCopies {
             name: requirement.name.clone(),
-            copies: requirement.copies,
-            eligible: eligible.map(name).collect(),
+            copies: requirement.copies.min(count(counting.len())),
             spreads: spreads.collect(),
+            eligible,
         }
     };
     Demand {
         requirements: subject.requirements.iter().map(demanded).collect(),
         kept_origin: subject.kept_origin().map(name),
     }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

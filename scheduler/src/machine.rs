@@ -397,7 +397,7 @@ impl Scheduler {
                 .iter()
                 .all(|before| matches!(self.state_of(before), None | Some(StepState::Done)));
             let needed = if step.is_copy() && !reserved {
-                step.bytes
+                step.room
             } else {
                 ByteCount(0)
             };

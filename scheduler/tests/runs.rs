@@ -293,6 +293,28 @@ fn a_lost_backend_does_not_hold_up_another() {
 }
 
 #[test]
+fn a_copy_that_is_recorded_already_is_completed_on_a_full_backend() {
+    let mut repair = steps(&[Sketch {
+        copy: true,
+        target: 0,
+        bytes: 30,
+        after: vec![],
+    }]);
+    repair[0].room = ByteCount(0);
+    let mut full = Rooms::default();
+    full.insert(backend(0), ByteCount(30), ByteCount(30));
+    let mut scheduler = Scheduler::new(Limits::default());
+    let commands = scheduler.handle(
+        0,
+        Event::Approved {
+            steps: repair,
+            rooms: full,
+        },
+    );
+    assert!(commands.iter().any(|c| matches!(c, Command::StartCopy(_))));
+}
+
+#[test]
 fn a_copy_waits_for_the_room_that_a_retirement_makes() {
     let sketches = [
         Sketch {

@@ -70,6 +70,15 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
     let Action::Copy { sources, to } = &step.action else {
         unreachable!("StartCopy carries a copy")
     };
+    if let Some(owner) = carrier.origin_in_the_way(&step.dataset, to).await? {
+        let message = format!(
+            "the folder `{}` there belongs to the origin of dataset `{owner}`; nothing is written into it: let a policy \
+             place the dataset elsewhere, or register the origin with another prefix",
+            step.dataset
+        );
+        failures.add(&Failure::of_backend(FailureClass::TargetConflict, to, message));
+        return Ok(());
+    }
     carrier.catalogue.begin_copy(&step.dataset, to).await?;
     // What a killed run left is swept before anything new is written.
     if let Err(failure) = carrier.worker.sweep(to, &step.dataset).await
@@ -124,7 +133,7 @@ async fn copy_page(
         .buffer_unordered(OBJECTS)
         .ready_chunks(RECORD_BATCH);
     while let Some(chunk) = results.next().await {
-        let mut verified = Vec::new();
+        let mut done = Vec::new();
         for (object, result) in chunk {
             match result {
                 Ok(receipt) => {
@@ -133,7 +142,7 @@ async fn copy_page(
                     if receipt.adopted {
                         carrier.meter.add_bytes(object.size.0);
                     }
-                    verified.extend(verifications(&object, to, &receipt));
+                    done.push((object, receipt));
                 }
                 Err(failure) => {
                     note_bad_sources(carrier, &object, std::slice::from_ref(&failure)).await?;
@@ -142,7 +151,7 @@ async fn copy_page(
                 }
             }
         }
-        record(carrier, &verified).await?;
+        record(carrier, step, to, &done, failures).await?;
         if failures.lost.is_some() {
             // Every other object would fail in the same way; those under way are dropped, and a later run sweeps.
             return Ok(());
@@ -215,11 +224,54 @@ fn verifications(object: &PendingObject, to: &BackendName, receipt: &Receipt) ->
     backends.map(verification).collect()
 }
 
-async fn record(carrier: &Carrier, verified: &[Verification]) -> Result<(), CatalogueError> {
-    if verified.is_empty() {
+/// Records objects as verified, all at once. Where other digests were recorded meanwhile (the source changed between
+/// two readings), one by one, so that the others do not suffer.
+async fn record(
+    carrier: &Carrier,
+    step: &Step,
+    to: &BackendName,
+    done: &[(PendingObject, Receipt)],
+    failures: &mut Failures,
+) -> Result<(), CatalogueError> {
+    let of = |(object, receipt): &(PendingObject, Receipt)| verifications(object, to, receipt);
+    let all: Vec<Verification> = done.iter().flat_map(of).collect();
+    if all.is_empty() {
         return Ok(());
     }
-    carrier.catalogue.record_verified(verified).await
+    match carrier.catalogue.record_verified(&all).await {
+        Err(CatalogueError::DigestDiffers { .. }) => {}
+        other => return other,
+    }
+    for one in done {
+        match carrier.catalogue.record_verified(&of(one)).await {
+            Err(CatalogueError::DigestDiffers { .. }) => {
+                failures.add(&take_back(carrier, step, to, one).await);
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// What was just written is of another version than what is recorded: it must not stay under its name.
+async fn take_back(
+    carrier: &Carrier,
+    step: &Step,
+    to: &BackendName,
+    (object, receipt): &(PendingObject, Receipt),
+) -> Failure {
+    let place = carrier.layout.place(&step.dataset, &object.key, to);
+    if !receipt.adopted
+        && let Err(failure) = carrier
+            .worker
+            .delete(&place, Some(&step.dataset), &carrier.cancel)
+            .await
+    {
+        return failure;
+    }
+    let blamed = receipt.source.as_ref().unwrap_or(to);
+    let message = "it changed at its source while it was copied; another version is recorded".to_owned();
+    Failure::of_object(FailureClass::SourceChanged, blamed, object.key.as_str(), message)
 }
 
 /// A source whose bytes are not those that are catalogued is recorded as damaged, so that it counts no more.

@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use domicile_catalogue::{Catalogue, MoveState};
+use domicile_catalogue::{Catalogue, CatalogueError, MoveState};
 use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, ObjectKey, Observed};
 use domicile_movers::Place;
 use domicile_scheduler::{Command, Event, Limits, Rooms, Scheduler, Step, StepState, Summary};
 use domicile_worker::{Cancel, Progress, Worker};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::cli::Global;
 use crate::progress::{self, Counters, Meter};
@@ -43,6 +43,27 @@ pub struct Carrier {
     pub meter: Arc<Meter>,
     /// Pulled when the user interrupts.
     pub cancel: Cancel,
+    /// For each target so far, the folders at its root that belong to origins.
+    pub folders: Arc<Mutex<BTreeMap<BackendName, Arc<BTreeMap<String, DatasetName>>>>>,
+}
+
+impl Carrier {
+    /// The dataset whose origin has the folder on a backend in which a copy would lie, if there is one.
+    pub async fn origin_in_the_way(
+        &self,
+        dataset: &DatasetName,
+        backend: &BackendName,
+    ) -> Result<Option<DatasetName>, CatalogueError> {
+        let mut known = self.folders.lock().await;
+        if !known.contains_key(backend) {
+            let folders = self.catalogue.origin_folders(backend).await?;
+            known.insert(backend.clone(), Arc::new(folders));
+        }
+        let owner = known
+            .get(backend)
+            .and_then(|folders| folders.get(dataset.as_str()));
+        Ok(owner.filter(|owner| *owner != dataset).cloned())
+    }
 }
 
 /// Where the objects of a dataset lie on each backend.
@@ -72,9 +93,12 @@ impl Layout {
                 .filter(|c| c.missing_objects < dataset.summary.objects);
             holding.extend(made.map(|copy| copy.backend.clone()));
         }
+        // A retired origin is no origin any more, whatever its manifest still names.
         let origins = datasets.filter_map(|d| {
             let origin = d.origin.as_ref()?;
-            Some((d.name.clone(), (origin.backend.clone(), origin.prefix.clone())))
+            let copy = observed.datasets.get(&d.name)?.copy_on(origin.backend.as_str())?;
+            copy.origin
+                .then(|| (d.name.clone(), (origin.backend.clone(), origin.prefix.clone())))
         });
         let read_only = backends.clone().filter(|b| b.access_mode == AccessMode::ReadOnly);
         let fresh = backends.clone().filter(|b| !holding.contains(&b.name));
@@ -98,11 +122,15 @@ impl Layout {
         }
     }
 
+    /// The prefix of a dataset's origin, if it lies on this backend.
+    pub fn origin_prefix(&self, dataset: &DatasetName, backend: &BackendName) -> Option<&str> {
+        let (origin, prefix) = self.origins.get(dataset)?;
+        (origin == backend).then_some(prefix)
+    }
+
     /// Whether a backend is the origin of a dataset.
     pub fn is_origin(&self, dataset: &DatasetName, backend: &BackendName) -> bool {
-        self.origins
-            .get(dataset)
-            .is_some_and(|(origin, _)| origin == backend)
+        self.origin_prefix(dataset, backend).is_some()
     }
 }
 

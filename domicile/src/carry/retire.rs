@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use domicile_catalogue::{CatalogueError, RetireError};
-use domicile_estate::{BackendName, CopyState, ObjectKey};
-use domicile_movers::Failure;
+use domicile_catalogue::{CatalogueError, CopyObject, ListedObject, OriginListing, RetireError};
+use domicile_estate::{BackendName, ByteCount, CopyState, DatasetName, Object, ObjectKey, Origin};
+use domicile_movers::{Digests, Failure, FailureClass, Place};
 use domicile_scheduler::{Action, Event, RetireOutcome, Step};
 use futures::StreamExt as _;
 
@@ -50,6 +50,9 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
             transient: false,
         });
     }
+    if let Some(refusal) = changed_since_verified(carrier, step, from).await? {
+        return Ok(refusal);
+    }
     let counts = verify_listed_copies(carrier, step, from).await?;
     let allows = |others: &[BackendName]| {
         let mut verified: BTreeSet<BackendName> = others.iter().cloned().collect();
@@ -80,7 +83,9 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
             transient,
         });
     }
-    if let Err(failure) = carrier.worker.sweep(from, &step.dataset).await {
+    if !carrier.layout.is_origin(&step.dataset, from)
+        && let Err(failure) = carrier.worker.sweep(from, &step.dataset).await
+    {
         let transient = failure.is_transient();
         return Ok(RetireOutcome::Failed {
             reason: failure.to_string(),
@@ -109,6 +114,8 @@ async fn verify_listed_copies(
     Ok(known.copy_on(from.as_str()).is_some_and(|copy| copy.is_current()))
 }
 
+/// Deletes what is ours. Somebody else's object under a key of the dataset, which an earlier copy refused to
+/// overwrite, stays.
 async fn delete_objects(
     carrier: &Carrier,
     step: &Step,
@@ -118,23 +125,15 @@ async fn delete_objects(
     loop {
         let page = carrier
             .catalogue
-            .objects(&step.dataset, after.as_ref(), PAGE)
+            .objects_of_copy(&step.dataset, from, after.as_ref(), PAGE)
             .await?;
-        let Some(last) = page.last().map(|numbered| numbered.object.key.clone()) else {
+        let Some(last) = page.last().map(|object| object.object.key.clone()) else {
             return Ok(None);
         };
-        let in_copy = !carrier.layout.is_origin(&step.dataset, from);
-        let deletions = page.into_iter().map(|numbered| {
-            let place = carrier.layout.place(&step.dataset, &numbered.object.key, from);
-            let (carrier, dataset) = (carrier.clone(), step.dataset.clone());
-            async move {
-                carrier
-                    .worker
-                    .delete(&place, in_copy.then_some(&dataset), &carrier.cancel)
-                    .await
-            }
-        });
-        let deletions: Vec<_> = deletions.collect();
+        let deletions: Vec<_> = page
+            .into_iter()
+            .map(|object| delete(carrier.clone(), step.dataset.clone(), from.clone(), object))
+            .collect();
         let results: Vec<_> = futures::stream::iter(deletions)
             .buffer_unordered(OBJECTS)
             .collect()
@@ -144,4 +143,96 @@ async fn delete_objects(
         }
         after = Some(last);
     }
+}
+
+async fn delete(
+    carrier: Carrier,
+    dataset: DatasetName,
+    from: BackendName,
+    object: CopyObject,
+) -> Result<(), Failure> {
+    let place = carrier.layout.place(&dataset, &object.object.key, &from);
+    if !object.ours && !is_what_we_would_have_written(&carrier, &place, &object.object).await? {
+        return Ok(());
+    }
+    let in_copy = !carrier.layout.is_origin(&dataset, &from);
+    carrier
+        .worker
+        .delete(&place, in_copy.then_some(&dataset), &carrier.cancel)
+        .await
+}
+
+/// A run that was killed between publishing and recording leaves an object of ours that is not recorded: it has the
+/// very bytes of the dataset's object.
+async fn is_what_we_would_have_written(
+    carrier: &Carrier,
+    place: &Place,
+    object: &Object,
+) -> Result<bool, Failure> {
+    let (Some(sha256), Some(blake3)) = (&object.sha256, &object.blake3) else {
+        return Ok(false);
+    };
+    match carrier
+        .worker
+        .read(place, Digests::Both, &carrier.progress, &carrier.cancel)
+        .await
+    {
+        Ok(seen) => Ok(seen.sha256.as_ref() == Some(sha256) && seen.blake3 == *blake3),
+        Err(failure) if failure.class == FailureClass::SourceGone => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What was verified is what may go: an origin that holds other bytes now than were read keeps them.
+async fn changed_since_verified(
+    carrier: &Carrier,
+    step: &Step,
+    from: &BackendName,
+) -> Result<Option<RetireOutcome>, CatalogueError> {
+    let Some(prefix) = carrier.layout.origin_prefix(&step.dataset, from) else {
+        return Ok(None);
+    };
+    let listed = match carrier.worker.list(from, prefix, &[]).await {
+        Ok(listing) => listing.all().await,
+        Err(failure) => Err(failure),
+    };
+    let listed = match listed {
+        Ok(listed) => listed,
+        // Nothing is there any more that could have changed.
+        Err(failure) if failure.class == FailureClass::SourceGone => return Ok(None),
+        Err(failure) => {
+            let transient = failure.is_transient();
+            return Ok(Some(RetireOutcome::Failed {
+                reason: failure.to_string(),
+                transient,
+            }));
+        }
+    };
+    let objects = listed.into_iter().filter_map(|entry| {
+        let key = ObjectKey::new(entry.path.strip_prefix(prefix)?).ok()?;
+        Some(ListedObject {
+            key,
+            size: ByteCount(entry.size),
+            modified_ms: entry.modified_ms,
+        })
+    });
+    let origin = Origin {
+        backend: from.clone(),
+        prefix: prefix.to_owned(),
+    };
+    let listing = OriginListing {
+        dataset: step.dataset.clone(),
+        origin,
+        objects: objects.collect(),
+        findings: Vec::new(),
+    };
+    let diff = carrier.catalogue.diff_origin(&listing).await?;
+    Ok(diff.changed.first().map(|changed| RetireOutcome::Failed {
+        reason: format!(
+            "backend `{from}`: object `{}`: it has changed since it was registered, so the origin stays; {} such objects",
+            changed.key.as_str().escape_debug(),
+            diff.changed.len()
+        ),
+        transient: false,
+    }))
 }

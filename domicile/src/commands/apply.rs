@@ -173,6 +173,9 @@ async fn carry_out(
 /// Records what was read: manifests, datasets, what lies at the origins, which backends are out of reach.
 async fn record(world: &World) -> anyhow::Result<()> {
     let catalogue = &world.catalogue;
+    for backend in &world.moved {
+        catalogue.doubt_backend(backend).await?;
+    }
     catalogue
         .record_manifests(&plan::manifests_to_record(world), &world.pruned)
         .await?;
@@ -206,6 +209,7 @@ pub fn carrier(world: &World) -> Carrier {
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),
         cancel: Cancel::new(),
+        folders: Arc::default(),
     }
 }
 
@@ -265,17 +269,17 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
     if summary.stopped {
         outcome = Outcome::Interrupted;
     }
-    let name = if proposal.plan.moves.is_empty() {
+    let happened = if proposal.plan.moves.is_empty() {
         "nothing to do".to_owned()
     } else {
-        proposal.name()
+        format!(
+            "{}: {} verified, {} retired, {}",
+            proposal.name(),
+            plural(summary.copied as usize, "copy", "copies"),
+            summary.retired,
+            plural(told.len(), "move failed", "moves failed"),
+        )
     };
-    let happened = format!(
-        "{name}: {} verified, {} retired, {}",
-        plural(summary.copied as usize, "copy", "copies"),
-        summary.retired,
-        plural(told.len(), "move failed", "moves failed"),
-    );
     let standing = match outcome {
         Outcome::Interrupted => "interrupted; `domicile apply` goes on where it was",
         Outcome::MovesFailed => "some moves failed; `domicile apply` tries them again",

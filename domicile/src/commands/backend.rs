@@ -7,6 +7,7 @@ use super::plan::Proposal;
 use crate::answer;
 use crate::cli::{BackendNames, Files, Format, Global};
 use crate::outcome::Outcome;
+use crate::render::plan::plural;
 use crate::render::table;
 use crate::terminal;
 use crate::world::{World, open_to_read, open_to_write};
@@ -33,7 +34,10 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
     let mut outcome = Outcome::Done;
     for backend in chosen(&world, &args.names)? {
         let write = backend.access_mode == AccessMode::ReadWrite;
-        let result = world.worker.probe(&backend.name, write).await;
+        let result = world
+            .worker
+            .probe(&backend.name, write, world.may_be_new(backend))
+            .await;
         if exists {
             match &result {
                 Ok(_) => world.catalogue.set_reachable(&backend.name).await?,
@@ -48,7 +52,11 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
         rows.push(match result {
             Ok(report) => json!({
                 "backend": backend.name.as_str(), "reachable": true, "wrote": report.wrote, "tookMs": report.took_ms,
-                "message": if report.wrote { "listed, wrote, read back and deleted" } else { "listed" },
+                "message": match (report.wrote, write) {
+                    (true, _) => "listed, wrote, read back and deleted",
+                    (false, true) => "the folder is not there yet; the first copy makes it",
+                    (false, false) => "listed",
+                },
             }),
             Err(failure) => {
                 outcome = Outcome::Error;
@@ -144,8 +152,8 @@ pub async fn drain(global: &Global, name: &str) -> anyhow::Result<Outcome> {
     terminal::say(
         global,
         &format!(
-            "backend `{name}` is to be emptied: `domicile apply` retires {} copies there, {} stay",
-            leaving.count(),
+            "backend `{name}` is to be emptied: `domicile apply` retires {} there, {} stay",
+            plural(leaving.count(), "copy", "copies"),
             staying.len()
         ),
     );

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use domicile_placement::{CandidateState, Explanation};
 
 use crate::amount;
-use crate::render::plan::Style;
+use crate::render::plan::{Style, plural};
 use crate::render::table;
 
 /// Draws an explanation.
@@ -58,7 +58,7 @@ fn headline(text: &mut String, explanation: &Explanation, style: Style) {
 
 fn requirements(text: &mut String, explanation: &Explanation, style: Style) {
     for requirement in &explanation.requirements {
-        let mut asked = format!("{} copies", requirement.copies);
+        let mut asked = plural(requirement.copies as usize, "copy", "copies");
         if !requirement.place.is_empty() {
             let _ = write!(asked, " where {}", requirement.place);
         }

@@ -236,37 +236,49 @@ impl Worker {
     }
 
     /// Looks whether a backend can be used: lists its root and, if `write`, writes a small object, reads it back
-    /// and deletes it. It tries once.
+    /// and deletes it. It tries once. A folder that is yet to be made is in order where nothing is recorded
+    /// (`may_be_new`): the first copy makes it.
     ///
     /// # Errors
     /// What would hinder a transfer.
-    pub async fn probe(&self, backend: &BackendName, write: bool) -> Result<ProbeReport, Failure> {
+    pub async fn probe(
+        &self,
+        backend: &BackendName,
+        write: bool,
+        may_be_new: bool,
+    ) -> Result<ProbeReport, Failure> {
         let begun = Instant::now();
+        let mut wrote = write;
         let holds_something = match self.stores.driver(backend)? {
             Driver::Object(store) => store.probe(write.then_some((PROBE_NAME, PROBE_BYTES))).await?,
             Driver::Fs(store) => {
-                blocking(move || {
+                let (holds, written) = blocking(move || {
+                    if may_be_new && !store.root_exists() {
+                        return Ok((false, false));
+                    }
                     store.check_root(Role::Source)?;
                     let empty = store.is_empty_or_gone()?;
                     if write {
                         store.probe_write(PROBE_NAME, PROBE_BYTES)?;
                     }
-                    Ok(!empty)
+                    Ok((!empty, write))
                 })
-                .await?
+                .await?;
+                wrote = written;
+                holds
             }
         };
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(ProbeReport {
             holds_something,
-            wrote: write,
+            wrote,
             took_ms,
         })
     }
 
-    /// Removes the temporary files that crashed transfers left below `<root>/<dataset>/`, and folders there that
-    /// are empty. Returns how many files. Files that a living process is writing stay. Object stores have no
-    /// temporary objects.
+    /// Removes the temporary files that crashed transfers left below `<root>/<dataset>/`, and returns how many.
+    /// Files that a living process is writing stay. On object stores it removes nothing: unfinished uploads are
+    /// invisible, and a lifecycle rule of the bucket ends them.
     ///
     /// # Errors
     /// What hinders looking or removing.

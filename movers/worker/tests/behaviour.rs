@@ -339,11 +339,11 @@ async fn a_stop_leaves_nothing_visible(bench: Bench) {
 async fn a_probe_leaves_nothing(bench: Bench) {
     let store = name("store");
     assert!(bench.worker.is_empty_or_gone(&store).await.unwrap());
-    let report = bench.worker.probe(&store, true).await.unwrap();
+    let report = bench.worker.probe(&store, true, false).await.unwrap();
     assert_eq!((report.wrote, report.holds_something), (true, false));
     assert!(bench.worker.is_empty_or_gone(&store).await.unwrap());
     assert_eq!(files(&bench.path("store")), BTreeMap::new());
     bench.put("a", b"1").await;
-    let report = bench.worker.probe(&store, false).await.unwrap();
+    let report = bench.worker.probe(&store, false, false).await.unwrap();
     assert_eq!((report.wrote, report.holds_something), (false, true));
 }

@@ -27,7 +27,7 @@ async fn write_to(store: Backend, variables: BTreeMap<String, String>) -> Failur
     let bench = Bench::with(tempfile::tempdir().unwrap(), &[store], variables);
     bench.seed("a", b"1");
     let failure = bench.transfer(&bench.spec("a", b"1", "store")).await.unwrap_err();
-    let probed = bench.worker.probe(&name("store"), true).await.unwrap_err();
+    let probed = bench.worker.probe(&name("store"), true, false).await.unwrap_err();
     for text in [
         format!("{failure} {failure:?}"),
         format!("{probed} {probed:?}"),

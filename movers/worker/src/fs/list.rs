@@ -91,13 +91,12 @@ impl FsStore {
         Ok(())
     }
 
-    /// Removes temporary files below a folder that no living process writes, and folders that are empty, the
-    /// folder itself included. Returns the number of files.
+    /// Removes temporary files below a folder that no living process writes, and returns their number. Folders stay:
+    /// they may be somebody's.
     pub(crate) fn sweep(&self, folder: &str) -> Result<u64, Failure> {
-        let root = self.root(Role::Target)?;
+        self.root(Role::Target)?;
         let at = |errno| self.failed(Role::Target, folder, "sweep the folder", errno);
         let mut swept = 0;
-        // In the order of discovery, so that the way back meets each folder before the one it lies in.
         let mut folders = vec![folder.to_owned()];
         let mut next = 0;
         while let Some(path) = folders.get(next).cloned() {
@@ -111,18 +110,6 @@ impl FsStore {
             for name in temporary {
                 swept += u64::from(remove_if_abandoned(&fd, &name).map_err(at)?);
             }
-        }
-        for path in folders.iter().rev() {
-            let (above, name) = super::paths::split(path);
-            let Ok(fd) = root
-                .try_clone()
-                .map_err(|_| Errno::MFILE)
-                .and_then(|root| open_below(root, above))
-            else {
-                continue;
-            };
-            // Fails for a folder that is not empty, which is what is wanted.
-            let _ = rustix::fs::unlinkat(&fd, name, AtFlags::REMOVEDIR);
         }
         Ok(swept)
     }

@@ -36,6 +36,11 @@ impl FsStore {
         self.root(role).map(drop)
     }
 
+    /// Whether anything lies where the root should be.
+    pub(crate) fn root_exists(&self) -> bool {
+        !matches!(self.open_root(), Err(Errno::NOENT))
+    }
+
     /// Makes the root and what leads to it, durably.
     pub(super) fn create_root(&self) -> Result<(), Failure> {
         let failed = |error: &std::io::Error| {

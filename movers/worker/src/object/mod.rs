@@ -160,10 +160,15 @@ impl ObjectStore {
     /// Removes an object; what is not there is removed.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
         match self.operator.delete_options(path, DeleteOptions::default()).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(self.failed(Role::Target, Some(path), "delete it", &error))
+            // A store answers that an object is not there with success; this is about the bucket, or as good as.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                match self.metadata(path, Role::Target).await {
+                    Ok(_) => Ok(()),
+                    Err(failure) => Err(failure),
+                }
             }
-            _ => Ok(()),
+            Err(error) => Err(self.failed(Role::Target, Some(path), "delete it", &error)),
+            Ok(()) => Ok(()),
         }
     }
 
