@@ -23,6 +23,16 @@ pub fn structured(format: Format, value: &Value, items: &[Value]) -> anyhow::Res
     Ok(true)
 }
 
+/// Answers with names, one a line, if that form was asked for.
+pub fn names<'a>(format: Format, names: impl Iterator<Item = &'a str>) -> bool {
+    if format != Format::Name {
+        return false;
+    }
+    let lines: String = names.map(|name| format!("{name}\n")).collect();
+    answer(&lines);
+    true
+}
+
 /// A list of things as Kubernetes lists them.
 pub fn list(items: &[Value]) -> Value {
     serde_json::json!({"apiVersion": "domicile.dev/v1alpha1", "kind": "List", "items": items})

@@ -60,8 +60,8 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
 fn start_log(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "info",
+        (_, 0) => "warn,sqlx=error",
+        (_, 1) => "info,sqlx=error",
         (_, 2) => "domicile=debug,info",
         _ => "debug",
     };
@@ -88,18 +88,16 @@ async fn run_until_interrupted(cli: &Cli) -> Outcome {
 }
 
 fn failed(global: &Global, error: &anyhow::Error) -> Outcome {
-    use std::io::Write as _;
-    let mut stderr = std::io::stderr().lock();
     if let Some(marked) = error.downcast_ref::<MarkedErrors>() {
-        let _ = writeln!(stderr, "{marked}");
+        terminal::event(global, "error", &marked.to_string());
         return Outcome::Error;
     }
-    let word = if terminal::colour_errors(global) {
-        "\u{1b}[31merror:\u{1b}[0m"
-    } else {
-        "error:"
+    let word = match global.progress {
+        cli::Progress::Jsonl => "",
+        _ if terminal::colour_errors(global) => "\u{1b}[31merror:\u{1b}[0m ",
+        _ => "error: ",
     };
-    let _ = writeln!(stderr, "{word} {error:#}");
+    terminal::event(global, "error", &format!("{word}{error:#}"));
     error
         .downcast_ref::<Refusal>()
         .map_or(Outcome::Error, |refusal| refusal.outcome)

@@ -190,7 +190,7 @@ impl<'a> Marked<'a> {
         };
         let source = source
             .filter(|_| !hidden)
-            .map(|s| NamedSource::new(&s.name, s.text.clone()));
+            .map(|s| NamedSource::new(&s.name, diagnostic.shown_text(s)));
         Self {
             diagnostic,
             message,
@@ -236,5 +236,50 @@ impl miette::Diagnostic for Marked<'_> {
         self.source.as_ref()?;
         let span = LabeledSpan::underline((self.diagnostic.offset, self.diagnostic.length.max(1)));
         Some(Box::new(std::iter::once(span)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "apiVersion: domicile.dev/v1alpha1\nkind: Domain\nmetadata: {name: a}\nspec: {jurisdiction: DE}\n---\nkind: Backend\nmetadata: {name: b}\n";
+
+    fn rendered(spec: &str) -> String {
+        let source = Source {
+            name: "estate.yaml".to_owned(),
+            text: format!("{HEAD}{spec}"),
+            folder: "/estate".to_owned(),
+            stored: false,
+        };
+        let found = domicile_policies::read(std::slice::from_ref(&source)).expect_err("a mistake");
+        render(&[source], &found, false)
+    }
+
+    #[test]
+    fn mistakes_near_a_secret_are_drawn_and_the_secret_is_masked() {
+        let text = rendered(
+            "spec:\n  domain: a\n  capasity: 1Ti\n  store: {type: S3, buckt: my-data}\n  credentials: {accessKeyId: AKIAX, secretAccessKey: hunter2}\n",
+        );
+        assert!(!text.contains("hunter2") && !text.contains("AKIAX"), "{text}");
+        for shown in [
+            "capasity: 1Ti",
+            "store: {type: S3, buckt: my-data}",
+            "credentials: {accessKeyId: *****, secretAccessKey: *******}",
+            "estate.yaml:10:3",
+            "estate.yaml:11:21",
+            "estate.yaml:12:17",
+            "estate.yaml:12:37",
+            "4 errors found",
+        ] {
+            assert!(text.contains(shown), "`{shown}` is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_near_a_secret_names_the_line_only() {
+        let text = rendered("spec:\n  credentials: {secretAccessKey: hunter2\n  x: ]\n");
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("the line is not shown"), "{text}");
     }
 }

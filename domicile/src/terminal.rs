@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use crate::cli::{Color, Global};
+use crate::cli::{Color, Global, Progress};
 
 /// Writes an answer to standard output. A reader that has gone away (`| head`) is no error.
 pub fn answer(text: &str) {
@@ -17,8 +17,18 @@ pub fn answer(text: &str) {
 /// Says something to the person at the terminal, on standard error, unless `--quiet`.
 pub fn say(global: &Global, text: &str) {
     if !global.quiet {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        event(global, "note", text);
     }
+}
+
+/// Writes a line to standard error: as it is, or as one JSON event where a program reads along.
+pub fn event(global: &Global, kind: &str, text: &str) {
+    let line = match global.progress {
+        Progress::Jsonl => serde_json::json!({"event": kind, "message": text}).to_string(),
+        _ => text.to_owned(),
+    };
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Whether the answer is coloured.

@@ -143,11 +143,14 @@ impl World {
         domicile_placement::pose(&self.manifests, &self.datasets, &self.observed)
     }
 
-    /// A dataset by name.
+    /// A dataset by name, also one that no manifest describes any more: its copies are still there.
     pub fn dataset(&self, name: &str) -> anyhow::Result<&Dataset> {
+        let forgotten = || self.registered.get(name).map(|row| &row.dataset);
+        let known = self.datasets.keys().map(DatasetName::as_str);
         self.datasets
             .get(name)
-            .ok_or_else(|| unknown("dataset", name, self.datasets.keys().map(DatasetName::as_str)))
+            .or_else(forgotten)
+            .ok_or_else(|| unknown("dataset", name, known))
     }
 
     /// A backend by name.

@@ -67,7 +67,10 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
             }
         });
     }
-    if !answer::structured(global.output, &answer::list(&rows), &rows)? {
+    let names = rows.iter().filter_map(|row| row["backend"].as_str());
+    if !answer::structured(global.output, &answer::list(&rows), &rows)?
+        && !answer::names(global.output, names)
+    {
         let mut table = table::table(&["backend", "reachable", "took", "message"]);
         for row in &rows {
             let text = |field: &str| row[field].as_str().unwrap_or("").to_owned();
@@ -103,7 +106,7 @@ pub async fn cordon(global: &Global, name: &str) -> anyhow::Result<Outcome> {
         global,
         &format!("backend `{name}` is cordoned: nothing new goes there; `uncordon` lifts it"),
     );
-    Ok(Outcome::Done)
+    tell_marks(global, name, (true, world.observed.draining.contains(name)))
 }
 
 /// `backend uncordon`.
@@ -118,6 +121,15 @@ pub async fn uncordon(global: &Global, name: &str) -> anyhow::Result<Outcome> {
             global,
             "its manifest still says so: `cordoned` or `drain` is true there",
         );
+    }
+    tell_marks(global, name, (false, false))
+}
+
+/// The marks that commands set, for programs.
+fn tell_marks(global: &Global, name: &str, (cordoned, draining): (bool, bool)) -> anyhow::Result<Outcome> {
+    let marks = json!({"backend": name, "cordoned": cordoned, "draining": draining});
+    if !answer::structured(global.output, &marks, std::slice::from_ref(&marks))? {
+        answer::names(global.output, std::iter::once(name));
     }
     Ok(Outcome::Done)
 }
@@ -218,7 +230,10 @@ pub async fn usage(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
             format!("{full:.1} %"),
         ]);
     }
-    if !answer::structured(global.output, &answer::list(&rows), &rows)? {
+    let names = rows.iter().filter_map(|row| row["backend"].as_str());
+    if !answer::structured(global.output, &answer::list(&rows), &rows)?
+        && !answer::names(global.output, names)
+    {
         terminal::answer(&table::text(&table));
     }
     Ok(Outcome::Done)

@@ -64,7 +64,10 @@ pub async fn scrub(global: &Global, args: &ScrubArgs) -> anyhow::Result<Outcome>
         tell(global, target, &inspected);
     }
     drop(watch);
-    if !answer::structured(global.output, &answer::list(&rows), &rows)? {
+    let names = rows.iter().filter_map(|row| row["dataset"].as_str());
+    if !answer::structured(global.output, &answer::list(&rows), &rows)?
+        && !answer::names(global.output, names)
+    {
         draw(&rows);
     }
     let next = match outcome {
@@ -233,13 +236,14 @@ async fn take_inventory(
     inventory: &mut Inventory,
     options: ImportOptions,
 ) -> anyhow::Result<ImportSummary> {
+    let has_backend = options.backend.is_some();
     let mut import = world.catalogue.begin_import(options).await?;
     loop {
         let rows = inventory.next_batch(BATCH)?;
         if rows.is_empty() {
             break;
         }
-        check_replicas(world, &rows)?;
+        check_replicas(world, &rows, has_backend)?;
         let rows: Vec<InventoryRow> = rows.into_iter().map(converted).collect();
         import.add(&rows).await?;
     }
@@ -258,8 +262,14 @@ fn converted(row: inventory::Row) -> InventoryRow {
     }
 }
 
-fn check_replicas(world: &World, rows: &[inventory::Row]) -> anyhow::Result<()> {
+fn check_replicas(world: &World, rows: &[inventory::Row], has_backend: bool) -> anyhow::Result<()> {
     for row in rows {
+        anyhow::ensure!(
+            has_backend || !row.replicas.is_empty(),
+            "line {}: nothing says where dataset `{}` lies: name its backend with `--backend`, or in a column `replicas`",
+            row.line,
+            row.dataset
+        );
         for backend in row.replicas.iter() {
             world
                 .backend(backend.as_str())

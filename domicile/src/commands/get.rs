@@ -4,7 +4,6 @@ use domicile_estate::{ByteCount, DatasetName};
 use serde_json::{Value, json};
 
 use super::plan::{describe_finding, plan_name};
-use super::whereis::state_word;
 use crate::amount;
 use crate::answer;
 use crate::cli::{DescribeArgs, Files, Format, GetArgs, Global, Kind};
@@ -387,9 +386,6 @@ pub async fn describe(global: &Global, args: &DescribeArgs) -> anyhow::Result<Ou
     let names = list.items.iter().map(|item| item.name.as_str());
     let item = list.items.iter().find(|item| item.name == args.name);
     let item = item.ok_or_else(|| unknown(word(args.kind), &args.name, names))?;
-    if args.kind == Kind::Datasets {
-        describe_copies(global, &world, &args.name);
-    }
     // What a person reads is the manifest with its status, as YAML.
     let format = if matches!(global.output, Format::Table | Format::Wide) {
         Format::Yaml
@@ -400,17 +396,4 @@ pub async fn describe(global: &Global, args: &DescribeArgs) -> anyhow::Result<Ou
         terminal::answer(&item.name);
     }
     Ok(Outcome::Done)
-}
-
-fn describe_copies(global: &Global, world: &World, name: &str) {
-    let Some(known) = world.observed.datasets.get(name) else {
-        return;
-    };
-    for copy in &known.copies {
-        let role = if copy.origin { "origin" } else { "copy" };
-        terminal::say(
-            global,
-            &format!("{role} on {}: {}", copy.backend, state_word(copy)),
-        );
-    }
 }

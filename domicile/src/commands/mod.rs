@@ -42,7 +42,10 @@ pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Backend(BackendCommand::Uncordon(args)) => backend::uncordon(global, &args.name).await,
         Command::Backend(BackendCommand::Drain(args)) => backend::drain(global, &args.name).await,
         Command::Schema => {
-            terminal::answer(&serde_json::to_string_pretty(&domicile_policies::json_schema())?);
+            let schema = domicile_policies::json_schema();
+            if !crate::answer::structured(global.output, &schema, std::slice::from_ref(&schema))? {
+                terminal::answer(&serde_json::to_string_pretty(&schema)?);
+            }
             Ok(Outcome::Done)
         }
         Command::Completion { shell } => {
@@ -50,7 +53,10 @@ pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             Ok(Outcome::Done)
         }
         Command::Version => {
-            terminal::answer(&format!("domicile {}", env!("CARGO_PKG_VERSION")));
+            let version = serde_json::json!({"name": "domicile", "version": env!("CARGO_PKG_VERSION")});
+            if !crate::answer::structured(global.output, &version, std::slice::from_ref(&version))? {
+                terminal::answer(&format!("domicile {}", env!("CARGO_PKG_VERSION")));
+            }
             Ok(Outcome::Done)
         }
     }

@@ -223,6 +223,12 @@ pub fn describe_finding(finding: &OriginFinding) -> (&'static str, &str, String)
 
 /// Tells on standard error what was found at the origins.
 pub fn tell_findings(global: &Global, world: &World) {
+    for (kind, name) in &world.pruned {
+        terminal::say(
+            global,
+            &format!("note: {kind} `{name}` is taken away; its bytes stay where they are"),
+        );
+    }
     for remark in &world.sight.remarks {
         terminal::say(global, &format!("note: {remark}"));
     }

@@ -8,7 +8,7 @@ use domicile_estate::{
 };
 use domicile_placement::{Bars, Plan, Problem};
 use domicile_policies::{Diagnostic, Expectation, Expected, Manifests, PolicyTest, Severity, Source};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::answer;
 use crate::cli::{Files, Global};
@@ -33,6 +33,8 @@ pub fn lint(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
     let (sources, manifests) = read_files(global, files)?;
     let mut diagnostics: Vec<Diagnostic> = manifests.warnings.clone();
     diagnostics.extend(domicile_policies::lint(&manifests));
+    let rows: Vec<Value> = diagnostics.iter().map(|d| finding(&sources, d)).collect();
+    answer::structured(global.output, &answer::list(&rows), &rows)?;
     if !diagnostics.is_empty() {
         let text = reading::render(&sources, &diagnostics, terminal::colour_errors(global));
         terminal::say(global, &text);
@@ -60,6 +62,18 @@ pub fn lint(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
     Ok(if errors > 0 { Outcome::Error } else { Outcome::Done })
 }
 
+/// A finding with its place, for programs.
+fn finding(sources: &[Source], diagnostic: &Diagnostic) -> Value {
+    let source = sources.get(diagnostic.source);
+    let before = source.and_then(|s| s.text.get(..diagnostic.offset)).unwrap_or("");
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    json!({
+        "file": source.map(|s| s.name.as_str()), "line": line, "column": column,
+        "severity": format!("{:?}", diagnostic.severity), "message": diagnostic.message, "help": diagnostic.help,
+    })
+}
+
 /// `policy test`: places the fixtures as `plan` would, on an estate where nothing else lies, and compares.
 pub fn test(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
     let (_, manifests) = read_files(global, files)?;
@@ -76,7 +90,8 @@ pub fn test(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
         for expectation in &test.expect {
             let fault = compare(&problem, &plan, expectation);
             rows.push(json!({
-                "test": test.name, "dataset": expectation.dataset.as_str(), "passed": fault.is_none(), "message": fault,
+                "test": test.name, "dataset": expectation.dataset.as_str(), "expected": wording(&expectation.expected),
+                "passed": fault.is_none(), "message": fault,
             }));
         }
     }
@@ -91,9 +106,10 @@ pub fn test(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
                 format!(": {}", text("message"))
             };
             terminal::answer(&format!(
-                "{verdict} {} {}{message}",
+                "{verdict} {} {} {}{message}",
                 text("test"),
-                text("dataset")
+                text("dataset"),
+                text("expected")
             ));
         }
     }
@@ -173,6 +189,28 @@ fn lying_at(
     }
 }
 
+/// What is expected, in a few words.
+fn wording(expected: &Expected) -> String {
+    match expected {
+        Expected::Backends(backends) => format!("on {}", listed(backends)),
+        Expected::Refused { backend, .. } => format!("refused by {backend}"),
+        Expected::Satisfied(true) => "satisfied".to_owned(),
+        Expected::Satisfied(false) => "unsatisfied".to_owned(),
+        Expected::Admissible(backends) => format!("admissible on {}", listed(backends)),
+    }
+}
+
+fn listed(names: &BTreeSet<BackendName>) -> String {
+    if names.is_empty() {
+        return "no backend".to_owned();
+    }
+    names
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 /// The backends that no rule refuses for a dataset.
 fn admissible(problem: &Problem, dataset: usize) -> BTreeSet<BackendName> {
     let subject = &problem.datasets[dataset];
@@ -191,21 +229,11 @@ fn admissible(problem: &Problem, dataset: usize) -> BTreeSet<BackendName> {
 fn compare(problem: &Problem, plan: &Plan, expectation: &Expectation) -> Option<String> {
     let dataset = expectation.dataset.as_str();
     let planned = plan.datasets.iter().find(|d| d.name.as_str() == dataset)?;
-    let list = |names: &BTreeSet<BackendName>| {
-        if names.is_empty() {
-            "no backend".to_owned()
-        } else {
-            names
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        }
-    };
     match &expectation.expected {
         Expected::Backends(wanted) => {
             let found: BTreeSet<_> = planned.backends.iter().cloned().collect();
-            (found != *wanted).then(|| format!("expected on {}, planned on {}", list(wanted), list(&found)))
+            (found != *wanted)
+                .then(|| format!("expected on {}, planned on {}", listed(wanted), listed(&found)))
         }
         Expected::Satisfied(wanted) => (planned.satisfied != *wanted).then(|| {
             let word = |satisfied| if satisfied { "satisfied" } else { "unsatisfied" };
@@ -214,7 +242,7 @@ fn compare(problem: &Problem, plan: &Plan, expectation: &Expectation) -> Option<
         Expected::Admissible(wanted) => {
             let found = admissible(problem, problem.dataset(dataset)?);
             (found != *wanted)
-                .then(|| format!("expected admissible {}, found {}", list(wanted), list(&found)))
+                .then(|| format!("expected admissible {}, found {}", listed(wanted), listed(&found)))
         }
         Expected::Refused { backend, rule, kind } => {
             let of_backend = planned.refusals.iter().filter(|r| r.backends.contains(backend));

@@ -181,7 +181,7 @@ async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str
         return Ok(Outcome::Done);
     }
     let digest = found.object.sha256.unwrap_or_else(|| "not read yet".to_owned());
-    terminal::say(global, &format!("{}, sha256 {digest}", found.object.size));
+    terminal::answer(&format!("{}, sha256 {digest}", found.object.size));
     let mut table = table::table(&["backend", "state", "role", "path"]);
     for (place, row) in found.places.iter().zip(&rows) {
         let role = if place.origin { "origin" } else { "copy" };
