@@ -97,8 +97,23 @@ fn failed(global: &Global, error: &anyhow::Error) -> Outcome {
         _ if terminal::colour_errors(global) => "\u{1b}[31merror:\u{1b}[0m ",
         _ => "error: ",
     };
-    terminal::event(global, "error", &format!("{word}{error:#}"));
+    terminal::event(global, "error", &format!("{word}{}", in_one_line(error)));
     error
         .downcast_ref::<Refusal>()
         .map_or(Outcome::Error, |refusal| refusal.outcome)
+}
+
+/// An error with its causes, each told once.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
 }
