@@ -232,9 +232,20 @@ pub fn is_confined_away(problem: &Problem, subject: &Subject, backend: usize) ->
         .any(|reason| problem.reasons[reason].kind == RefusalKind::Confinement)
 }
 
-/// The backends outside a dataset's set whose recorded copies a plan leaves where they are. What is unknown is never
-/// retired; without a current copy nothing is; and of a dataset that no requirement reaches only what is current (or
-/// being retired, or confined away) is.
+/// Whether nothing may be deleted on a backend.
+#[must_use]
+pub fn is_read_only(problem: &Problem, backend: usize) -> bool {
+    let reasons = &problem.backends[backend].reasons;
+    reasons
+        .iter()
+        .any(|reason| problem.reasons[*reason].kind == RefusalKind::ReadOnly)
+}
+
+/// The backends outside a dataset's set whose recorded copies a plan leaves where they are. What is unknown or on a
+/// read-only backend is never retired; without a current copy nothing is; and of a dataset that no requirement reaches
+/// only what is current (or being retired, or confined away) is.
+///
+/// What is left on a read-only backend takes no room from anything: nothing new goes there.
 #[must_use]
 pub fn left_alone(problem: &Problem, subject: &Subject, set: &[usize]) -> Vec<usize> {
     let anything_retires = subject.has_current();
@@ -246,7 +257,8 @@ pub fn left_alone(problem: &Problem, subject: &Subject, set: &[usize]) -> Vec<us
                 subject.is_reached() || is_confined_away(problem, subject, held.backend)
             }
         };
-        !(set.contains(&held.backend) || anything_retires && retires)
+        let retires = anything_retires && retires && !is_read_only(problem, held.backend);
+        !set.contains(&held.backend) && !retires
     };
     subject
         .copies

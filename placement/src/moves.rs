@@ -16,6 +16,9 @@ use crate::solution::Solution;
 
 /// Bytes of the digest that a move's id shows.
 const ID_BYTES: usize = 8;
+/// Datasets with moves up to which a careful order is sought where the greedy one is stuck: its time grows with their
+/// square.
+const CAREFUL_DATASETS: usize = 5_000;
 
 /// One copy to make or to retire.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,19 +132,22 @@ pub(crate) type Stuck = Vec<(usize, Vec<usize>)>;
 pub(crate) fn moves(problem: &Problem, solution: &Solution) -> Result<Vec<Move>, Stuck> {
     let mut way = Way::begin(problem, solution);
     way.run();
-    let mut stuck: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for step in way.copies.iter().filter(|step| !step.done) {
-        stuck.entry(step.dataset).or_default().push(step.to);
-    }
+    let stuck = way.stuck();
     if stuck.is_empty() {
-        Ok(way.into_moves())
+        return Ok(way.into_moves());
+    }
+    let mut careful = Way::begin(problem, solution);
+    careful.run_carefully();
+    if careful.stuck().is_empty() {
+        Ok(careful.into_moves())
     } else {
-        Err(stuck.into_iter().collect())
+        Err(stuck)
     }
 }
 
-/// The way from what is there now to a solution, simulated: copies that fit run, then what they free is retired, and
-/// so on.
+/// The way from what is there now to a solution, simulated. The greedy order is quick and waits little: copies that fit
+/// run, then what they free is retired, and so on. But a dataset of which only some copies fit takes room then and
+/// frees none, and may so bar the way of others; the careful order finishes one dataset before it begins the next.
 struct Way<'a> {
     problem: &'a Problem,
     used: Vec<u128>,
@@ -223,11 +229,91 @@ impl<'a> Way<'a> {
         while self.run_copies() | self.run_retires() {}
     }
 
+    /// Runs one whole dataset at a time, its copies and then its retirements, as long as one fits.
+    ///
+    /// A copy waits for every retirement at its target that ran before it. However moves then run side by side, of
+    /// the copies begun on a backend the latest of this order finds done there all that was retired before it; no more
+    /// copies than those up to it are there, so that the backend never holds more than in this order.
+    fn run_carefully(&mut self) {
+        let mut open = self.by_dataset();
+        if open.len() > CAREFUL_DATASETS {
+            return;
+        }
+        while let Some(dataset) = self.next_whole(&open) {
+            for copy in open.remove(&dataset).into_iter().flatten() {
+                let step = &mut self.copies[copy];
+                self.used[step.to] += step.takes;
+                step.done = true;
+                if step.takes > 0 {
+                    step.planned.after.clone_from(&self.freed[step.to]);
+                }
+            }
+            self.retire(dataset);
+        }
+    }
+
+    /// The places in `copies` of every dataset that has moves.
+    fn by_dataset(&self) -> BTreeMap<usize, Vec<usize>> {
+        let mut open: BTreeMap<usize, Vec<usize>> = self
+            .retires
+            .keys()
+            .map(|dataset| (*dataset, Vec::new()))
+            .collect();
+        for (place, copy) in self.copies.iter().enumerate() {
+            open.entry(copy.dataset).or_default().push(place);
+        }
+        open
+    }
+
+    /// The dataset to run next of those whose copies all fit: first one that frees a backend which a waiting copy
+    /// lacks, for any other may take room that is needed on the way; then one that frees any; then the first by name.
+    fn next_whole(&self, open: &BTreeMap<usize, Vec<usize>>) -> Option<usize> {
+        let mut lacking = vec![false; self.used.len()];
+        let mut whole = Vec::new();
+        for (dataset, copies) in open {
+            let mut fits = true;
+            for copy in copies.iter().map(|copy| &self.copies[*copy]) {
+                if !self.fits(copy) {
+                    fits = false;
+                    lacking[copy.to] = true;
+                }
+            }
+            if fits {
+                whole.push(*dataset);
+            }
+        }
+        let rank = |dataset: &usize| match self.retires.get(dataset) {
+            Some(step) if step.from.iter().any(|from| lacking[*from]) => 0,
+            Some(_) => 1,
+            None => 2,
+        };
+        // The first of equal ones is the first by name.
+        whole.into_iter().min_by_key(rank)
+    }
+
+    fn fits(&self, step: &CopyStep) -> bool {
+        step.takes == 0 || self.used[step.to] + step.takes <= self.room[step.to]
+    }
+
+    /// Datasets with copies that did not run, each with where these would go.
+    fn stuck(&self) -> Stuck {
+        let mut stuck: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for step in self.copies.iter().filter(|step| !step.done) {
+            stuck.entry(step.dataset).or_default().push(step.to);
+        }
+        stuck.into_iter().collect()
+    }
+
     /// Runs every copy that fits. Whether any did.
     fn run_copies(&mut self) -> bool {
         let mut ran = false;
-        for step in self.copies.iter_mut().filter(|step| !step.done) {
-            if step.takes > 0 && self.used[step.to] + step.takes > self.room[step.to] {
+        for place in 0..self.copies.len() {
+            let fits = self.fits(&self.copies[place]);
+            let step = &mut self.copies[place];
+            if step.done {
+                continue;
+            }
+            if !fits {
                 step.waited = true;
                 continue;
             }
@@ -243,27 +329,37 @@ impl<'a> Way<'a> {
 
     /// Runs the retirements of every dataset whose copies are done. Whether any ran.
     fn run_retires(&mut self) -> bool {
-        let mut ran = false;
-        for (dataset, step) in self.retires.iter_mut().filter(|(_, step)| !step.done) {
-            let start = self.copies.partition_point(|copy| copy.dataset < *dataset);
-            let own = || {
-                self.copies[start..]
-                    .iter()
-                    .take_while(|copy| copy.dataset == *dataset)
-            };
-            if own().any(|copy| !copy.done) {
-                continue;
-            }
-            let copies: Vec<_> = own().map(|copy| copy.planned.id.clone()).collect();
-            for (from, planned) in step.from.iter().zip(&mut step.planned) {
-                self.used[*from] -= u128::from(self.problem.datasets[*dataset].summary.bytes.0);
-                self.freed[*from].push(planned.id.clone());
-                planned.after.clone_from(&copies);
-            }
-            step.done = true;
-            ran = true;
+        let open = self.retires.iter().filter(|(_, step)| !step.done);
+        let ready: Vec<_> = open
+            .map(|(dataset, _)| *dataset)
+            .filter(|dataset| self.copies_of(*dataset).all(|copy| copy.done))
+            .collect();
+        ready.iter().for_each(|dataset| self.retire(*dataset));
+        !ready.is_empty()
+    }
+
+    fn copies_of(&self, dataset: usize) -> impl Iterator<Item = &CopyStep> {
+        let start = self.copies.partition_point(|copy| copy.dataset < dataset);
+        self.copies[start..]
+            .iter()
+            .take_while(move |copy| copy.dataset == dataset)
+    }
+
+    /// Runs the retirements of a dataset; they wait for its copies.
+    fn retire(&mut self, dataset: usize) {
+        let copies: Vec<_> = self
+            .copies_of(dataset)
+            .map(|copy| copy.planned.id.clone())
+            .collect();
+        let Some(step) = self.retires.get_mut(&dataset) else {
+            return;
+        };
+        for (from, planned) in step.from.iter().zip(&mut step.planned) {
+            self.used[*from] -= u128::from(self.problem.datasets[dataset].summary.bytes.0);
+            self.freed[*from].push(planned.id.clone());
+            planned.after.clone_from(&copies);
         }
-        ran
+        step.done = true;
     }
 
     fn into_moves(self) -> Vec<Move> {

@@ -191,15 +191,22 @@ impl Gathered {
     }
 }
 
-/// The copies of a dataset's set that stay although a rule refuses them.
+/// The copies that stay although a rule refuses them: of a dataset's set, and on read-only backends, where nothing is
+/// deleted.
 pub(crate) fn violations(scene: &Scene<'_>, dataset: usize) -> Vec<Violation> {
     let problem = scene.problem;
     let subject = &problem.datasets[dataset];
     let mut gathered = Gathered::default();
-    for &backend in &scene.solution.sets[dataset] {
+    let set = &scene.solution.sets[dataset];
+    let left = ground::left_alone(problem, subject, set);
+    let undeletable = left.into_iter().filter(|b| ground::is_read_only(problem, *b));
+    for backend in set.iter().copied().chain(undeletable) {
         let bars_every = |reason: &usize| problem.reasons[*reason].bars == Bars::Every;
         for reason in problem.reasons_against(subject, backend).filter(bars_every) {
             gathered.add_cause(problem, Cause::Rule(reason), backend);
+        }
+        if !set.contains(&backend) {
+            continue;
         }
         let Some(held) = subject
             .copy_on(backend)

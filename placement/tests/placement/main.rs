@@ -9,5 +9,6 @@
 mod formulas;
 mod large;
 mod oracle;
+mod order;
 mod properties;
 mod world;
