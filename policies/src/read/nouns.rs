@@ -12,7 +12,7 @@ use super::document::{Draft, Drafts};
 use super::fields::NameOf;
 use super::path;
 use super::record::Record;
-use super::report::Report;
+use super::report::{Report, looks_like_key};
 use super::walk::credentials_help;
 use crate::expression::Expression;
 
@@ -175,6 +175,9 @@ fn credentials(record: &Record, folder: &str, report: &mut Report<'_>) -> Option
                 "use letters, digits and `_`, such as `GIESSEN`",
             );
             return None;
+        }
+        if looks_like_key(&prefix) {
+            report.secret(record.place_of("env"));
         }
         return Some(CredentialsRef::Env(prefix));
     }

@@ -16,6 +16,8 @@ pub(super) struct Report<'s> {
     findings: Vec<Diagnostic>,
     /// Places that hold, or may hold, a secret.
     secrets: BTreeSet<Place>,
+    /// Text that could not be read to a tree: source and first byte. Secrets there have no known place.
+    unread: Vec<(usize, usize)>,
 }
 
 impl<'s> Report<'s> {
@@ -24,6 +26,7 @@ impl<'s> Report<'s> {
             sources,
             findings: Vec::new(),
             secrets: BTreeSet::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -67,9 +70,15 @@ impl<'s> Report<'s> {
         self.push(if secret { finding.hidden() } else { finding });
     }
 
-    /// Remembers that a place holds a secret: no finding near it shows its lines.
+    /// Remembers that a place holds a secret: findings near it are shown with the place masked.
     pub(super) fn secret(&mut self, place: Place) {
         self.secrets.insert(place);
+    }
+
+    /// Remembers that a source was not read from some byte on: findings that show lines of it are kept back where a
+    /// word in these looks like the name of a secret.
+    pub(super) fn unread(&mut self, source: usize, from: usize) {
+        self.unread.push((source, from));
     }
 
     /// Whether anything is an error.
@@ -97,12 +106,16 @@ impl<'s> Report<'s> {
                 .get(finding.source)
                 .map_or("", |source| source.text.as_str());
             let (start, end) = lines_around(text, finding.place());
-            let overlaps = |secret: &Place| {
+            let overlaps = |secret: &&Place| {
                 secret.source == finding.source
                     && secret.offset < end
                     && secret.offset + secret.length >= start
             };
-            finding.hide_source |= self.secrets.iter().any(overlaps);
+            finding.masked = self.secrets.iter().filter(overlaps).copied().collect();
+            finding.hide_source |= self.unread.iter().any(|(source, from)| {
+                let shown = text.get(start.max(*from)..end).unwrap_or_default();
+                *source == finding.source && looks_secret(&shown.to_lowercase())
+            });
         }
         self.findings
             .sort_by(|a, b| (a.place(), &a.message).cmp(&(b.place(), &b.message)));
@@ -149,4 +162,25 @@ pub(super) fn looks_secret(lower: &str) -> bool {
         "private_key",
     ];
     WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// Whether a value looks like a key, a password in a URL or the like: better masked than shown.
+pub(super) fn looks_like_key(value: &str) -> bool {
+    /// Shortest run of letters and digits that is taken for a key.
+    const RUN_MIN: usize = 16;
+    let is_key = |run: &str| {
+        run.len() >= RUN_MIN
+            && run.bytes().any(|b| b.is_ascii_digit())
+            && run.bytes().any(|b| b.is_ascii_alphabetic())
+    };
+    value.contains(['@', '?', '+', '='])
+        || looks_secret(&value.to_lowercase())
+        || value
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '/')
+            .any(is_key)
+}
+
+/// Whether a text is a URL that names a user or a password.
+pub(super) fn is_url_with_user(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
 }

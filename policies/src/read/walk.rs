@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::fields::{Field, Type};
 use super::leaf;
 use super::record::{Item, Record, Typed};
-use super::report::{Report, looks_secret};
+use super::report::{Report, is_url_with_user, looks_like_key, looks_secret};
 use super::yaml::{MapKey, Node, Value};
 use crate::diagnostic::Place;
 use crate::suggest;
@@ -108,18 +108,19 @@ fn unknown_field(
     let lower = name.text.to_lowercase();
     let guarded = matches!(parent.text.as_str(), "credentials" | "store" | "secretRef");
     if looks_secret(&lower) || (guarded && lower.contains("secret")) {
-        report.secret(name.place);
         report.secret(node.place);
         let message = format!("`{}` would put a secret into a manifest", name.text);
         report.error_help(name.place, message, credentials_help());
         return None;
     }
-    if guarded {
-        report.secret(node.place);
-    }
     let known = fields.iter().map(|field| field.name);
     let message = format!("`{}` has no field `{}`", parent.text, name.text);
     let near = suggest::nearest(&name.text, known.clone());
+    // Next to credentials, what is no slip of the pen may be a secret under any name.
+    let unclear = near.is_none() && parent.text != "store";
+    if guarded && (unclear || may_be_key(node)) {
+        report.secret(node.place);
+    }
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None if fields.is_empty() => "it has no fields".to_owned(),
@@ -127,6 +128,16 @@ fn unknown_field(
     };
     report.error_help(name.place, message, help);
     near
+}
+
+/// Whether a value, or one within it, looks like a key.
+fn may_be_key(node: &Node) -> bool {
+    match &node.value {
+        Value::Text(text) => looks_like_key(text),
+        Value::List(nodes) => nodes.iter().any(may_be_key),
+        Value::Map(entries) => entries.iter().any(|(_, node)| may_be_key(node)),
+        _ => false,
+    }
 }
 
 pub(super) fn credentials_help() -> &'static str {
@@ -252,22 +263,32 @@ fn variant(
     Some(record)
 }
 
-/// Marks whatever stands under a name that speaks of a secret, wherever it stands: no finding near it is shown with its
-/// lines. The depth of a tree is bounded where it is read.
+/// Marks whatever stands under a name that speaks of a secret, wherever it stands, so that no finding near it shows it.
+/// The depth of a tree is bounded where it is read.
 pub(super) fn guard(node: &Node, report: &mut Report<'_>) {
     match &node.value {
         Value::Map(entries) => {
             for (name, value) in entries {
-                if looks_secret(&name.text.to_lowercase()) {
-                    report.secret(name.place);
+                let inline = name.text == "credentials" && !matches!(value.value, Value::Map(_));
+                if inline || looks_secret(&name.text.to_lowercase()) {
                     report.secret(value.place);
                 }
                 guard(value, report);
             }
         }
         Value::List(nodes) => nodes.iter().for_each(|node| guard(node, report)),
+        Value::Text(text) if is_url_with_user(text) => report.secret(node.place),
         _ => {}
     }
+}
+
+/// The same for a value that does not come into the tree, for its key is given twice or its object is too large.
+pub(super) fn guard_dropped(key: &MapKey, node: &Node, report: &mut Report<'_>) {
+    let names_access = matches!(key.text.as_str(), "credentials" | "env" | "file" | "endpoint");
+    if names_access || looks_secret(&key.text.to_lowercase()) {
+        report.secret(node.place);
+    }
+    guard(node, report);
 }
 
 fn unknown_variant(text: &str, place: Place, variants: &[(&str, &[Field])], report: &mut Report<'_>) {

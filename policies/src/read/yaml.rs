@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::report::Report;
+use super::walk;
 use crate::diagnostic::Place;
 
 /// Largest source, in bytes.
@@ -97,6 +98,8 @@ pub(super) fn parse(text: &str, source: usize, report: &mut Report<'_>) -> (Vec<
             }
         };
         if !taken {
+            let read = builder.done.last().map(|node| node.place);
+            report.unread(source, read.map_or(0, |place| place.offset + place.length));
             return (builder.done, false);
         }
     }
@@ -310,13 +313,16 @@ impl Builder<'_> {
             Items::Map { entries, key } => match key.take() {
                 Some(key) if entries.len() >= ENTRIES_MAX => {
                     let message = format!("an object has at most {ENTRIES_MAX} fields");
+                    walk::guard_dropped(&key, &node, report);
                     report.error(key.place, message);
                 }
                 Some(key) if entries.iter().any(|(other, _)| other.text == key.text) => {
+                    walk::guard_dropped(&key, &node, report);
                     report.error(key.place, format!("`{}` is given twice", key.text));
                 }
                 Some(key) => entries.push((key, node)),
                 None => {
+                    walk::guard(&node, report);
                     report.error(node.place, "a key must be a text".to_owned());
                     *key = Some(MapKey {
                         text: String::new(),

@@ -97,24 +97,80 @@ fn secrets_are_refused_and_never_shown() {
         assert!(ESTATE.contains(from), "{from}");
         let text = ESTATE.replacen(from, to, 1);
         let found = read(&[source(&text)]).expect_err(to);
-        assert!(found.iter().any(|d| d.hide_source), "{to}: {found:#?}");
+        assert!(found.iter().any(|d| !d.masked.is_empty()), "{to}: {found:#?}");
+        assert!(found.iter().all(|d| !d.hide_source), "{to}: {found:#?}");
         for finding in found {
             let said = format!("{} {:?}", finding.message, finding.help);
             assert!(!said.contains("hunter2"), "{to}: {said}");
-            let marked = &text[finding.offset..finding.offset + finding.length];
-            let near = {
-                let before = text[..finding.offset].matches('\n').count();
-                text.lines()
-                    .skip(before.saturating_sub(2))
-                    .take(5)
-                    .any(|line| line.contains("hunter2"))
-            };
+            let shown = near(&text, &finding);
+            assert!(!shown.contains("hunter2"), "{to}: {shown}");
+        }
+    }
+}
+
+/// The lines around a finding as they may be shown, three to each side.
+fn near(text: &str, finding: &Diagnostic) -> String {
+    let shown = finding.shown_text(&source(text));
+    assert_eq!(shown.len(), text.len());
+    let first = text[..finding.offset].matches('\n').count().saturating_sub(3);
+    let marked = text[finding.offset..finding.offset + finding.length]
+        .lines()
+        .count();
+    let lines: Vec<_> = shown.lines().skip(first).take(6 + marked).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_secret_of_any_form_is_masked() {
+    let cases = [
+        "  credentials:\n    secretAccessKey: |\n      hunter2\n      hunter2\n    accessKeyId: >-\n      hunter2",
+        "  credentials: {secretAccessKey: 'hunter2\n    hunter2', accessKeyId: \"hunter2\"}",
+        "  credentials: {secretAccessKey: &x hunter2}",
+        "  credentials: {secretAccessKey: !!str hunter2}",
+        "  credentials: {secretAccessKey: Größe-hunter2-ß}",
+        "  credentials: {secretAccessKey: a, secretAccessKey: hunter2}",
+        "  credentials: {env: A}\n  credentials: {env: hunter2}",
+        "  credentials: [hunter2, hunter2]",
+        "  credentials: {? {secretAccessKey: hunter2} : hunter2}",
+        "  credentials: {mine: hunter2}",
+        "  credentials: {envv: \"hunter2/+=\"}",
+        "  credentials: {env: A}\n  extra:\n    - {token:\n      [hunter2,\n      hunter2]}",
+    ];
+    for case in cases {
+        let text = ESTATE.replacen("  credentials: {env: GIESSEN}", case, 1);
+        assert!(text.contains(case));
+        for finding in read(&[source(&text)]).expect_err(case) {
+            let shown = near(&text, &finding);
             assert!(
-                finding.hide_source || !(near || marked.contains("hunter2")),
-                "{to}: {finding:?}"
+                !finding.hide_source && !shown.contains("hunter2"),
+                "{case}: {finding:?} {shown}"
             );
         }
     }
+}
+
+#[test]
+fn a_slip_of_the_pen_near_credentials_is_shown() {
+    for (from, to) in [
+        ("bucket: b,", "buckt: my-data,"),
+        ("{file: keys/oslo}", "{fil: keys/oslo}"),
+        ("{env: GIESSEN}", "{envv: GIESSEN}"),
+        ("{type: Fs, root: /srv/giessen}", "{type: Fs, rot: /srv/giessen}"),
+    ] {
+        let text = ESTATE.replacen(from, to, 1);
+        let found = read(&[source(&text)]).expect_err(to);
+        assert!(near(&text, &found[0]).contains(to), "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_near_text_that_could_not_be_read_shows_no_secret() {
+    let text = format!(
+        "{HEAD}---\nkind: Backend\nlabels: {{a: 1, a: 2}}\nspec:\n  credentials: {{password: hunter2}}\n\n\n\n\n\n\n  - ]\n"
+    );
+    let found = read(&[source(&text)]).expect_err("no YAML");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].hide_source && !found[1].hide_source, "{found:?}");
 }
 
 #[test]
