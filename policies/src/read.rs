@@ -50,9 +50,16 @@ pub fn read(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
             specs.insert(key.clone(), spec);
         }
     }
+    let mut nameless = Vec::new();
+    for draft in &drafts.nameless {
+        if let Some(spec) = document::spec(draft, &mut report) {
+            nameless.push((draft, spec));
+        }
+    }
     let reading = Reading {
         drafts: &drafts,
         specs: &specs,
+        nameless: &nameless,
         sources,
     };
     reading.nouns(&mut manifests, &mut report);
@@ -74,6 +81,8 @@ pub fn read(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
 struct Reading<'r> {
     drafts: &'r Drafts,
     specs: &'r BTreeMap<(NameOf, String), Record>,
+    /// Those whose name cannot be used: no values come of them, but further mistakes.
+    nameless: &'r [(&'r Draft, Record)],
     sources: &'r [Source],
 }
 
@@ -81,9 +90,11 @@ impl<'r> Reading<'r> {
     /// Every document of a kind whose `spec` could be walked.
     fn of_kind(&self, of: NameOf) -> impl Iterator<Item = (&'r Draft, &'r Record)> {
         let specs = self.specs;
+        let nameless = self.nameless.iter().map(|(draft, spec)| (*draft, spec));
         self.drafts
             .of_kind(of)
             .filter_map(move |draft| specs.get(&(of, draft.name.clone())).map(|spec| (draft, spec)))
+            .chain(nameless.filter(move |(draft, _)| draft.table.name_of == of))
     }
 
     fn folder(&self, draft: &Draft) -> &'r str {

@@ -25,7 +25,10 @@ pub(super) fn check(reading: &Reading<'_>, manifests: &mut Manifests, report: &m
 
 /// In the order of the sources, so that "the second" is what a reader takes for the second; stored ones first.
 fn in_order<'r>(reading: &Reading<'r>, of: NameOf) -> Vec<(&'r Draft, &'r Record)> {
-    let mut documents: Vec<_> = reading.of_kind(of).collect();
+    let mut documents: Vec<_> = reading
+        .of_kind(of)
+        .filter(|(draft, _)| !draft.name.is_empty())
+        .collect();
     documents.sort_by_key(|(draft, _)| (!draft.stored, draft.place));
     documents
 }

@@ -39,6 +39,10 @@ pub(super) struct Drafts {
     pub(super) by_name: BTreeMap<(NameOf, String), Draft>,
     /// Names of documents that exist but may be broken, so that references to them are no further errors.
     pub(super) known: BTreeSet<(NameOf, String)>,
+    /// Documents whose name cannot be used. They are looked at for further mistakes only.
+    pub(super) nameless: Vec<Draft>,
+    /// Kinds of which a document states no name at all: a reference to one of them may mean that document.
+    guessed: BTreeSet<NameOf>,
 }
 
 impl Drafts {
@@ -54,7 +58,7 @@ impl Drafts {
 
     /// Reports a reference to a document that does not exist.
     pub(super) fn check(&self, of: NameOf, name: &str, place: Place, report: &mut Report<'_>) {
-        if self.knows(of, name) || report.is_full() {
+        if self.knows(of, name) || self.guessed.contains(&of) || report.is_full() {
             return;
         }
         let names = || {
@@ -128,22 +132,27 @@ pub(super) fn take_all(
             continue;
         }
         walk::guard(&node, report);
-        if let Some(mut draft) = take(node, &mut version, is_first, &mut drafts.known, report) {
+        if let Some((mut draft, is_named)) = take(node, &mut version, is_first, drafts, report) {
             draft.source = index;
             draft.stored = stored;
-            drafts.add(draft, sources, report);
+            if is_named {
+                drafts.add(draft, sources, report);
+            } else {
+                drafts.nameless.push(draft);
+            }
         }
         is_first = false;
     }
 }
 
+/// A document with a known kind, and whether it has a good name.
 fn take(
     root: Node,
     version: &mut Option<String>,
     is_first: bool,
-    known: &mut BTreeSet<(NameOf, String)>,
+    drafts: &mut Drafts,
     report: &mut Report<'_>,
-) -> Option<Draft> {
+) -> Option<(Draft, bool)> {
     let Value::Map(entries) = &root.value else {
         let message = format!("a manifest must be an object, this is {}", root.value.describe());
         report.error_help(
@@ -173,27 +182,58 @@ fn take(
             None
         }
     };
-    let metadata = metadata?;
+    // References to a document that is broken would only repeat its error.
+    let written = find("metadata").and_then(|(_, node)| written_name(node));
     let Some(table) = table else {
-        // It may have been meant as any kind; references to it would only repeat the error.
-        known.extend(
-            KINDS
-                .iter()
-                .map(|table| (table.name_of, metadata.text("name").to_owned())),
-        );
+        // It may have been meant as any kind.
+        let name = written.unwrap_or_default();
+        drafts
+            .known
+            .extend(KINDS.iter().map(|table| (table.name_of, name.clone())));
         return None;
     };
-    let name = name_of(table, &metadata, report)?;
-    let (place, labels) = (metadata.place_of("name"), metadata.labels("labels"));
-    Some(Draft {
-        table,
-        name,
+    let place = find("metadata").map_or(first, |(key, _)| key.place);
+    let metadata = metadata.unwrap_or_else(|| Record {
         place,
-        labels,
+        ..Record::default()
+    });
+    let name = name_of(table, &metadata, report);
+    if name.is_none() {
+        match &written {
+            Some(written) => {
+                drafts.known.insert((table.name_of, written.clone()));
+                report.bad_name(table.name_of, written);
+            }
+            None => {
+                drafts.guessed.insert(table.name_of);
+            }
+        }
+    }
+    let is_named = name.is_some();
+    let draft = Draft {
+        table,
+        name: name.or(written).unwrap_or_default(),
+        place: metadata.place_of("name"),
+        labels: metadata.labels("labels"),
         source: 0,
         stored: false,
         root,
-    })
+    };
+    Some((draft, is_named))
+}
+
+/// The name that a document states, be it good or not.
+fn written_name(metadata: &Node) -> Option<String> {
+    let Value::Map(entries) = &metadata.value else {
+        return None;
+    };
+    let (_, name) = entries.iter().find(|(key, _)| key.text == "name")?;
+    match &name.value {
+        Value::Text(text) | Value::Float(text) if !text.is_empty() => Some(text.clone()),
+        Value::Integer(integer) => Some(integer.to_string()),
+        Value::Boolean(boolean) => Some(boolean.to_string()),
+        _ => None,
+    }
 }
 
 fn check_version(
@@ -314,7 +354,10 @@ pub(super) fn spec(draft: &Draft, report: &mut Report<'_>) -> Option<Record> {
     match entries.iter().find(|(key, _)| key.text == "spec") {
         Some((key, node)) => walk::object(node, draft.table.spec, key, report),
         None => {
-            let message = format!("the {} `{}` lacks `spec`", draft.kind(), draft.name);
+            let message = match draft.name.as_str() {
+                "" => format!("the {} lacks `spec`", draft.kind()),
+                name => format!("the {} `{name}` lacks `spec`", draft.kind()),
+            };
             report.error(draft.place, message);
             None
         }

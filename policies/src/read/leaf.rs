@@ -188,7 +188,15 @@ pub(super) fn word(field: &Field, key: &MapKey, node: &Node, report: &mut Report
     }
     let checked = match field.kind {
         Type::Choice(words) => choice(key, text, words),
-        Type::Name(of) => check_name(of, text).map_err(|error| (error.to_string(), None)),
+        Type::Name(of) => {
+            return match check_name(of, text) {
+                Ok(()) => Some(Typed::Text(text.clone())),
+                Err(error) => {
+                    report.bad_reference(of, text, node.place, error.to_string());
+                    None
+                }
+            };
+        }
         Type::Country => {
             return match country(text) {
                 Ok(country) => Some(Typed::Country(country)),
@@ -326,7 +334,7 @@ pub(super) fn names(
     texts.retain(|(text, place)| match check_name(of, text) {
         Ok(()) => true,
         Err(error) => {
-            report.error(*place, error.to_string());
+            report.bad_reference(of, text, *place, error.to_string());
             false
         }
     });

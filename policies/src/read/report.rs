@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::fields::NameOf;
 use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::manifests::Source;
 
@@ -18,6 +19,8 @@ pub(super) struct Report<'s> {
     secrets: BTreeSet<Place>,
     /// Text that could not be read to a tree: source and first byte. Secrets there have no known place.
     unread: Vec<(usize, usize)>,
+    /// Names of documents that cannot be used, which was reported where they are given.
+    bad_names: BTreeSet<(NameOf, String)>,
 }
 
 impl<'s> Report<'s> {
@@ -27,6 +30,7 @@ impl<'s> Report<'s> {
             findings: Vec::new(),
             secrets: BTreeSet::new(),
             unread: Vec::new(),
+            bad_names: BTreeSet::new(),
         }
     }
 
@@ -79,6 +83,18 @@ impl<'s> Report<'s> {
     /// word in these looks like the name of a secret.
     pub(super) fn unread(&mut self, source: usize, from: usize) {
         self.unread.push((source, from));
+    }
+
+    /// Remembers that a document states a name that it cannot have.
+    pub(super) fn bad_name(&mut self, of: NameOf, name: &str) {
+        self.bad_names.insert((of, name.to_owned()));
+    }
+
+    /// An error of a reference that cannot be a name, unless a document states that very name: the mistake is there.
+    pub(super) fn bad_reference(&mut self, of: NameOf, name: &str, place: Place, message: String) {
+        if !self.bad_names.contains(&(of, name.to_owned())) {
+            self.error(place, message);
+        }
     }
 
     /// Whether anything is an error.

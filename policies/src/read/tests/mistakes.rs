@@ -289,12 +289,12 @@ fn documents_need_a_version_a_kind_and_a_name_of_their_own() {
             "apiVersion",
         ),
         (
-            "apiVersion: domicile.dev/v1alpha1\nkind: Domain\n",
+            "apiVersion: domicile.dev/v1alpha1\nkind: Domain\nspec: {jurisdiction: DE}\n",
             "lacks `metadata`",
             "apiVersion",
         ),
         (
-            "apiVersion: domicile.dev/v1alpha1\nkind: Domain\nmetadata: {}\n",
+            "apiVersion: domicile.dev/v1alpha1\nkind: Domain\nmetadata: {}\nspec: {jurisdiction: DE}\n",
             "`metadata` lacks `name`",
             "metadata",
         ),
@@ -412,4 +412,31 @@ fn an_object_has_no_million_fields() {
     let many: String = (0..20_000).map(|n| format!("f{n}: 1\n")).collect();
     let found = read(&[source(&many)]).expect_err("too many");
     assert!(found.len() <= 1000, "{}", found.len());
+}
+
+#[test]
+fn a_bad_name_hides_no_other_mistake_and_adds_none() {
+    let documents = |metadata: &str, name: &str| {
+        format!(
+            "apiVersion: domicile.dev/v1alpha1\nkind: Domain\nmetadata: {metadata}\nspec: {{jurisdiction: DEU, titel: x}}\n---\nkind: Backend\nmetadata: {metadata}\nspec: {{domain: {name}, store: {{type: S3, bucket: b, endpoint: ftp}}, capacity: 1TB}}\n---\nkind: Dataset\nmetadata: {{name: d}}\nspec: {{domain: {name}, origin: {{backend: {name}, prefix: p}}}}\n"
+        )
+    };
+    let cases = [
+        ("{name: Bad_Name}", "Bad_Name", "no valid name"),
+        ("{name: 5}", "\"5\"", "`name` must be a text"),
+        ("[a]", "a", "`metadata` must be an object"),
+        ("{nam: a}", "a", "`metadata` has no field `nam`"),
+        ("{name: a, label: {}}", "a", "`metadata` has no field `label`"),
+        ("{name: a, labels: 3}", "a", "`labels` must be an object"),
+        ("", "a", "lacks `metadata`"),
+    ];
+    for (metadata, name, message) in cases {
+        let mut found = errors(&documents(metadata, name));
+        found.retain(|found| !found.0.contains(message));
+        let said: Vec<_> = found.iter().map(|found| found.2.as_str()).collect();
+        assert_eq!(said, ["DEU", "titel", "ftp", "1TB"], "{metadata}: {found:#?}");
+    }
+    let other = errors(&documents("{name: Bad_Name}", "Other_Name"));
+    let references = other.iter().filter(|found| found.2 == "Other_Name").count();
+    assert_eq!(references, 3, "{other:#?}");
 }
