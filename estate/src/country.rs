@@ -107,7 +107,7 @@ pub fn country(code: &str) -> Result<Country, UnknownCountry> {
     }
     Err(UnknownCountry::Unknown {
         text: code.to_owned(),
-        suggestion: suggest(code),
+        suggestion: suggest(code, &[]),
     })
 }
 
@@ -123,7 +123,14 @@ pub fn grid_grams_per_kwh(country: Country) -> Option<(f64, u16)> {
     COUNTRIES.get(&country).and_then(|row| row.grid)
 }
 
-fn suggest(text: &str) -> Option<String> {
+/// The code, or one of the groups, that was probably meant; none where several are as near, for a guess among them
+/// helps nobody.
+fn suggest(text: &str, groups: &[&str]) -> Option<String> {
+    // Longer texts are no slips of the pen, and the distance takes time in the square of the length.
+    const TEXT_MAX: usize = 64;
+    if text.len() > TEXT_MAX {
+        return None;
+    }
     let upper = text.to_uppercase();
     for (country, row) in COUNTRIES.iter() {
         if country.code() == upper || row.alpha3 == upper || row.name.eq_ignore_ascii_case(text) {
@@ -133,12 +140,27 @@ fn suggest(text: &str) -> Option<String> {
     if upper == "UK" {
         return Some("GB".to_owned());
     }
-    let groups = group_table().groups.keys().map(String::as_str);
-    groups
-        .map(|name| (strsim::damerau_levenshtein(&upper, name), name))
-        .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
-        .min()
-        .map(|(_, name)| name.to_owned())
+    let near = |word: &str, code: &str| {
+        let distance = strsim::damerau_levenshtein(&upper, &word.to_uppercase());
+        // At most a quarter of a long word is wrong, one letter of a short one.
+        let is_near = distance <= (word.len() / 4).max(1);
+        let begins_alike = upper.starts_with(word) || word.starts_with(&upper);
+        is_near.then(|| ((distance, !begins_alike), code.to_owned()))
+    };
+    let codes = COUNTRIES
+        .keys()
+        .filter_map(|country| near(country.code(), country.code()));
+    let names = COUNTRIES
+        .iter()
+        .filter_map(|(country, row)| near(row.name, country.code()));
+    let groups = groups.iter().filter_map(|group| near(group, group));
+    let mut found: Vec<_> = codes.chain(names).chain(groups).collect();
+    found.sort();
+    match found.as_slice() {
+        [(rank, _), (next, _), ..] if rank == next => None,
+        [(_, code), ..] => Some(code.clone()),
+        [] => None,
+    }
 }
 
 /// A named group of countries.
@@ -249,14 +271,14 @@ impl GroupTable {
             });
         }
         let Some(group) = self.groups.get(head) else {
-            return if head == text {
-                country(text).map(|c| CountrySet::from([c]))
-            } else {
-                Err(UnknownCountry::Unknown {
-                    text: text.to_owned(),
-                    suggestion: suggest(head),
-                })
-            };
+            if let Some(country) = country_of_table(text) {
+                return Ok(CountrySet::from([country]));
+            }
+            let groups: Vec<_> = self.groups.keys().map(String::as_str).collect();
+            return Err(UnknownCountry::Unknown {
+                text: text.to_owned(),
+                suggestion: suggest(head, &groups),
+            });
         };
         let mut members = group.members.clone();
         for condition in parts {
@@ -322,6 +344,19 @@ mod tests {
         assert_eq!(near("Germany").as_deref(), Some("DE"));
         assert_eq!(near("EUU").as_deref(), Some("EU"));
         assert_eq!(near("UK").as_deref(), Some("GB"));
-        assert_eq!(near("ATLANTIS"), None);
+        assert_eq!(near("GR1").as_deref(), Some("GR"));
+        assert_eq!(near("Germny").as_deref(), Some("DE"));
+        assert_eq!(near("FIVE-EYE").as_deref(), Some("FIVE-EYES"));
+        // Several codes are as near as each other, or none is near.
+        for text in ["ATLANTIS", "DX", "XX", "XK", "", "D"] {
+            assert_eq!(near(text), None, "{text}");
+        }
+        let single = |text| {
+            country(text)
+                .err()
+                .and_then(|e| e.suggestion().map(str::to_owned))
+        };
+        assert_eq!(single("EUU"), None, "a group is no country");
+        assert_eq!(single("GR1").as_deref(), Some("GR"));
     }
 }

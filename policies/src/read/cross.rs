@@ -7,7 +7,7 @@ use domicile_estate::{AccessMode, Backend, StoreKind};
 use super::Reading;
 use super::document::Draft;
 use super::fields::NameOf;
-use super::record::Record;
+use super::record::{Record, Typed};
 use super::report::Report;
 use crate::diagnostic::Place;
 use crate::manifests::Manifests;
@@ -35,12 +35,16 @@ fn in_order<'r>(reading: &Reading<'r>, of: NameOf) -> Vec<(&'r Draft, &'r Record
 
 fn currency(reading: &Reading<'_>, report: &mut Report<'_>) -> String {
     let mut first: Option<(&str, &str)> = None;
+    let mut without: Option<Place> = None;
     for (draft, spec) in in_order(reading, NameOf::Backend) {
         let Some(price) = spec.record("price") else {
             continue;
         };
         let currency = price.text("currency");
         if currency.is_empty() {
+            if has_amount(price) {
+                without.get_or_insert(spec.key_of("price"));
+            }
             continue;
         }
         match first {
@@ -54,9 +58,20 @@ fn currency(reading: &Reading<'_>, report: &mut Report<'_>) -> String {
             Some(_) => {}
         }
     }
+    if let (None, Some(place)) = (first, without) {
+        let message =
+            format!("prices are given and no backend names their currency: `{DEFAULT_CURRENCY}` is taken");
+        report.warning(place, message, "state it once, for example `currency: EUR`");
+    }
     first
         .map_or(DEFAULT_CURRENCY, |(currency, _)| currency)
         .to_owned()
+}
+
+/// Whether a price has an amount that is not zero.
+fn has_amount(price: &Record) -> bool {
+    let mut values = price.items.values().map(|item| &item.value);
+    values.any(|value| matches!(value, Typed::Decimal(amount) if *amount > 0.0))
 }
 
 /// The bytes that a backend stands for, as a comparable text that ends with a slash; `None` where no other backend can

@@ -1,8 +1,8 @@
 //! Values that hold no further fields: numbers, texts, names, labels.
 
 use domicile_estate::{
-    BackendName, DatasetName, DomainName, Labels, NameError, PolicyName, country, parse_decimal,
-    parse_quantity,
+    BackendName, DatasetName, DomainName, Labels, NameError, PolicyName, UnknownCountry, country,
+    group_table, parse_decimal, parse_quantity,
 };
 
 use super::fields::{Field, NameOf, Type};
@@ -201,7 +201,8 @@ pub(super) fn word(field: &Field, key: &MapKey, node: &Node, report: &mut Report
             return match country(text) {
                 Ok(country) => Some(Typed::Country(country)),
                 Err(error) => {
-                    report.error_maybe(node.place, not_a_country(text), did_you_mean(error.suggestion()));
+                    let (message, help) = not_a_country(text, error.suggestion());
+                    report.error_help(node.place, message, help);
                     None
                 }
             };
@@ -229,11 +230,28 @@ pub(super) fn word(field: &Field, key: &MapKey, node: &Node, report: &mut Report
     }
 }
 
-pub(super) fn not_a_country(text: &str) -> String {
-    format!("`{text}` is no country code of ISO 3166-1 alpha-2")
+/// Message and help for a text that is not one country.
+fn not_a_country(text: &str, near: Option<&str>) -> (String, String) {
+    const CODE: &str = "use a two-letter code of ISO 3166-1 such as `DE`";
+    let is_group = !matches!(group_table().expand(text), Err(UnknownCountry::Unknown { .. }));
+    if is_group {
+        let message = format!("`{text}` is a group of countries; name one country");
+        return (message, CODE.to_owned());
+    }
+    let message = format!("`{text}` is no country code of ISO 3166-1 alpha-2");
+    (message, did_you_mean(near).unwrap_or_else(|| CODE.to_owned()))
 }
 
-pub(super) fn did_you_mean(near: Option<&str>) -> Option<String> {
+/// The help for a text that is neither a country nor a group of them.
+pub(super) fn countries_help(error: &UnknownCountry) -> String {
+    let help = "use a two-letter code of ISO 3166-1 such as `DE`, or a group such as `EU`";
+    did_you_mean(error.suggestion()).unwrap_or_else(|| match error {
+        UnknownCountry::UnknownCondition { group, .. } => format!("write `{group}` alone"),
+        _ => help.to_owned(),
+    })
+}
+
+fn did_you_mean(near: Option<&str>) -> Option<String> {
     near.map(|near| format!("did you mean `{near}`?"))
 }
 

@@ -8,7 +8,7 @@ use domicile_estate::{
 
 use super::document::{Draft, Drafts};
 use super::fields::NameOf;
-use super::leaf::did_you_mean;
+use super::leaf::countries_help;
 use super::record::Record;
 use super::report::Report;
 use crate::policy::{
@@ -230,7 +230,7 @@ fn key_test(record: &Record, drafts: &Drafts, report: &mut Report<'_>) -> Option
             Key::Domain => drafts.check(NameOf::Domain, text, *place, report),
             _ if key.is_country() => match group_table().expand(text) {
                 Ok(members) => countries.extend(members),
-                Err(error) => report.error_maybe(*place, error.to_string(), did_you_mean(error.suggestion())),
+                Err(error) => report.error_help(*place, error.to_string(), countries_help(&error)),
             },
             _ => {}
         }

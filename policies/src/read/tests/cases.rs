@@ -4,8 +4,12 @@ use super::*;
 /// What is replaced in the good estate, by what, and what must then be said: message, help, marked text.
 #[rustfmt::skip]
 const CASES: &[(&str, &str, &str, &str, &str)] = &[
-    ("jurisdiction: NO", "jurisdiction: XX", "no country code", "", "XX"),
-    ("jurisdiction: NO", "jurisdiction: EU", "no country code", "", "EU"),
+    ("jurisdiction: NO", "jurisdiction: XX", "no country code", "two-letter code of ISO 3166-1 such as `DE`", "XX"),
+    ("jurisdiction: NO", "jurisdiction: GR1", "no country code", "did you mean `GR`?", "GR1"),
+    ("jurisdiction: NO", "jurisdiction: EU", "`EU` is a group of countries; name one country", "such as `DE`", "EU"),
+    ("country: DE, region", "country: GDPR-ADEQUATE+US-DPF, region", "is a group of countries; name one", "", "GDPR"),
+    ("values: [EU, CH]", "values: [EU, XK]", "no known group", "such as `DE`, or a group such as `EU`", "XK"),
+    ("values: [EU, CH]", "values: [EU+US-DPF, CH]", "no condition of the group `EU`", "write `EU` alone", "EU+US-DPF"),
     ("title: Justus Liebig University Giessen", "title: 5", "`title` must be a text", "quotes", "5"),
     ("{name: biodiversity}", "{name: Biodiversity}", "no valid name", "", "Biodiversity"),
     ("domain.name ||", "doman.name ||", "`doman` is no variable", "did you mean `domain`?", ""),

@@ -207,6 +207,34 @@ fn an_estate_has_one_currency() {
 }
 
 #[test]
+fn prices_without_any_currency_are_warned_of() {
+    let cases = [
+        ("{putPer1000: \"0.1\"}", "{egressPerGiB: 1}", 1),
+        ("{putPer1000: \"0.1\"}", "{currency: USD}", 0),
+        (
+            "{putPer1000: \"0.0\", minObjectSize: 1Ki}",
+            "{egressPerGiB: 0}",
+            0,
+        ),
+    ];
+    for (one, two, count) in cases {
+        let text = [
+            HEAD,
+            &backend("one", "{type: Fs, root: a}", &format!(", price: {one}")),
+            &backend("two", "{type: Fs, root: b}", &format!(", price: {two}")),
+        ]
+        .concat();
+        let warnings = read(&[source(&text)]).expect("no errors").warnings;
+        assert_eq!(warnings.len(), count, "{one} {two}: {warnings:?}");
+        for warning in warnings {
+            assert_eq!(warning.severity, Severity::Warning);
+            assert!(warning.message.contains("`EUR` is taken"), "{warning:?}");
+            assert_eq!(Some(warning.offset), text.find("price:"));
+        }
+    }
+}
+
+#[test]
 fn two_names_for_one_place_are_an_error() {
     let cases = [
         ("{type: Fs, root: ./x}", "{type: Fs, root: /estate/y/../x/}", 1),
