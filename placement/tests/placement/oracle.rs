@@ -127,6 +127,12 @@ fn had(problem: &Problem, subject: &Subject, set: u32) -> Vec<(u32, u32, bool)> 
     had
 }
 
+/// What a set has of the copies and groups that each requirement of a dataset asks for.
+pub fn met(problem: &Problem, subject: &Subject, set: &[usize]) -> Vec<u32> {
+    let set = bits(set.iter().copied());
+    had(problem, subject, set).into_iter().map(|had| had.0).collect()
+}
+
 /// Rules 5 to 7: every set that a dataset may have.
 fn ways(problem: &Problem, subject: &Subject, levels: &[i64]) -> Vec<Way> {
     let backends = problem.backends.len();
