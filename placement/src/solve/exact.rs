@@ -1,10 +1,10 @@
-//! The exact joint choice for small estates: depth-first over the datasets, with only those patterns that can be part of
-//! a better placement.
+//! The exact joint choice: an exhaustive search of what the bound leaves open.
 //!
 //! At row prices every placement costs the bound, plus what its patterns cost above their dataset's best, plus the worth
 //! of the room and money that it leaves unused. So a pattern whose excess alone spans the gap between the best placement
-//! known and the bound is in no better placement, and a branch whose excesses add up to it ends.
+//! known and the bound is in no better placement; the others are searched by [`branch`].
 
+use super::branch::{self, COUNT_ROUNDING, Offer, Tree};
 use super::pattern::Pattern;
 use super::pricing::Market;
 use super::rows::RowPrices;
@@ -13,8 +13,6 @@ use super::search::Assignment;
 /// Patterns that the search looks at, for one choice and in all.
 const PATTERNS_PER_CHOICE: usize = 20_000;
 const PATTERNS: usize = 100_000;
-/// Branches that the search looks at.
-const BRANCHES: u64 = 3_000_000;
 
 /// What an exhaustive search found.
 pub(crate) enum Outcome {
@@ -28,211 +26,110 @@ pub(crate) enum Outcome {
 
 /// Looks for a placement that measures less than `below`.
 pub(crate) fn search(market: &Market<'_>, rows: &RowPrices, below: f64) -> Outcome {
-    let Some(tree) = Tree::grow(market, rows, below) else {
+    // What is counted reaches the next whole number below or nothing.
+    let below = if market.aim.is_counted() {
+        below.floor() + COUNT_ROUNDING
+    } else {
+        below
+    };
+    let Some(patterns) = within_gap(market, rows, below) else {
         return Outcome::CutShort(None);
     };
-    let mut walk = Walk::begin(market, &tree);
-    walk.descend(0, tree.bound);
-    let found = walk
-        .best
-        .map(|patterns| Assignment::of(market.task, patterns.into_iter().cloned().collect()));
-    match (walk.branches >= BRANCHES, found) {
+    if patterns.iter().any(Vec::is_empty) {
+        return Outcome::Proven;
+    }
+    let chosen = |picked: &[usize]| -> Vec<Pattern> {
+        let pairs = patterns.iter().zip(picked);
+        pairs.map(|(patterns, place)| patterns[*place].clone()).collect()
+    };
+    let fits = |picked: &[usize]| is_within(market, chosen(picked));
+    let (found, is_cut_short) = branch::search(tree(market, rows, &patterns, &fits), below);
+    let found = found.map(|picked| Assignment::of(market.task, chosen(&picked)));
+    match (is_cut_short, found) {
         (true, found) => Outcome::CutShort(found),
         (false, Some(found)) => Outcome::Better(found),
         (false, None) => Outcome::Proven,
     }
 }
 
-/// The choices in the order in which they are branched on, each with the patterns that may be part of a better placement.
-struct Tree {
-    order: Vec<usize>,
-    /// For each position of the order, the patterns, the least excess first.
-    patterns: Vec<Vec<(f64, Pattern)>>,
-    /// For each position and backend, the most and the least that the choices from it on may take there.
-    most: Vec<Vec<u128>>,
-    least: Vec<Vec<u128>>,
-    bound: f64,
-    below: f64,
-    room_prices: Vec<f64>,
-}
-
-impl Tree {
-    fn grow(market: &Market<'_>, rows: &RowPrices, below: f64) -> Option<Self> {
-        let task = market.task;
-        let best: Vec<_> = (0..task.choices.len())
-            .map(|index| market.best(index, rows).bound)
-            .collect();
-        let bound = best.iter().sum::<f64>() - rows.of_limits(task, market.levels);
-        let gap = (below - bound).max(0.0) + 1e-9 * below.abs();
-        let mut grown = Vec::new();
-        let mut total = 0;
-        for (index, best) in best.iter().enumerate() {
-            let patterns = market.all(index, rows, best + gap, PATTERNS_PER_CHOICE)?;
-            total += patterns.len();
-            if total > PATTERNS {
-                return None;
-            }
-            let excess =
-                |pattern: &Pattern| rows.of_pattern(task, market.levels, market.aim, index, pattern) - best;
-            let mut patterns: Vec<_> = patterns
-                .into_iter()
-                .map(|pattern| (excess(&pattern), pattern))
-                .collect();
-            patterns.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.set.cmp(&b.1.set)));
-            grown.push((index, patterns));
+/// For each choice, the patterns that may be part of a placement that measures less; `None` if there are too many.
+fn within_gap(market: &Market<'_>, rows: &RowPrices, below: f64) -> Option<Vec<Vec<Pattern>>> {
+    let task = market.task;
+    let best: Vec<_> = (0..task.choices.len())
+        .map(|index| market.best(index, rows).bound)
+        .collect();
+    let bound = best.iter().sum::<f64>() - rows.of_limits(task, market.levels);
+    let gap = (below - bound).max(0.0) + 1e-9 * below.abs();
+    let mut all = Vec::new();
+    let mut total = 0;
+    for (index, best) in best.iter().enumerate() {
+        let patterns = market.all(index, rows, best + gap, PATTERNS_PER_CHOICE)?;
+        total += patterns.len();
+        if total > PATTERNS {
+            return None;
         }
-        // What is heavy decides most, so it is decided first.
-        grown.sort_by_key(|(index, patterns)| {
-            (
-                std::cmp::Reverse(task.choices[*index].bytes),
-                patterns.len(),
-                *index,
-            )
-        });
-        let (order, patterns): (Vec<_>, Vec<_>) = grown.into_iter().unzip();
-        let (most, least) = extremes(market, &order, &patterns);
-        Some(Self {
-            order,
-            patterns,
-            most,
-            least,
-            bound,
-            below,
-            room_prices: rows.room.clone(),
-        })
+        all.push(patterns);
     }
+    Some(all)
 }
 
-/// For each position and backend, the most and the least bytes that the choices from it on may take there.
-fn extremes(
+fn is_within(market: &Market<'_>, patterns: Vec<Pattern>) -> bool {
+    let assignment = Assignment::of(market.task, patterns);
+    let keeps = |level: &super::rows::Settled| {
+        let pairs = market.task.choices.iter().zip(&assignment.patterns);
+        let sum: f64 = pairs
+            .map(|(choice, pattern)| level.aim.measure(choice.priority, pattern))
+            .sum();
+        sum <= level.at_most + 0.5
+    };
+    assignment.load.is_within(&market.task.limits) && market.levels.settled.iter().all(keeps)
+}
+
+/// The patterns and rows as numbers: rooms, then budgets, then settled levels.
+fn tree<'t>(
     market: &Market<'_>,
-    order: &[usize],
-    patterns: &[Vec<(f64, Pattern)>],
-) -> (Vec<Vec<u128>>, Vec<Vec<u128>>) {
-    let backends = market.task.limits.room.len();
-    let mut most = vec![vec![0; backends]; order.len() + 1];
-    let mut least = most.clone();
-    for position in (0..order.len()).rev() {
-        let bytes = market.task.choices[order[position]].bytes;
-        for backend in 0..backends {
-            let takes = |(_, pattern): &(f64, Pattern)| pattern.takes.contains(&backend);
-            let (any, all) = (
-                patterns[position].iter().any(takes),
-                patterns[position].iter().all(takes),
-            );
-            most[position][backend] = most[position + 1][backend] + if any { bytes } else { 0 };
-            least[position][backend] = least[position + 1][backend] + if all { bytes } else { 0 };
-        }
-    }
-    (most, least)
-}
-
-struct Walk<'t> {
-    market: Market<'t>,
-    tree: &'t Tree,
-    chosen: Vec<Option<&'t Pattern>>,
-    load: super::load::Load,
-    /// For each settled level, its sum so far.
-    levels: Vec<f64>,
-    measure: f64,
-    /// A placement must measure less than this.
-    below: f64,
-    best: Option<Vec<&'t Pattern>>,
-    branches: u64,
-}
-
-impl<'t> Walk<'t> {
-    fn begin(market: &Market<'t>, tree: &'t Tree) -> Self {
-        Self {
-            market: *market,
-            tree,
-            chosen: vec![None; market.task.choices.len()],
-            load: super::load::Load::empty(&market.task.limits),
-            levels: vec![0.0; market.levels.settled.len()],
-            measure: 0.0,
-            below: tree.below,
-            best: None,
-            branches: 0,
-        }
-    }
-
-    fn descend(&mut self, position: usize, bound: f64) {
-        self.branches += 1;
-        if position == self.tree.order.len() {
-            if self.measure < self.below {
-                self.below = self.measure - super::search::COST_TIE * self.measure.abs();
-                self.best = self.chosen.iter().copied().collect();
-            }
-            return;
-        }
-        if !self.least_fits(position) || bound + self.unused(position) >= self.below {
-            return;
-        }
-        let index = self.tree.order[position];
-        let choice = &self.market.task.choices[index];
-        let tree = self.tree;
-        for (excess, pattern) in &tree.patterns[position] {
-            if bound + excess >= self.below || self.branches >= BRANCHES {
-                return;
-            }
-            if !self.load.fits(&self.market.task.limits, choice, pattern)
-                || !self.levels_allow(index, pattern)
-            {
-                continue;
-            }
-            let before = (self.measure, self.levels.clone(), self.load.spending());
-            self.take(index, pattern);
-            self.descend(position + 1, bound + excess);
-            self.load.remove(choice, pattern);
-            // Sums of doubles do not come back by subtraction.
-            self.load.set_spending(&before.2);
-            (self.measure, self.levels) = (before.0, before.1);
-            self.chosen[index] = None;
-        }
-    }
-
-    fn take(&mut self, index: usize, pattern: &'t Pattern) {
-        let choice = &self.market.task.choices[index];
-        self.load.add(choice, pattern);
-        self.measure += self.market.aim.measure(choice.priority, pattern);
-        for (sum, level) in self.levels.iter_mut().zip(&self.market.levels.settled) {
-            *sum += level.aim.measure(choice.priority, pattern);
-        }
-        self.chosen[index] = Some(pattern);
-    }
-
-    fn levels_allow(&self, index: usize, pattern: &Pattern) -> bool {
-        let priority = self.market.task.choices[index].priority;
-        let settled = self.levels.iter().zip(&self.market.levels.settled);
-        settled
-            .into_iter()
-            .all(|(sum, level)| sum + level.aim.measure(priority, pattern) <= level.at_most + 0.5)
-    }
-
-    /// Whether there is room for what the rest takes in any case.
-    fn least_fits(&self, position: usize) -> bool {
-        let room = &self.market.task.limits.room;
-        let least = &self.tree.least[position];
-        (0..room.len()).all(|backend| self.load.used(backend) + least[backend] <= room[backend])
-    }
-
-    /// The worth of the room that the rest cannot fill.
-    fn unused(&self, position: usize) -> f64 {
-        let (room, most) = (&self.market.task.limits.room, &self.tree.most[position]);
-        let worth = |(backend, price): (usize, &f64)| {
-            let filled = self.load.used(backend) + most[backend];
-            if filled < room[backend] {
-                price * (room[backend] - filled) as f64
-            } else {
-                0.0
-            }
-        };
-        self.tree
-            .room_prices
+    rows: &RowPrices,
+    patterns: &[Vec<Pattern>],
+    fits: &'t dyn Fn(&[usize]) -> bool,
+) -> Tree<'t> {
+    let task = market.task;
+    let (rooms, budgets) = (task.limits.room.len(), task.limits.budgets.len());
+    let offer = |index: usize, pattern: &Pattern| {
+        let choice = &task.choices[index];
+        let room = pattern
+            .takes
             .iter()
-            .enumerate()
-            .filter(|(_, price)| **price > 0.0)
-            .map(worth)
-            .sum()
+            .map(|backend| (*backend, choice.bytes as f64));
+        let spends = pattern.spends.iter().enumerate();
+        let spends = spends.map(|(budget, spends)| (rooms + budget, *spends));
+        let settled = market.levels.settled.iter().enumerate();
+        let settled = settled.map(|(level, settled)| {
+            let measure = settled.aim.measure(choice.priority, pattern);
+            (rooms + budgets + level, measure)
+        });
+        let uses = room
+            .chain(spends)
+            .chain(settled)
+            .filter(|(_, uses)| *uses > 0.0)
+            .collect();
+        Offer {
+            measure: market.aim.measure(choice.priority, pattern),
+            uses,
+        }
+    };
+    let offers = patterns.iter().enumerate();
+    let offers = offers.map(|(index, of)| of.iter().map(|pattern| offer(index, pattern)).collect());
+    let room = task.limits.room.iter().map(|room| *room as f64);
+    let settled = market.levels.settled.iter().map(|level| level.at_most);
+    Tree {
+        offers: offers.collect(),
+        weights: task.choices.iter().map(|choice| choice.bytes as f64).collect(),
+        limits: room
+            .chain(task.limits.budgets.iter().copied())
+            .chain(settled)
+            .collect(),
+        prices: [&rows.room[..], &rows.budgets, &rows.levels].concat(),
+        is_counted: market.aim.is_counted(),
+        fits,
     }
 }

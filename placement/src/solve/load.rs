@@ -132,19 +132,4 @@ impl Load {
                 .zip(&limits.budgets)
                 .all(|(spent, limit)| spent <= limit)
     }
-
-    /// Bytes used on a backend.
-    pub fn used(&self, backend: usize) -> u128 {
-        self.used[backend]
-    }
-
-    /// What is spent of every budget.
-    pub fn spending(&self) -> Vec<f64> {
-        self.spent.clone()
-    }
-
-    /// Puts back what was spent before.
-    pub fn set_spending(&mut self, spent: &[f64]) {
-        self.spent.copy_from_slice(spent);
-    }
 }

@@ -3,6 +3,7 @@
 //! Each dataset alone is a small exact search ([`picker`]). Where the best sets of all datasets fit together, that is
 //! the optimum. Otherwise the datasets share room and budgets, and the joint choice is made by [`joint`].
 
+mod branch;
 mod choice;
 mod exact;
 mod joint;
