@@ -44,8 +44,11 @@ pub struct Carrier {
     /// Pulled when the user interrupts.
     pub cancel: Cancel,
     /// For each target so far, the folders at its root that belong to origins.
-    pub folders: Arc<Mutex<BTreeMap<BackendName, Arc<BTreeMap<String, DatasetName>>>>>,
+    pub folders: Arc<Mutex<BTreeMap<BackendName, OriginFolders>>>,
 }
+
+/// First parts of paths, and the dataset whose origin has objects there.
+type OriginFolders = Arc<BTreeMap<String, DatasetName>>;
 
 impl Carrier {
     /// The dataset whose origin has the folder on a backend in which a copy would lie, if there is one.
