@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use domicile_catalogue::{CatalogueError, DatasetSource, ListedObject, OriginListing};
 use domicile_estate::{
-    BackendName, ByteCount, CopyState, Dataset, DatasetName, ObjectKey, Origin, OriginFinding, StoreKind,
+    BackendName, ByteCount, Dataset, DatasetName, ObjectKey, ObservedDataset, Origin, OriginFinding,
+    StoreKind,
 };
 use domicile_movers::{Failure, FailureClass};
 use domicile_worker::{Listed, ListedKind};
@@ -209,14 +210,11 @@ fn origins_to_list(world: &World) -> Vec<(&Dataset, &Origin)> {
 
 /// A root that once held data and is gone or empty is out of reach, never empty.
 async fn look_at_roots(world: &World, sight: &mut Sight) {
-    let mut holding = BTreeSet::new();
-    for dataset in world.observed.datasets.values() {
-        let looked_at = |state| !matches!(state, CopyState::Unknown | CopyState::Retiring);
-        let copies = dataset.copies.iter().filter(|c| !c.trusted && looked_at(c.state));
-        if dataset.summary.objects > 0 {
-            holding.extend(copies.map(|copy| copy.backend.clone()));
-        }
-    }
+    let datasets = world.observed.datasets.values();
+    let copies = datasets
+        .flat_map(ObservedDataset::holders)
+        .filter(|copy| !copy.trusted);
+    let holding: BTreeSet<_> = copies.map(|copy| copy.backend.clone()).collect();
     for (name, backend) in &world.manifests.backends {
         let was_lost = world.observed.unreachable.contains_key(name);
         let may_be_gone = backend.store.kind == StoreKind::Fs && holding.contains(name);

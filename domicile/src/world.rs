@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use domicile_catalogue::{Catalogue, ManifestRow, Mode, OriginDiff, Registered};
 use domicile_estate::{
-    AccessMode, Backend, BackendName, ByteCount, CopyState, Dataset, DatasetName, Observed, StoreKind,
+    AccessMode, Backend, BackendName, ByteCount, CopyState, Dataset, DatasetName, Observed, ObservedDataset,
+    StoreKind,
 };
 use domicile_placement::Problem;
 use domicile_policies::{Manifests, Source};
@@ -164,8 +165,8 @@ impl World {
 
     /// Whether a backend's root may be yet to be made: it may be written, and nothing is recorded there.
     pub fn may_be_new(&self, backend: &Backend) -> bool {
-        let holds = |d: &domicile_estate::ObservedDataset| d.copy_on(backend.name.as_str()).is_some();
-        backend.access_mode == AccessMode::ReadWrite && !self.observed.datasets.values().any(holds)
+        let mut copies = self.observed.datasets.values().flat_map(ObservedDataset::holders);
+        backend.access_mode == AccessMode::ReadWrite && !copies.any(|copy| copy.backend == backend.name)
     }
 
     /// The kinds of stores that copies may be made on.

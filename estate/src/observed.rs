@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{BackendName, Copy, DatasetName, DatasetSummary};
+use crate::{BackendName, Copy, CopyState, DatasetName, DatasetSummary};
 
 /// What is known at one revision of the catalogue.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,6 +31,17 @@ pub struct ObservedDataset {
 }
 
 impl ObservedDataset {
+    /// Backends that are known to hold something of the dataset: not a copy that was begun and has nothing yet, nor
+    /// one that an inventory only tells of, nor one that is being deleted.
+    pub fn holders(&self) -> impl Iterator<Item = &Copy> {
+        let objects = self.summary.objects;
+        self.copies.iter().filter(move |copy| match copy.state {
+            CopyState::Unknown | CopyState::Retiring => false,
+            CopyState::Incomplete => copy.missing_objects < objects,
+            CopyState::Listed | CopyState::Verified | CopyState::Damaged => objects > 0,
+        })
+    }
+
     /// The copy on a backend, if one is known.
     #[must_use]
     pub fn copy_on(&self, backend: &str) -> Option<&Copy> {

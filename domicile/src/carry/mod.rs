@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use domicile_catalogue::{Catalogue, CatalogueError, MoveState};
-use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, ObjectKey, Observed};
+use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, ObjectKey, Observed, ObservedDataset};
 use domicile_movers::Place;
 use domicile_scheduler::{Command, Event, Limits, Rooms, Scheduler, Step, StepState, Summary};
 use domicile_worker::{Cancel, Progress, Worker};
@@ -88,14 +88,8 @@ impl Layout {
         datasets: impl Iterator<Item = &'a domicile_estate::Dataset>,
         backends: impl Iterator<Item = &'a Backend> + Clone,
     ) -> Self {
-        let mut holding = BTreeSet::new();
-        for dataset in observed.datasets.values().filter(|d| d.summary.objects > 0) {
-            let made = dataset
-                .copies
-                .iter()
-                .filter(|c| c.missing_objects < dataset.summary.objects);
-            holding.extend(made.map(|copy| copy.backend.clone()));
-        }
+        let copies = observed.datasets.values().flat_map(ObservedDataset::holders);
+        let holding: BTreeSet<_> = copies.map(|copy| copy.backend.clone()).collect();
         // A retired origin is no origin any more, whatever its manifest still names.
         let origins = datasets.filter_map(|d| {
             let origin = d.origin.as_ref()?;
@@ -123,6 +117,11 @@ impl Layout {
             backend: backend.clone(),
             path,
         }
+    }
+
+    /// Whether nothing is recorded on a backend, so that its root may be yet to be made.
+    pub fn is_fresh(&self, backend: &BackendName) -> bool {
+        self.fresh.contains(backend)
     }
 
     /// The prefix of a dataset's origin, if it lies on this backend.

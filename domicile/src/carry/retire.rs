@@ -85,6 +85,7 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
     }
     if !carrier.layout.is_origin(&step.dataset, from)
         && let Err(failure) = carrier.worker.sweep(from, &step.dataset).await
+        && failure.class != FailureClass::StoreMissing
     {
         let transient = failure.is_transient();
         return Ok(RetireOutcome::Failed {
@@ -178,7 +179,15 @@ async fn is_what_we_would_have_written(
         .await
     {
         Ok(seen) => Ok(seen.sha256.as_ref() == Some(sha256) && seen.blake3 == *blake3),
-        Err(failure) if failure.class == FailureClass::SourceGone => Ok(false),
+        // Neither is there anything where not even the root was made.
+        Err(failure)
+            if matches!(
+                failure.class,
+                FailureClass::SourceGone | FailureClass::StoreMissing
+            ) =>
+        {
+            Ok(false)
+        }
         Err(failure) => Err(failure),
     }
 }

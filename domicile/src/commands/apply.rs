@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState};
+use domicile_movers::FailureClass;
 use domicile_policies::Source;
 use domicile_scheduler::{Summary, approved};
 use domicile_worker::{Cancel, Progress};
@@ -218,6 +219,12 @@ async fn sweep_interrupted(global: &Global, carrier: &Carrier) -> anyhow::Result
     for (dataset, backend) in carrier.catalogue.interrupted().await? {
         match carrier.worker.sweep(&backend, &dataset).await {
             Ok(_) => carrier.catalogue.clear_interrupted(&dataset, &backend).await?,
+            // It was killed before it had made the root.
+            Err(failure)
+                if failure.class == FailureClass::StoreMissing && carrier.layout.is_fresh(&backend) =>
+            {
+                carrier.catalogue.clear_interrupted(&dataset, &backend).await?;
+            }
             Err(failure) => terminal::say(
                 global,
                 &format!("warning: what an interrupted run left stays: {failure}"),
