@@ -33,6 +33,25 @@ pub struct Sight {
     pub remarks: Vec<String>,
 }
 
+impl Sight {
+    /// What was listed: nothing where the prefix is not there. Any other failure says that the backend is out of reach.
+    fn listed_or_lost(
+        &mut self,
+        origin: &Origin,
+        result: Result<Vec<Listed>, Failure>,
+    ) -> Option<Vec<Listed>> {
+        match result {
+            Ok(listed) => Some(listed),
+            Err(failure) if failure.class == FailureClass::SourceGone => Some(Vec::new()),
+            Err(failure) => {
+                self.reach
+                    .insert(origin.backend.clone(), Err(failure.to_string()));
+                None
+            }
+        }
+    }
+}
+
 /// Looks at every backend that was out of reach or holds what we recorded, and lists every origin whose content is
 /// not taken on trust.
 pub async fn look(global: &Global, world: &World) -> anyhow::Result<Sight> {
@@ -92,15 +111,9 @@ async fn look_at_inventories(
         let Some((_, origin)) = datasets.first() else {
             continue;
         };
-        let listed = match list(world, None, origin).await {
-            Ok(listed) => listed,
-            Err(failure) if failure.class == FailureClass::SourceGone => Vec::new(),
-            Err(failure) => {
-                sight
-                    .reach
-                    .insert(origin.backend.clone(), Err(failure.to_string()));
-                continue;
-            }
+        let result = list(world, None, origin).await;
+        let Some(listed) = sight.listed_or_lost(origin, result) else {
+            continue;
         };
         let files = listed.into_iter().filter(|entry| entry.kind == ListedKind::File);
         let files: BTreeMap<String, Listed> = files.map(|entry| (entry.path.clone(), entry)).collect();
@@ -301,15 +314,8 @@ fn take(
     origin: &Origin,
     result: Result<Vec<Listed>, Failure>,
 ) {
-    let listed = match result {
-        Ok(listed) => listed,
-        Err(failure) if failure.class == FailureClass::SourceGone => Vec::new(),
-        Err(failure) => {
-            sight
-                .reach
-                .insert(origin.backend.clone(), Err(failure.to_string()));
-            return;
-        }
+    let Some(listed) = sight.listed_or_lost(origin, result) else {
+        return;
     };
     if listed.is_empty() {
         sight.remarks.push(format!(

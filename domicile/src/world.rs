@@ -10,9 +10,8 @@ use domicile_estate::{
 };
 use domicile_placement::Problem;
 use domicile_policies::{Manifests, Source};
-use serde_json::Value;
-
 use domicile_worker::{CredentialValues, Limits, Stores, Worker};
+use serde_json::Value;
 
 use crate::cli::{Files, Global};
 use crate::{look, reading};
@@ -55,6 +54,25 @@ pub async fn open_to_write(global: &Global) -> anyhow::Result<Arc<Catalogue>> {
     ))
 }
 
+/// Every manifest in force: the fresh ones and, unless they are pruned, those that the catalogue holds.
+pub fn in_force(
+    global: &Global,
+    stored: &[ManifestRow],
+    fresh: Vec<Source>,
+    prune: bool,
+) -> anyhow::Result<Manifests> {
+    let mut sources = fresh;
+    if !prune {
+        sources.extend(stored.iter().map(|row| Source {
+            name: format!("catalogue: {} {}", row.kind, row.name),
+            text: row.json.clone(),
+            folder: "/".to_owned(),
+            stored: true,
+        }));
+    }
+    reading::manifests(global, &sources)
+}
+
 impl World {
     /// Reads the manifests and the catalogue; touches no store.
     pub async fn load(global: &Global, catalogue: Arc<Catalogue>, files: &Files) -> anyhow::Result<Self> {
@@ -70,16 +88,7 @@ impl World {
         prune: bool,
     ) -> anyhow::Result<Self> {
         let stored = catalogue.manifests().await?;
-        let mut sources = fresh;
-        if !prune {
-            sources.extend(stored.iter().map(|row| Source {
-                name: format!("catalogue: {} {}", row.kind, row.name),
-                text: row.json.clone(),
-                folder: "/".to_owned(),
-                stored: true,
-            }));
-        }
-        let manifests = reading::manifests(global, &sources)?;
+        let manifests = in_force(global, &stored, fresh, prune)?;
         let kept: BTreeSet<_> = manifests
             .documents
             .iter()

@@ -37,18 +37,12 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
             "backend `{from}`: it is read-only, so the copy cannot be retired; set `accessMode: ReadWrite`, or let the \
              policies keep it"
         );
-        return Ok(RetireOutcome::Failed {
-            reason,
-            transient: false,
-        });
+        return Ok(refused(reason));
     }
     if carrier.layout.lost.contains(from) {
         // A folder that is not mounted looks empty; its copies must not be taken for deleted.
         let reason = format!("backend `{from}`: it is out of reach, so what it holds stays as recorded");
-        return Ok(RetireOutcome::Failed {
-            reason,
-            transient: false,
-        });
+        return Ok(refused(reason));
     }
     if let Some(refusal) = changed_since_verified(carrier, step, from).await? {
         return Ok(refusal);
@@ -77,24 +71,31 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
         }
     }
     if let Some(failure) = delete_objects(carrier, step, from).await? {
-        let transient = failure.is_transient();
-        return Ok(RetireOutcome::Failed {
-            reason: failure.to_string(),
-            transient,
-        });
+        return Ok(failed(&failure));
     }
     if !carrier.layout.is_origin(&step.dataset, from)
         && let Err(failure) = carrier.worker.sweep(from, &step.dataset).await
         && failure.class != FailureClass::StoreMissing
     {
-        let transient = failure.is_transient();
-        return Ok(RetireOutcome::Failed {
-            reason: failure.to_string(),
-            transient,
-        });
+        return Ok(failed(&failure));
     }
     carrier.catalogue.end_retire(&step.dataset, from).await?;
     Ok(RetireOutcome::Retired)
+}
+
+fn failed(failure: &Failure) -> RetireOutcome {
+    RetireOutcome::Failed {
+        reason: failure.to_string(),
+        transient: failure.is_transient(),
+    }
+}
+
+/// Trying again would not help.
+fn refused(reason: String) -> RetireOutcome {
+    RetireOutcome::Failed {
+        reason,
+        transient: false,
+    }
 }
 
 /// An origin that was only listed does not count as verified; before another copy goes it is read. Returns whether the
@@ -209,13 +210,7 @@ async fn changed_since_verified(
         Ok(listed) => listed,
         // Nothing is there any more that could have changed.
         Err(failure) if failure.class == FailureClass::SourceGone => return Ok(None),
-        Err(failure) => {
-            let transient = failure.is_transient();
-            return Ok(Some(RetireOutcome::Failed {
-                reason: failure.to_string(),
-                transient,
-            }));
-        }
+        Err(failure) => return Ok(Some(failed(&failure))),
     };
     let objects = listed.into_iter().filter_map(|entry| {
         let key = ObjectKey::new(entry.path.strip_prefix(prefix)?).ok()?;
@@ -236,12 +231,11 @@ async fn changed_since_verified(
         findings: Vec::new(),
     };
     let diff = carrier.catalogue.diff_origin(&listing).await?;
-    Ok(diff.changed.first().map(|changed| RetireOutcome::Failed {
-        reason: format!(
+    Ok(diff.changed.first().map(|changed| {
+        refused(format!(
             "backend `{from}`: object `{}`: it has changed since it was registered, so the origin stays; {} such objects",
             changed.key.as_str().escape_debug(),
             diff.changed.len()
-        ),
-        transient: false,
+        ))
     }))
 }

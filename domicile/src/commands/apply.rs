@@ -19,7 +19,7 @@ use crate::outcome::{Outcome, Refusal};
 use crate::progress::Meter;
 use crate::render::plan::plural;
 use crate::terminal;
-use crate::world::{World, open_to_read, open_to_write};
+use crate::world::{World, in_force, open_to_read, open_to_write};
 
 /// A text in a folder of manifests that `apply` shows when everything is done.
 const NEXT_STEPS: &str = "next-steps.txt";
@@ -117,8 +117,8 @@ impl Request {
 
     /// Finds every mistake of the files, together with what the catalogue holds, before anything is written.
     async fn check(&self, global: &Global) -> anyhow::Result<()> {
-        let catalogue = open_to_read(global).await?;
-        World::load_from(global, catalogue, self.sources.clone(), self.prune).await?;
+        let stored = open_to_read(global).await?.manifests().await?;
+        in_force(global, &stored, self.sources.clone(), self.prune)?;
         Ok(())
     }
 }
