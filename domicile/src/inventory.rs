@@ -15,7 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domicile_estate::{BackendName, ByteCount, DatasetName, KeyRefusal, Labels, ObjectKey, StoreKind};
+use domicile_catalogue::InventoryRow;
+use domicile_estate::{BackendName, DatasetName, KeyRefusal, Labels, ObjectKey, StoreKind};
 
 use self::cells::{Columns, columns, sha256, size};
 
@@ -25,25 +26,6 @@ pub const PROBLEMS_MAX: usize = 20;
 const ROW_MAX: u64 = 1 << 20;
 /// Most backends that one row may name.
 const REPLICAS_MAX: usize = 1000;
-
-/// One row, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Its line, from 1; the header is line 1.
-    pub line: u64,
-    /// The dataset.
-    pub dataset: DatasetName,
-    /// The object's key.
-    pub key: ObjectKey,
-    /// The object's size.
-    pub size: ByteCount,
-    /// SHA-256 of the object, if the inventory has it.
-    pub sha256: Option<[u8; 32]>,
-    /// The dataset's labels, shared by rows that say the same; an empty cell is no label.
-    pub labels: Arc<Labels>,
-    /// Backends that hold the whole dataset, the origin first; shared likewise.
-    pub replicas: Arc<[BackendName]>,
-}
 
 /// What is wrong with one row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -208,7 +190,7 @@ impl Inventory {
     ///
     /// # Errors
     /// [`InventoryError::Rows`] with all wrong rows, the first [`PROBLEMS_MAX`] of them; [`InventoryError::Read`].
-    pub fn next_batch(&mut self, rows_max: usize) -> Result<Vec<Row>, InventoryError> {
+    pub fn next_batch(&mut self, rows_max: usize) -> Result<Vec<InventoryRow>, InventoryError> {
         let mut rows = Vec::new();
         let mut problems = Vec::new();
         while problems.len() < PROBLEMS_MAX && (rows.len() < rows_max || !problems.is_empty()) {
@@ -264,7 +246,7 @@ impl Inventory {
     }
 
     /// The record as a row.
-    fn row(&mut self) -> Result<Row, RowProblem> {
+    fn row(&mut self) -> Result<InventoryRow, RowProblem> {
         let line = self.line;
         let problem = |column: &str, message: String| RowProblem {
             line,
@@ -309,7 +291,7 @@ impl Inventory {
                 format!("the object `{key}` of the dataset `{dataset}` comes twice: keep one of its rows");
             return Err(problem("key", what));
         }
-        Ok(Row {
+        Ok(InventoryRow {
             line,
             dataset,
             key,

@@ -272,9 +272,12 @@ async fn list(world: &World, dataset: Option<&DatasetName>, origin: &Origin) -> 
 /// the roots of other backends inside this one.
 fn paths_of_others(world: &World, dataset: Option<&DatasetName>, origin: &Origin) -> Vec<String> {
     let mut paths = Vec::new();
+    // Every entry of the listing is held against each of these paths, so only those go in that it can meet.
+    let can_meet = |folder: String| folder.starts_with(&origin.prefix) || origin.prefix.starts_with(&folder);
     for (name, observed) in &world.observed.datasets {
         let copy = observed.copy_on(origin.backend.as_str());
-        if Some(name) != dataset && copy.is_some_and(|copy| !copy.origin) {
+        let is_other = Some(name) != dataset && copy.is_some_and(|copy| !copy.origin);
+        if is_other && can_meet(format!("{name}/")) {
             paths.push(name.to_string());
         }
     }

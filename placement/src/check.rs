@@ -246,15 +246,16 @@ fn check_set(scene: &Scene<'_>, subject: &Subject, set: &[usize], violated: &mut
     }
 }
 
+/// The backends that hold a current copy.
+fn current(subject: &Subject) -> Vec<usize> {
+    let held = subject.copies.iter().filter(|held| held.is_current());
+    held.map(|held| held.backend).collect()
+}
+
 /// Rule 7: only a confinement retires a copy, never the last one.
 fn keeps_unreached(problem: &Problem, subject: &Subject, set: &[usize]) -> bool {
     let origin = kept_origin(subject);
-    let current: Vec<_> = subject
-        .copies
-        .iter()
-        .filter(|held| held.is_current())
-        .map(|held| held.backend)
-        .collect();
+    let current = current(subject);
     let is_confined = |backend: usize| {
         let rules = subject
             .refused
@@ -283,12 +284,7 @@ fn keeps_unreached(problem: &Problem, subject: &Subject, set: &[usize]) -> bool 
 fn check_reached(scene: &Scene<'_>, subject: &Subject, set: &[usize], violated: &mut Vec<Violated>) -> bool {
     let problem = scene.problem;
     let origin = kept_origin(subject);
-    let current: Vec<_> = subject
-        .copies
-        .iter()
-        .filter(|held| held.is_current())
-        .map(|held| held.backend)
-        .collect();
+    let current = current(subject);
     let may_be = |backend: &usize| origin == Some(*backend) || scene.is_admissible(subject, *backend);
     let now = subject
         .copies

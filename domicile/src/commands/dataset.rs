@@ -13,7 +13,7 @@ use super::plan::manifests_to_record;
 use crate::answer;
 use crate::carry::{self, Inspected};
 use crate::cli::{Files, Global, ImportArgs, ScrubArgs};
-use crate::inventory::{self, Inventory};
+use crate::inventory::Inventory;
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::{self, Counters};
 use crate::terminal;
@@ -244,25 +244,12 @@ async fn take_inventory(
             break;
         }
         check_replicas(world, &rows, has_backend)?;
-        let rows: Vec<InventoryRow> = rows.into_iter().map(converted).collect();
         import.add(&rows).await?;
     }
     Ok(import.commit().await?)
 }
 
-fn converted(row: inventory::Row) -> InventoryRow {
-    InventoryRow {
-        line: row.line,
-        dataset: row.dataset,
-        key: row.key,
-        size: row.size,
-        sha256: row.sha256,
-        labels: row.labels,
-        replicas: row.replicas,
-    }
-}
-
-fn check_replicas(world: &World, rows: &[inventory::Row], has_backend: bool) -> anyhow::Result<()> {
+fn check_replicas(world: &World, rows: &[InventoryRow], has_backend: bool) -> anyhow::Result<()> {
     for row in rows {
         anyhow::ensure!(
             has_backend || !row.replicas.is_empty(),

@@ -4,7 +4,7 @@ use super::*;
 
 const SHA: &str = "3A2118df47bf3f04285649f0455c2fc6fe2dc7f0b237073038aa00af41f0d5f2";
 
-fn read(bytes: impl AsRef<[u8]>) -> Result<Vec<Row>, InventoryError> {
+fn read(bytes: impl AsRef<[u8]>) -> Result<Vec<InventoryRow>, InventoryError> {
     let mut inventory = Inventory::read(
         Cursor::new(bytes.as_ref().to_vec()),
         "list.csv",
