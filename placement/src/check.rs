@@ -165,6 +165,7 @@ impl Scene<'_> {
             held.state == CopyState::Verified || (held.origin && held.state == CopyState::Listed)
         });
         let rules = subject
+            .profile
             .refused
             .iter()
             .filter(|refused| refused.backend == backend)
@@ -186,6 +187,7 @@ impl Scene<'_> {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let mut met = Vec::new();
         for requirement in subject
+            .profile
             .requirements
             .iter()
             .map(|index| &self.problem.requirements[*index])
@@ -211,6 +213,7 @@ impl Scene<'_> {
         let mut met = met.iter().map(|(had, wanted)| wanted - had);
         let mut sum = (0, 0);
         for requirement in subject
+            .profile
             .requirements
             .iter()
             .map(|index| &self.problem.requirements[*index])
@@ -234,7 +237,7 @@ fn check_set(scene: &Scene<'_>, subject: &Subject, set: &[usize], violated: &mut
         set.iter()
             .copied()
             .eq(subject.copies.iter().map(|held| held.backend))
-    } else if subject.requirements.is_empty() {
+    } else if subject.profile.requirements.is_empty() {
         keeps_unreached(scene.problem, subject, set)
     } else {
         check_reached(scene, subject, set, violated)
@@ -258,6 +261,7 @@ fn keeps_unreached(problem: &Problem, subject: &Subject, set: &[usize]) -> bool 
     let current = current(subject);
     let is_confined = |backend: usize| {
         let rules = subject
+            .profile
             .refused
             .iter()
             .filter(|refused| refused.backend == backend);
@@ -397,12 +401,12 @@ fn spent(problem: &Problem, policy: usize, sets: &[Vec<usize>]) -> (f64, f64) {
         .datasets
         .iter()
         .zip(sets)
-        .filter(|(subject, _)| subject.policies.contains(&policy))
+        .filter(|(subject, _)| subject.profile.policies.contains(&policy))
     {
         for place in set.iter().map(|backend| &problem.backends[*backend]) {
             let carbon_kg = cost::carbon_kg_per_month(subject, place);
-            sum.0 +=
-                cost::storage_per_month(subject, place) + carbon_kg * subject.carbon_price_per_tonne / 1000.0;
+            sum.0 += cost::storage_per_month(subject, place)
+                + carbon_kg * subject.profile.carbon_price_per_tonne / 1000.0;
             sum.1 += carbon_kg;
         }
     }

@@ -123,7 +123,7 @@ fn transfer_between(problem: &Problem, subject: &Subject, from: usize, to: usize
 /// Price of a kg CO2e for a dataset.
 #[must_use]
 pub fn price_per_kg(subject: &Subject) -> f64 {
-    subject.carbon_price_per_tonne / 1000.0
+    subject.profile.carbon_price_per_tonne / 1000.0
 }
 
 /// Everything that a copy of a dataset on a backend costs, given what is there now.
@@ -142,8 +142,9 @@ pub fn copy_cost(problem: &Problem, subject: &Subject, backend: usize) -> CopyCo
         carbon_kg,
         carbon: carbon_kg * price_per_kg(subject),
         transfer,
-        transfer_per_month: transfer
-            .map_or(0.0, |made| made.priced / f64::from(subject.horizon_months.max(1))),
+        transfer_per_month: transfer.map_or(0.0, |made| {
+            made.priced / f64::from(subject.profile.horizon_months.max(1))
+        }),
     }
 }
 

@@ -1,11 +1,15 @@
 //! The digest of a plan's inputs: equal for equal problems, and for no others.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use domicile_estate::{CopyState, DatasetSummary, Energy, Price};
 use sha2::{Digest, Sha256};
 
 use crate::moves::hex;
 use crate::problem::{
-    Audit, Bars, Held, Place, Problem, Reason, Refused, Requirement, Spread, Subject, Terms,
+    Audit, Bars, Durability, Goal, GoalAim, Held, Hop, Movement, Place, Problem, Profile, Reason, Refused,
+    Requirement, Spread, Subject, Terms,
 };
 
 /// The digest of everything that a plan depends on, as `sha256:<hex>`.
@@ -20,16 +24,24 @@ pub fn input_digest(problem: &Problem) -> String {
         policies,
         reasons,
         requirements,
+        links,
         datasets,
     } = problem;
     let mut canon = Canon(Sha256::new());
-    canon.text("domicile.dev/placement/v1");
+    canon.text("domicile.dev/placement/v2");
     canon.text(currency);
     canon.list(backends, place);
     canon.list(policies, terms);
     canon.list(reasons, reason);
     canon.list(requirements, requirement);
-    canon.list(datasets, subject);
+    canon.list(links, |canon, ((from, to), way)| {
+        canon.index(*from);
+        canon.index(*to);
+        hop(canon, way);
+    });
+    let profiles = stated(datasets);
+    canon.list(&profiles.0, |canon, shared| profile(canon, shared));
+    canon.list(datasets.iter().zip(&profiles.1), subject);
     format!("sha256:{}", hex(&canon.0.finalize()))
 }
 
@@ -142,11 +154,20 @@ fn terms(canon: &mut Canon, terms: &Terms) {
         enforced,
         cost_per_month,
         carbon_kg_per_month,
+        movement,
     } = terms;
+    let Movement {
+        bytes,
+        cost,
+        payback_days,
+    } = movement;
     canon.text(name.as_str());
     canon.flag(*enforced);
     canon.option(*cost_per_month, Canon::amount);
     canon.option(*carbon_kg_per_month, Canon::amount);
+    canon.option(*bytes, Canon::number);
+    canon.option(*cost, Canon::amount);
+    canon.option(payback_days.map(u64::from), Canon::number);
 }
 
 fn reason(canon: &mut Canon, reason: &Reason) {
@@ -170,6 +191,7 @@ fn requirement(canon: &mut Canon, requirement: &Requirement) {
         place,
         accepts,
         spread: spreads,
+        durability: lasts,
     } = requirement;
     canon.index(*policy);
     canon.text(name);
@@ -177,6 +199,18 @@ fn requirement(canon: &mut Canon, requirement: &Requirement) {
     canon.text(place);
     canon.list(accepts.iter().copied(), Canon::flag);
     canon.list(spreads, spread);
+    canon.option(lasts.as_ref(), durability);
+}
+
+fn durability(canon: &mut Canon, durability: &Durability) {
+    let Durability { milli_nines, of } = durability;
+    canon.number(u64::from(*milli_nines));
+    canon.list(of.iter().copied(), |canon, own| {
+        canon.option(own, |canon, (domain, milli_nines)| {
+            canon.index(domain);
+            canon.number(u64::from(milli_nines));
+        });
+    });
 }
 
 fn spread(canon: &mut Canon, spread: &Spread) {
@@ -192,19 +226,78 @@ fn spread(canon: &mut Canon, spread: &Spread) {
     });
 }
 
-fn subject(canon: &mut Canon, subject: &Subject) {
-    let Subject {
-        name,
-        summary,
+/// Every profile once, in the order in which datasets first have them, and for each dataset the position of its own.
+fn stated(datasets: &[Subject]) -> (Vec<&Profile>, Vec<usize>) {
+    // Most datasets share their profile, so that few are compared by value.
+    let mut seen: BTreeMap<*const Profile, usize> = BTreeMap::new();
+    let mut positions: BTreeMap<&Profile, usize> = BTreeMap::new();
+    let mut profiles: Vec<&Profile> = Vec::new();
+    let of_dataset = datasets.iter().map(|subject| {
+        *seen.entry(Arc::as_ptr(&subject.profile)).or_insert_with(|| {
+            *positions.entry(&subject.profile).or_insert_with(|| {
+                profiles.push(&subject.profile);
+                profiles.len() - 1
+            })
+        })
+    });
+    let of_dataset = of_dataset.collect();
+    (profiles, of_dataset)
+}
+
+fn hop(canon: &mut Canon, hop: &Hop) {
+    let Hop {
+        forbidden,
+        price_per_gib,
+        bandwidth_bits_per_second,
+        latency_ms,
+    } = hop;
+    canon.flag(*forbidden);
+    canon.option(*price_per_gib, Canon::amount);
+    canon.option(*bandwidth_bits_per_second, Canon::number);
+    canon.option(*latency_ms, Canon::number);
+}
+
+fn profile(canon: &mut Canon, profile: &Profile) {
+    let Profile {
         priority,
         carbon_price_per_tonne,
         horizon_months,
-        keep_origin,
+        goals,
         policies,
         requirements,
-        copies,
         refused,
         audits,
+    } = profile;
+    canon.number(priority.cast_unsigned());
+    canon.amount(*carbon_price_per_tonne);
+    canon.number(u64::from(*horizon_months));
+    canon.list(
+        goals,
+        |canon,
+         Goal {
+             aim,
+             slack_millionths,
+         }| {
+            canon.number(match aim {
+                GoalAim::Carbon => 0,
+                GoalAim::Cost => 1,
+            });
+            canon.number(u64::from(*slack_millionths));
+        },
+    );
+    canon.list(policies.iter().copied(), Canon::index);
+    canon.list(requirements.iter().copied(), Canon::index);
+    canon.list(refused, refusal);
+    canon.list(audits, audit);
+}
+
+fn subject(canon: &mut Canon, (subject, profile): (&Subject, &usize)) {
+    let Subject {
+        name,
+        summary,
+        keep_origin,
+        copies,
+        profile: _,
     } = subject;
     let DatasetSummary {
         bytes,
@@ -218,15 +311,9 @@ fn subject(canon: &mut Canon, subject: &Subject) {
         canon.number(minimum.0);
         canon.number(sum.0);
     });
-    canon.number(priority.cast_unsigned());
-    canon.amount(*carbon_price_per_tonne);
-    canon.number(u64::from(*horizon_months));
     canon.flag(*keep_origin);
-    canon.list(policies.iter().copied(), Canon::index);
-    canon.list(requirements.iter().copied(), Canon::index);
     canon.list(copies, held);
-    canon.list(refused, refusal);
-    canon.list(audits, audit);
+    canon.index(*profile);
 }
 
 fn held(canon: &mut Canon, held: &Held) {

@@ -105,14 +105,15 @@ pub fn explain(problem: &Problem, solution: &Solution, dataset: usize) -> Explan
         dataset: subject.name.clone(),
         satisfied,
         policies: subject
+            .profile
             .policies
             .iter()
             .map(|policy| problem.policies[*policy].name.clone())
             .collect(),
-        priority: subject.priority,
-        carbon_price_per_tonne: subject.carbon_price_per_tonne,
-        horizon_months: subject.horizon_months,
-        requirements: subject.requirements.iter().map(requirement).collect(),
+        priority: subject.profile.priority,
+        carbon_price_per_tonne: subject.profile.carbon_price_per_tonne,
+        horizon_months: subject.profile.horizon_months,
+        requirements: subject.profile.requirements.iter().map(requirement).collect(),
         candidates: (0..problem.backends.len())
             .map(|b| candidate_state(&scene, dataset, b, &refusals))
             .collect(),
@@ -123,6 +124,7 @@ pub fn explain(problem: &Problem, solution: &Solution, dataset: usize) -> Explan
             relax::relaxations(&scene, dataset)
         },
         audits: subject
+            .profile
             .audits
             .iter()
             .map(|audit| audit_state(&scene, dataset, audit))

@@ -63,7 +63,7 @@ impl BudgetLimit {
     /// What one copy spends of it; nothing if the policy does not select the dataset.
     #[must_use]
     pub fn spends(&self, problem: &Problem, subject: &Subject, backend: usize) -> f64 {
-        if subject.policies.binary_search(&self.policy).is_err() {
+        if subject.profile.policies.binary_search(&self.policy).is_err() {
             return 0.0;
         }
         let place = &problem.backends[backend];
@@ -135,7 +135,7 @@ fn spent_now(problem: &Problem, budget: &BudgetLimit) -> f64 {
     problem
         .datasets
         .iter()
-        .filter(|subject| subject.policies.contains(&budget.policy))
+        .filter(|subject| subject.profile.policies.contains(&budget.policy))
         .map(of_subject)
         .sum()
 }

@@ -38,7 +38,8 @@ pub use moves::{Action, Move};
 pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, propose, propose_with_solution};
 pub use pose::pose;
 pub use problem::{
-    Audit, Bars, Held, Place, Problem, Reason, RefusalKind, Refused, Requirement, Spread, Subject, Terms,
+    Audit, Bars, Durability, Goal, GoalAim, Held, Hop, Movement, Place, Problem, Profile, Reason,
+    RefusalKind, Refused, Requirement, Spread, Subject, Terms,
 };
 pub use refusals::{Refusal, Violation};
 pub use relax::Relaxation;

@@ -204,6 +204,7 @@ fn dataset_plan(scene: &refusals::Scene<'_>, dataset: usize) -> DatasetPlan {
         storage_per_month: costs.iter().map(|cost| cost.storage).sum(),
         carbon_kg_per_month: costs.iter().map(|cost| cost.carbon_kg).sum(),
         policies: subject
+            .profile
             .policies
             .iter()
             .map(|policy| problem.policies[*policy].name.clone())

@@ -2,12 +2,16 @@
 //! dataset is asked only once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use domicile_estate::{AccessMode, Backend, Dataset, DatasetName, Observed, ObservedDataset};
+use domicile_estate::{
+    AccessMode, Backend, Dataset, DatasetName, DomainName, Labels, Observed, ObservedDataset,
+};
 use domicile_policies::{DatasetFacts, Enforcement, Manifests, Objective, Policy, Test, Variables, Verdict};
 
 use crate::problem::{
-    Audit, Bars, Held, Place, Problem, Reason, RefusalKind, Refused, Requirement, Spread, Subject, Terms,
+    Audit, Bars, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement, Spread,
+    Subject, Terms,
 };
 
 /// Poses the problem of placing these datasets (of manifests and inventories together), given what is observed. A
@@ -38,6 +42,7 @@ pub fn pose(
         policies: manifests.policies.values().map(terms).collect(),
         reasons: posing.reasons.items,
         requirements: posing.requirements.items,
+        links: BTreeMap::new(),
         datasets: subjects,
     }
 }
@@ -74,6 +79,16 @@ struct Posing<'a> {
     confined: BTreeMap<(usize, usize), Vec<Refused>>,
     /// Requirements by policy and position, where they depend on no dataset.
     required: BTreeMap<(usize, usize), usize>,
+    /// The policies that select a dataset of this owner and these labels, and whether any of their rules looks at more
+    /// of it than that.
+    selecting: BTreeMap<(&'a DomainName, &'a Labels), (Arc<[usize]>, bool)>,
+    /// Profiles by what selects and what does not admit, where the rules look at no more of a dataset.
+    profiles: BTreeMap<(Arc<[usize]>, Vec<Refused>), Arc<Profile>>,
+    /// Every profile once.
+    stated: BTreeSet<Arc<Profile>>,
+    /// The profile of a dataset of which no manifest tells.
+    untold: Arc<Profile>,
+    positions: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> Posing<'a> {
@@ -84,15 +99,21 @@ impl<'a> Posing<'a> {
             requirements: Stated::new(),
             confined: BTreeMap::new(),
             required: BTreeMap::new(),
+            selecting: BTreeMap::new(),
+            profiles: BTreeMap::new(),
+            stated: BTreeSet::new(),
+            untold: Arc::new(settings(None)),
+            positions: manifests
+                .backends
+                .values()
+                .enumerate()
+                .map(|(position, backend)| (backend.name.as_str(), position))
+                .collect(),
         }
     }
 
     fn backends(&self) -> impl Iterator<Item = &'a Backend> + use<'a> {
         self.manifests.backends.values()
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        self.backends().position(|backend| backend.name.as_str() == name)
     }
 
     fn place(&mut self, backend: &Backend, observed: &Observed) -> Place {
@@ -113,10 +134,15 @@ impl<'a> Posing<'a> {
         }
     }
 
-    fn subject(&mut self, name: &DatasetName, dataset: Option<&Dataset>, known: &ObservedDataset) -> Subject {
+    fn subject(
+        &mut self,
+        name: &DatasetName,
+        dataset: Option<&'a Dataset>,
+        known: &ObservedDataset,
+    ) -> Subject {
         let held = |copy: &domicile_estate::Copy| {
-            self.position(copy.backend.as_str()).map(|backend| Held {
-                backend,
+            self.positions.get(copy.backend.as_str()).map(|backend| Held {
+                backend: *backend,
                 origin: copy.origin,
                 state: copy.state,
                 missing_bytes: copy.missing_bytes,
@@ -125,65 +151,115 @@ impl<'a> Posing<'a> {
         };
         let mut copies: Vec<_> = known.copies.iter().filter_map(held).collect();
         copies.sort_by_key(|held| held.backend);
-        let objective = Objective::default();
-        let mut subject = Subject {
+        Subject {
             name: name.clone(),
             summary: known.summary.clone(),
-            priority: 0,
-            carbon_price_per_tonne: objective.carbon_price_per_tonne,
-            horizon_months: objective.horizon_months,
             keep_origin: dataset.is_none_or(|dataset| dataset.keep_origin),
-            policies: Vec::new(),
-            requirements: Vec::new(),
             copies,
-            refused: Vec::new(),
-            audits: Vec::new(),
-        };
-        if let Some(dataset) = dataset {
-            self.apply_policies(&mut subject, &DatasetFacts::new(dataset, &known.summary));
+            profile: match dataset {
+                Some(dataset) => self.profile(dataset, &DatasetFacts::new(dataset, &known.summary)),
+                None => self.untold.clone(),
+            },
         }
-        subject
     }
 
-    fn apply_policies(&mut self, subject: &mut Subject, facts: &DatasetFacts<'_>) {
+    /// What the policies say of a dataset. Most datasets share theirs with many others.
+    fn profile(&mut self, dataset: &'a Dataset, facts: &DatasetFacts<'_>) -> Arc<Profile> {
+        let (selecting, looks_closer) = self.selecting(dataset, facts);
+        let not_admitted = self.not_admitted(facts);
+        if looks_closer {
+            let profile = self.make_profile(&selecting, not_admitted, facts);
+            return self.state(profile);
+        }
+        let key = (selecting, not_admitted);
+        if let Some(known) = self.profiles.get(&key) {
+            return known.clone();
+        }
+        let profile = self.make_profile(&key.0, key.1.clone(), facts);
+        let profile = self.state(profile);
+        self.profiles.insert(key, profile.clone());
+        profile
+    }
+
+    fn state(&mut self, profile: Profile) -> Arc<Profile> {
+        if let Some(known) = self.stated.get(&profile) {
+            return known.clone();
+        }
+        let shared = Arc::new(profile);
+        self.stated.insert(shared.clone());
+        shared
+    }
+
+    /// The policies that select a dataset; a selector looks at its owner and labels alone.
+    fn selecting(&mut self, dataset: &'a Dataset, facts: &DatasetFacts<'_>) -> (Arc<[usize]>, bool) {
+        let key = (&dataset.domain, &dataset.labels);
+        if let Some(known) = self.selecting.get(&key) {
+            return known.clone();
+        }
+        let all = self.manifests.policies.values().enumerate();
+        let selecting = all.filter(|(_, policy)| policy.selects(facts));
+        let mut looks_closer = false;
+        let positions = selecting.map(|(position, policy)| {
+            looks_closer |= policy.confine.iter().any(|rule| rule.test.depends_on_dataset())
+                || policy
+                    .require
+                    .iter()
+                    .flat_map(|wanted| &wanted.place)
+                    .any(Test::depends_on_dataset);
+            position
+        });
+        let positions: Arc<[usize]> = positions.collect();
+        self.selecting.insert(key, (positions.clone(), looks_closer));
+        (positions, looks_closer)
+    }
+
+    fn make_profile(
+        &mut self,
+        selecting: &[usize],
+        not_admitted: Vec<Refused>,
+        facts: &DatasetFacts<'_>,
+    ) -> Profile {
         let manifests = self.manifests;
-        let selecting = manifests
-            .policies
-            .values()
-            .enumerate()
-            .filter(|(_, policy)| policy.selects(facts));
+        let policies: Vec<_> = manifests.policies.values().collect();
+        let mut profile = Profile::default();
         let mut priority = None;
         let mut stated: Option<(i64, Objective)> = None;
-        for (index, policy) in selecting {
+        for &index in selecting {
+            let policy = policies[index];
             let refused = self.confined(index, policy, facts);
             let requirements = self.required(index, policy, facts);
             if policy.enforcement == Enforcement::Audit {
-                subject.audits.push(Audit {
+                profile.audits.push(Audit {
                     policy: index,
                     refused,
                     requirements,
                 });
                 continue;
             }
-            subject.policies.push(index);
-            subject.refused.extend(refused);
-            subject.requirements.extend(requirements);
+            profile.policies.push(index);
+            profile.refused.extend(refused);
+            profile.requirements.extend(requirements);
             priority = priority.max(Some(policy.priority));
             // Policies come by name, so that of equal priorities the first name wins.
-            if let Some(objective) = policy.objective
-                && stated.is_none_or(|(priority, _)| policy.priority > priority)
+            if let Some(objective) = &policy.objective
+                && stated
+                    .as_ref()
+                    .is_none_or(|(priority, _)| policy.priority > *priority)
             {
-                stated = Some((policy.priority, objective));
+                stated = Some((policy.priority, *objective));
             }
         }
-        subject.priority = priority.unwrap_or(0);
-        if let Some((_, objective)) = stated {
-            subject.carbon_price_per_tonne = objective.carbon_price_per_tonne;
-            subject.horizon_months = objective.horizon_months;
+        profile.refused.extend(not_admitted);
+        profile.refused.sort_unstable();
+        profile.refused.dedup();
+        Profile {
+            priority: priority.unwrap_or(0),
+            policies: profile.policies,
+            requirements: profile.requirements,
+            refused: profile.refused,
+            audits: profile.audits,
+            ..settings(stated.map(|(_, objective)| objective))
         }
-        subject.refused.extend(self.not_admitted(facts));
-        subject.refused.sort_unstable();
-        subject.refused.dedup();
     }
 
     /// What a policy's `confine` rules refuse.
@@ -243,6 +319,7 @@ impl<'a> Posing<'a> {
                     .join(" and "),
                 accepts: self.backends().map(accepts).collect(),
                 spread: wanted.spread.iter().map(|spread| self.spread(spread)).collect(),
+                durability: None,
             };
             let stated = self.requirements.state(requirement);
             required.push(stated);
@@ -358,5 +435,16 @@ fn terms(policy: &Policy) -> Terms {
         enforced: policy.enforcement == Enforcement::Enforce,
         cost_per_month: policy.budget.cost_per_month,
         carbon_kg_per_month: policy.budget.carbon_kg_per_month,
+        movement: Movement::default(),
+    }
+}
+
+/// The settings of an objective, and no rule.
+fn settings(objective: Option<Objective>) -> Profile {
+    let objective = objective.unwrap_or_default();
+    Profile {
+        carbon_price_per_tonne: objective.carbon_price_per_tonne,
+        horizon_months: objective.horizon_months,
+        ..Profile::default()
     }
 }

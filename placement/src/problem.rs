@@ -3,6 +3,10 @@
 //! Backends, policies, rules and datasets are referred to by their index. Backends, policies and datasets stand in the
 //! order of their names, so that "first" always means the first name in byte order.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use domicile_estate::{
     BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
 };
@@ -22,8 +26,23 @@ pub struct Problem {
     pub reasons: Vec<Reason>,
     /// Requirements, stated once and referred to by [`Subject::requirements`].
     pub requirements: Vec<Requirement>,
+    /// What manifests say of the way from one backend to another, for the ordered pairs of which they say something.
+    pub links: BTreeMap<(usize, usize), Hop>,
     /// The datasets, sorted by name.
     pub datasets: Vec<Subject>,
+}
+
+/// What manifests say of the way from one backend to another.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Hop {
+    /// Whether bytes must not go this way.
+    pub forbidden: bool,
+    /// Per GiB, instead of the egress price of the backend that is read.
+    pub price_per_gib: Option<f64>,
+    /// Bits per second.
+    pub bandwidth_bits_per_second: Option<u64>,
+    /// Milliseconds.
+    pub latency_ms: Option<u64>,
 }
 
 /// A backend, as far as placement looks at it.
@@ -58,6 +77,19 @@ pub struct Terms {
     pub cost_per_month: Option<f64>,
     /// Storage carbon in kg CO2e per month of the same copies.
     pub carbon_kg_per_month: Option<f64>,
+    /// What one plan may move of the datasets that it selects.
+    pub movement: Movement,
+}
+
+/// How much one plan may move.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Movement {
+    /// Bytes that new copies may take to make.
+    pub bytes: Option<u64>,
+    /// Money, once, that new copies may cost to make, without priced carbon.
+    pub cost: Option<f64>,
+    /// Days within which a change to a satisfied dataset must have paid for its transfers.
+    pub payback_days: Option<u32>,
 }
 
 /// Which copies a reason bars.
@@ -97,6 +129,18 @@ pub struct Requirement {
     pub accepts: Vec<bool>,
     /// How far apart.
     pub spread: Vec<Spread>,
+    /// How durable together.
+    pub durability: Option<Durability>,
+}
+
+/// Yearly durability of the copies that count, in thousandths of a nine. Copies in one failure domain fail together, so
+/// that only the best of them counts; failure domains fail independently, so that their nines add up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Durability {
+    /// How many thousandths of a nine.
+    pub milli_nines: u32,
+    /// For each backend, the number of its failure domain and its own thousandths of a nine; `None`: it adds none.
+    pub of: Vec<Option<(usize, u32)>>,
 }
 
 /// At least `groups` distinct values of a key among the copies that count.
@@ -117,24 +161,97 @@ pub struct Subject {
     pub name: DatasetName,
     /// Its size.
     pub summary: DatasetSummary,
+    /// Whether the origin must stay.
+    pub keep_origin: bool,
+    /// What is there now, sorted by backend, one for each backend.
+    pub copies: Vec<Held>,
+    /// What the policies say of it; one value is shared by all datasets of which they say the same.
+    pub profile: Arc<Profile>,
+}
+
+/// What the policies say of a dataset. Profiles have a total order, so that equal ones can be found and stated once.
+#[derive(Debug, Clone)]
+pub struct Profile {
     /// Who is served first when not everything fits: the higher.
     pub priority: i64,
     /// Price of a tonne of CO2e.
     pub carbon_price_per_tonne: f64,
     /// Months over which the cost of making a copy is spread; at least 1.
     pub horizon_months: u32,
-    /// Whether the origin must stay.
-    pub keep_origin: bool,
+    /// What is minimised after cost, in order.
+    pub goals: Vec<Goal>,
     /// The enforced policies that select it, ascending.
     pub policies: Vec<usize>,
     /// The requirements of those policies.
     pub requirements: Vec<usize>,
-    /// What is there now, sorted by backend, one for each backend.
-    pub copies: Vec<Held>,
     /// The rules that refuse a backend for this dataset, sorted.
     pub refused: Vec<Refused>,
     /// What Audit policies would do.
     pub audits: Vec<Audit>,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            priority: 0,
+            carbon_price_per_tonne: 0.0,
+            horizon_months: 12,
+            goals: Vec::new(),
+            policies: Vec::new(),
+            requirements: Vec::new(),
+            refused: Vec::new(),
+            audits: Vec::new(),
+        }
+    }
+}
+
+impl Ord for Profile {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.priority
+            .cmp(&other.priority)
+            .then(
+                self.carbon_price_per_tonne
+                    .total_cmp(&other.carbon_price_per_tonne),
+            )
+            .then(self.horizon_months.cmp(&other.horizon_months))
+            .then_with(|| self.goals.cmp(&other.goals))
+            .then_with(|| self.policies.cmp(&other.policies))
+            .then_with(|| self.requirements.cmp(&other.requirements))
+            .then_with(|| self.refused.cmp(&other.refused))
+            .then_with(|| self.audits.cmp(&other.audits))
+    }
+}
+
+impl PartialOrd for Profile {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Profile {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Profile {}
+
+/// What is minimised once everything before it is within its slack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Goal {
+    /// What.
+    pub aim: GoalAim,
+    /// By how much what came before may grow for it, in millionths: 20,000 is two per cent.
+    pub slack_millionths: u32,
+}
+
+/// What can be minimised after cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GoalAim {
+    /// Storage carbon.
+    Carbon,
+    /// Cost per month, as without goals.
+    Cost,
 }
 
 /// One copy that is recorded.
@@ -170,7 +287,7 @@ pub struct Refused {
 }
 
 /// What an Audit policy would do to a dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Audit {
     /// The policy.
     pub policy: usize,
@@ -184,7 +301,7 @@ impl Subject {
     /// Whether a requirement reaches the dataset; otherwise it is never moved.
     #[must_use]
     pub fn is_reached(&self) -> bool {
-        !self.requirements.is_empty()
+        !self.profile.requirements.is_empty()
     }
 
     /// The recorded copy on a backend.
@@ -252,9 +369,10 @@ impl Problem {
         backend: usize,
     ) -> impl Iterator<Item = usize> + 'a {
         let start = subject
+            .profile
             .refused
             .partition_point(|refused| refused.backend < backend);
-        let rules = subject.refused[start..]
+        let rules = subject.profile.refused[start..]
             .iter()
             .take_while(move |refused| refused.backend == backend);
         self.backends[backend]

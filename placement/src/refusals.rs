@@ -68,7 +68,7 @@ impl<'a> Scene<'a> {
             self.missing(dataset, &self.problem.requirements[*requirement])
                 .is_none()
         };
-        subject.requirements.iter().all(met)
+        subject.profile.requirements.iter().all(met)
     }
 
     /// The copies that count for a requirement.
@@ -245,6 +245,7 @@ pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
     }
     let mut refusals = gathered.into_refusals(problem);
     for requirement in subject
+        .profile
         .requirements
         .iter()
         .map(|requirement| &problem.requirements[*requirement])
@@ -278,6 +279,7 @@ fn refused_in_competition(
     let (problem, subject) = (scene.problem, &scene.problem.datasets[dataset]);
     let requirements = || {
         subject
+            .profile
             .requirements
             .iter()
             .map(|requirement| &problem.requirements[*requirement])

@@ -1,6 +1,7 @@
 //! What would help: the smallest changes that would satisfy a dataset, each tried out by solving anew.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domicile_estate::ByteCount;
 
@@ -70,6 +71,7 @@ fn alone(scene: &Scene<'_>, dataset: usize) -> Problem {
         policies,
         reasons: problem.reasons.clone(),
         requirements: problem.requirements.clone(),
+        links: problem.links.clone(),
         datasets: vec![subject],
     }
 }
@@ -99,6 +101,7 @@ impl Trial<'_> {
     fn smaller_requirements(&mut self) -> Vec<Relaxation> {
         let problem = self.scene.problem;
         let unmet: Vec<_> = problem.datasets[self.dataset]
+            .profile
             .requirements
             .iter()
             .copied()
@@ -189,6 +192,7 @@ impl Trial<'_> {
     fn rules_lifted(&mut self) -> Vec<Relaxation> {
         let problem = self.scene.problem;
         let mut rules: Vec<_> = problem.datasets[self.dataset]
+            .profile
             .refused
             .iter()
             .map(|refused| refused.reason)
@@ -198,7 +202,7 @@ impl Trial<'_> {
         let mut found = Vec::new();
         for rule in rules {
             let without = |changed: &mut Problem| {
-                changed.datasets[0]
+                Arc::make_mut(&mut changed.datasets[0].profile)
                     .refused
                     .retain(|refused| refused.reason != rule)
             };

@@ -150,7 +150,7 @@ fn demand(problem: &Problem, subject: &Subject, set: &BTreeSet<BackendName>) -> 
         }
     };
     Demand {
-        requirements: subject.requirements.iter().map(demanded).collect(),
+        requirements: subject.profile.requirements.iter().map(demanded).collect(),
         kept_origin: subject.kept_origin().map(name),
     }
 }

@@ -71,6 +71,7 @@ impl Choice {
             return None;
         }
         let requirements: Vec<_> = subject
+            .profile
             .requirements
             .iter()
             .map(|r| &problem.requirements[*r])
@@ -88,7 +89,7 @@ impl Choice {
         let mut choice = Self {
             dataset,
             bytes: u128::from(subject.summary.bytes.0),
-            priority: subject.priority,
+            priority: subject.profile.priority,
             copies: requirements
                 .iter()
                 .map(|requirement| requirement.copies)

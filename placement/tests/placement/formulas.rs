@@ -1,11 +1,14 @@
 //! The formulas and small decisions, with numbers worked out by hand.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use domicile_estate::{
     BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
 };
 use domicile_placement::{
-    Action, Bars, Held, Place, Problem, Reason, RefusalKind, Refused, Requirement, Spread, Subject, Terms,
-    carbon_kg_per_month, check, copy_cost, egress_per_gib, explain, input_digest, propose,
+    Action, Bars, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement, Spread,
+    Subject, Terms, carbon_kg_per_month, check, copy_cost, egress_per_gib, explain, input_digest, propose,
     propose_with_solution, storage_per_month,
 };
 
@@ -59,6 +62,7 @@ fn problem() -> Problem {
             enforced: true,
             cost_per_month: None,
             carbon_kg_per_month: None,
+            movement: Movement::default(),
         }],
         reasons: vec![Reason {
             rule: "soil".to_owned(),
@@ -73,19 +77,19 @@ fn problem() -> Problem {
             place: String::new(),
             accepts: vec![true; 4],
             spread: Vec::new(),
+            durability: None,
         }],
+        links: BTreeMap::new(),
         datasets: vec![Subject {
             name: DatasetName::new("plants").unwrap(),
             summary: DatasetSummary::of_sizes(sizes.iter().copied(), &[ByteCount(2 * GIB)]),
-            priority: 0,
-            carbon_price_per_tonne: 0.0,
-            horizon_months: 12,
             keep_origin: true,
-            policies: vec![0],
-            requirements: vec![0],
+            profile: Arc::new(Profile {
+                policies: vec![0],
+                requirements: vec![0],
+                ..Profile::default()
+            }),
             copies: vec![held(0, true, CopyState::Listed)],
-            refused: Vec::new(),
-            audits: Vec::new(),
         }],
     }
 }
@@ -111,7 +115,7 @@ fn carbon_follows_the_formula() {
         carbon_kg_per_month(&problem.datasets[0], &problem.backends[0]),
         0.683_748,
     );
-    problem.datasets[0].carbon_price_per_tonne = 100.0;
+    Arc::make_mut(&mut problem.datasets[0].profile).carbon_price_per_tonne = 100.0;
     near(copy_cost(&problem, &problem.datasets[0], 0).carbon, 0.068_374_8);
 }
 
@@ -139,7 +143,7 @@ fn a_new_copy_pays_for_egress_ingress_requests_and_carbon_over_the_horizon() {
     problem.backends[1].price.put_per_1000 = 4.0;
     problem.backends[1].price.ingress_per_gib = 0.08;
     problem.backends[1].energy.grid_grams_per_kwh = 200.0;
-    problem.datasets[0].carbon_price_per_tonne = 1000.0;
+    Arc::make_mut(&mut problem.datasets[0].profile).carbon_price_per_tonne = 1000.0;
     let cost = copy_cost(&problem, &problem.datasets[0], 1);
     let transfer = cost.transfer.unwrap();
     // 10 GiB * (0.12 + 0.08) + 10 objects / 1000 * (1 + 4)
@@ -167,10 +171,12 @@ fn a_repair_moves_what_is_missing_only() {
 #[test]
 fn the_cheapest_admissible_backend_is_taken_and_the_forbidden_one_refused() {
     let mut problem = problem();
-    problem.datasets[0].refused.push(Refused {
-        backend: 1,
-        reason: 0,
-    });
+    Arc::make_mut(&mut problem.datasets[0].profile)
+        .refused
+        .push(Refused {
+            backend: 1,
+            reason: 0,
+        });
     let plan = propose(&problem);
     let dataset = &plan.datasets[0];
     let names: Vec<_> = dataset.backends.iter().map(BackendName::as_str).collect();
@@ -207,7 +213,9 @@ fn a_released_origin_is_retired_after_the_copies() {
 fn an_unsatisfied_dataset_says_what_would_help() {
     let mut problem = problem();
     for backend in 1..4 {
-        problem.datasets[0].refused.push(Refused { backend, reason: 0 });
+        Arc::make_mut(&mut problem.datasets[0].profile)
+            .refused
+            .push(Refused { backend, reason: 0 });
     }
     let (solution, plan) = propose_with_solution(&problem);
     let dataset = &plan.datasets[0];
@@ -291,7 +299,9 @@ fn a_damaged_origin_alone_does_not_stand_for_the_last_whole_copy() {
         held(1, false, CopyState::Verified),
     ];
     for backend in 1..4 {
-        problem.datasets[0].refused.push(Refused { backend, reason: 0 });
+        Arc::make_mut(&mut problem.datasets[0].profile)
+            .refused
+            .push(Refused { backend, reason: 0 });
     }
     let plan = propose(&problem);
     assert!(
@@ -320,7 +330,7 @@ fn two_datasets_that_would_change_places_between_full_backends_stay() {
     let mut other = problem.datasets[0].clone();
     other.name = DatasetName::new("stones").unwrap();
     other.copies = vec![held(1, true, CopyState::Listed)];
-    other.requirements = vec![1];
+    Arc::make_mut(&mut other.profile).requirements = vec![1];
     problem.datasets.push(other);
     let plan = propose(&problem);
     assert!(plan.moves.is_empty());
@@ -345,7 +355,7 @@ fn the_digest_follows_every_input() {
         |p| p.requirements[0].accepts[3] = false,
         |p| p.policies[0].cost_per_month = Some(1.0),
         |p| {
-            p.datasets[0].refused.push(Refused {
+            Arc::make_mut(&mut p.datasets[0].profile).refused.push(Refused {
                 backend: 2,
                 reason: 0,
             })
@@ -390,7 +400,7 @@ fn an_overfull_backend_takes_nothing_and_is_reported() {
     let mut other = problem.datasets[0].clone();
     other.name = DatasetName::new("stones").unwrap();
     other.copies = vec![held(1, true, CopyState::Listed)];
-    other.requirements.clear();
+    Arc::make_mut(&mut other.profile).requirements.clear();
     problem.datasets.push(other);
     let (solution, plan) = propose_with_solution(&problem);
     assert!(check(&problem, &solution).is_ok());

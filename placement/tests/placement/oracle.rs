@@ -30,7 +30,7 @@ pub fn best(problem: &Problem) -> Best {
     let levels: BTreeSet<_> = problem
         .datasets
         .iter()
-        .map(|subject| Reverse(subject.priority))
+        .map(|subject| Reverse(subject.profile.priority))
         .collect();
     let levels: Vec<_> = levels.into_iter().map(|level| level.0).collect();
     let mut ways: Vec<_> = problem
@@ -90,6 +90,7 @@ fn is_admissible(problem: &Problem, subject: &Subject, backend: usize) -> bool {
     let held = held_on(subject, backend);
     let current = held.is_some_and(is_current);
     let rules = subject
+        .profile
         .refused
         .iter()
         .filter(|refused| refused.backend == backend)
@@ -107,6 +108,7 @@ fn is_admissible(problem: &Problem, subject: &Subject, backend: usize) -> bool {
 fn had(problem: &Problem, subject: &Subject, set: u32) -> Vec<(u32, u32, bool)> {
     let mut had = Vec::new();
     for requirement in subject
+        .profile
         .requirements
         .iter()
         .map(|requirement| &problem.requirements[*requirement])
@@ -153,7 +155,7 @@ fn ways(problem: &Problem, subject: &Subject, levels: &[i64]) -> Vec<Way> {
     if current == 0 {
         return vec![way(problem, subject, recorded, false, levels)];
     }
-    if subject.requirements.is_empty() {
+    if subject.profile.requirements.is_empty() {
         return vec![way(
             problem,
             subject,
@@ -185,6 +187,7 @@ fn ways(problem: &Problem, subject: &Subject, levels: &[i64]) -> Vec<Way> {
 fn unreached(problem: &Problem, subject: &Subject, current: u32, kept: u32) -> u32 {
     let confined = |backend: &usize| {
         subject
+            .profile
             .refused
             .iter()
             .any(|r| r.backend == *backend && problem.reasons[r.reason].kind == RefusalKind::Confinement)
@@ -209,23 +212,25 @@ fn way(problem: &Problem, subject: &Subject, set: u32, fallback: bool, levels: &
         .filter(|backend| has(set, *backend))
         .collect();
     let readable = subject.copies.iter().any(is_current);
-    let confined = |held: &Held| {
-        subject
-            .refused
-            .iter()
-            .any(|r| r.backend == held.backend && problem.reasons[r.reason].kind == RefusalKind::Confinement)
-    };
+    let confined =
+        |held: &Held| {
+            subject.profile.refused.iter().any(|r| {
+                r.backend == held.backend && problem.reasons[r.reason].kind == RefusalKind::Confinement
+            })
+        };
     let stays = |held: &&Held| match held.state {
         _ if !readable => true,
         CopyState::Unknown => true,
-        CopyState::Incomplete | CopyState::Damaged => subject.requirements.is_empty() && !confined(held),
+        CopyState::Incomplete | CopyState::Damaged => {
+            subject.profile.requirements.is_empty() && !confined(held)
+        }
         _ => false,
     };
     let left = bits(subject.copies.iter().filter(stays).map(|held| held.backend));
     let mut short = vec![0; levels.len() * 2 + 1];
     let level = levels
         .iter()
-        .position(|level| *level == subject.priority)
+        .position(|level| *level == subject.profile.priority)
         .unwrap();
     for (had, wanted, group) in had(problem, subject, set) {
         short[level * 2 + usize::from(group)] += wanted - had;
@@ -241,7 +246,7 @@ fn way(problem: &Problem, subject: &Subject, set: u32, fallback: bool, levels: &
         .map(keeping)
         .fold((0.0, 0.0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
     let selects = |policy: usize| {
-        if subject.policies.contains(&policy) {
+        if subject.profile.policies.contains(&policy) {
             total
         } else {
             (0.0, 0.0)
@@ -270,7 +275,7 @@ fn keeping(subject: &Subject, place: &Place) -> (f64, f64) {
         * energy.grid_grams_per_kwh
         / 1e3;
     (
-        billable * place.price.storage_per_gib_month + kg * subject.carbon_price_per_tonne / 1e3,
+        billable * place.price.storage_per_gib_month + kg * subject.profile.carbon_price_per_tonne / 1e3,
         kg,
     )
 }
@@ -311,11 +316,13 @@ fn making(problem: &Problem, subject: &Subject, to: usize) -> f64 {
         let requests = objects as f64 / 1e3 * (a.price.get_per_1000 + b.price.put_per_1000);
         let grid = (a.energy.grid_grams_per_kwh + b.energy.grid_grams_per_kwh) / 2.0;
         let kg = bytes as f64 / 1e9 * 0.001 * grid / 1e3;
-        gib * (egress + b.price.ingress_per_gib) + requests + kg * subject.carbon_price_per_tonne / 1e3
+        gib * (egress + b.price.ingress_per_gib)
+            + requests
+            + kg * subject.profile.carbon_price_per_tonne / 1e3
     });
     let least = once.fold(f64::INFINITY, f64::min);
     if least.is_finite() {
-        least / f64::from(subject.horizon_months)
+        least / f64::from(subject.profile.horizon_months)
     } else {
         0.0
     }
@@ -329,7 +336,7 @@ fn limits(problem: &Problem) -> Vec<(f64, f64)> {
         for subject in problem
             .datasets
             .iter()
-            .filter(|subject| subject.policies.contains(&policy))
+            .filter(|subject| subject.profile.policies.contains(&policy))
         {
             let readable = subject.copies.iter().any(is_current);
             let there = |held: &&Held| !readable || is_current(held) || (held.origin && subject.keep_origin);
@@ -412,7 +419,7 @@ pub fn short_of(problem: &Problem, sets: &[Vec<usize>]) -> Vec<u32> {
     let levels: BTreeMap<_, _> = problem
         .datasets
         .iter()
-        .map(|s| (Reverse(s.priority), s.priority))
+        .map(|s| (Reverse(s.profile.priority), s.profile.priority))
         .collect();
     let levels: Vec<_> = levels.into_values().collect();
     let mut sum = vec![0; levels.len() * 2 + 1];

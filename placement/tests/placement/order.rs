@@ -1,11 +1,14 @@
 //! The order of moves between backends that have hardly any room.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use domicile_estate::{
     BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
 };
 use domicile_placement::{
-    Action, Bars, Held, Move, Place, Problem, Reason, RefusalKind, Requirement, Subject, Terms, invariants,
-    propose,
+    Action, Bars, Held, Move, Movement, Place, Problem, Profile, Reason, RefusalKind, Requirement, Subject,
+    Terms, invariants, propose,
 };
 use proptest::prelude::*;
 
@@ -34,19 +37,18 @@ fn estate(capacities: &[u64], ways: &[(Option<usize>, usize)]) -> Problem {
         place: String::new(),
         accepts: (0..=outside).map(|backend| backend == to).collect(),
         spread: Vec::new(),
+        durability: None,
     };
     let subject = |(index, (from, to)): (usize, &(Option<usize>, usize))| Subject {
         name: DatasetName::new(&format!("d{index}")).unwrap(),
         summary: DatasetSummary::of_sizes([ByteCount(SIZE)].into_iter(), &[]),
-        priority: 0,
-        carbon_price_per_tonne: 0.0,
-        horizon_months: 12,
         keep_origin: false,
-        policies: vec![0],
-        requirements: vec![*to],
+        profile: Arc::new(Profile {
+            policies: vec![0],
+            requirements: vec![*to],
+            ..Profile::default()
+        }),
         copies: vec![origin(from.unwrap_or(outside))],
-        refused: Vec::new(),
-        audits: Vec::new(),
     };
     Problem {
         currency: "EUR".to_owned(),
@@ -55,6 +57,7 @@ fn estate(capacities: &[u64], ways: &[(Option<usize>, usize)]) -> Problem {
             enforced: true,
             cost_per_month: None,
             carbon_kg_per_month: None,
+            movement: Movement::default(),
         }],
         reasons: vec![Reason {
             rule: "drain".to_owned(),
@@ -63,6 +66,7 @@ fn estate(capacities: &[u64], ways: &[(Option<usize>, usize)]) -> Problem {
             message: "the backend is being emptied".to_owned(),
         }],
         requirements: (0..outside).map(requirement).collect(),
+        links: BTreeMap::new(),
         datasets: ways.iter().enumerate().map(subject).collect(),
         backends,
     }
@@ -143,7 +147,7 @@ fn has_order(problem: &Problem, open: &[usize], used: &[u64]) -> bool {
     open.is_empty()
         || open.iter().any(|&dataset| {
             let subject = &problem.datasets[dataset];
-            let to = subject.requirements[0];
+            let to = subject.profile.requirements[0];
             let mut used = used.to_vec();
             used[to] += SIZE;
             let fits = used[to] <= problem.backends[to].capacity.0;

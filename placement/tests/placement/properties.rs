@@ -191,7 +191,12 @@ fn met_now(problem: &Problem, state: &Problem) -> Vec<usize> {
     let mut met = Vec::new();
     for (dataset, subject) in problem.datasets.iter().enumerate() {
         let now = state.datasets[dataset].now();
-        for requirement in subject.requirements.iter().map(|r| &problem.requirements[*r]) {
+        for requirement in subject
+            .profile
+            .requirements
+            .iter()
+            .map(|r| &problem.requirements[*r])
+        {
             let counts = |b: &&usize| requirement.accepts[**b] && !every(problem, dataset, **b);
             let copies: Vec<_> = now.iter().filter(counts).collect();
             met.push(copies.len().min(requirement.copies as usize));

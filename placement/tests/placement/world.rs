@@ -1,10 +1,14 @@
 //! Random small estates, as problems.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use domicile_estate::{
     BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
 };
 use domicile_placement::{
-    Bars, Held, Place, Problem, Reason, RefusalKind, Refused, Requirement, Spread, Subject, Terms,
+    Bars, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement, Spread,
+    Subject, Terms,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -101,6 +105,7 @@ pub fn shaped(dice: &mut Dice, shape: Shape) -> Problem {
         policies,
         reasons: REASONS.into_iter().map(reason).collect(),
         requirements,
+        links: BTreeMap::new(),
         datasets: (0..shape.datasets)
             .map(|index| subject(dice, index, shape, &minimums))
             .collect(),
@@ -159,6 +164,7 @@ fn terms(dice: &mut Dice, index: u64) -> Terms {
         enforced: true,
         cost_per_month: dice.one_in(4).then_some(0.0),
         carbon_kg_per_month: dice.one_in(6).then_some(0.0),
+        movement: Movement::default(),
     }
 }
 
@@ -186,6 +192,7 @@ fn requirement(dice: &mut Dice, index: u64, shape: Shape) -> Requirement {
             .map(|_| everywhere || !dice.one_in(3))
             .collect(),
         spread,
+        durability: None,
     }
 }
 
@@ -215,14 +222,16 @@ fn subject(dice: &mut Dice, index: u64, shape: Shape, minimums: &[ByteCount]) ->
         name: DatasetName::new(&format!("d{index:04}")).unwrap(),
         copies: copies(dice, shape, &summary),
         summary,
-        priority: dice.pick(&[0, 0, 5]),
-        carbon_price_per_tonne: dice.pick(&[0.0, 100.0, 1e6]),
-        horizon_months: dice.pick(&[1, 12]),
+        profile: Arc::new(Profile {
+            priority: dice.pick(&[0, 0, 5]),
+            carbon_price_per_tonne: dice.pick(&[0.0, 100.0, 1e6]),
+            horizon_months: dice.pick(&[1, 12]),
+            policies,
+            requirements,
+            refused,
+            ..Profile::default()
+        }),
         keep_origin: !dice.one_in(3),
-        policies,
-        requirements,
-        refused,
-        audits: Vec::new(),
     }
 }
 
@@ -290,13 +299,13 @@ fn set_budgets(dice: &mut Dice, problem: &mut Problem) {
         for subject in problem
             .datasets
             .iter()
-            .filter(|subject| subject.policies.contains(&policy))
+            .filter(|subject| subject.profile.policies.contains(&policy))
         {
             for backend in subject.now() {
                 let place = &problem.backends[backend];
                 let carbon = domicile_placement::carbon_kg_per_month(subject, place);
                 spent.0 += domicile_placement::storage_per_month(subject, place)
-                    + carbon * subject.carbon_price_per_tonne / 1000.0;
+                    + carbon * subject.profile.carbon_price_per_tonne / 1000.0;
                 spent.1 += carbon;
             }
         }
