@@ -97,6 +97,7 @@ fn place(canon: &mut Canon, place: &Place) {
         price: prices,
         energy: emits,
         reachable,
+        relays,
         reasons,
     } = place;
     canon.text(name.as_str());
@@ -106,6 +107,7 @@ fn place(canon: &mut Canon, place: &Place) {
     price(canon, prices);
     energy(canon, emits);
     canon.flag(*reachable);
+    canon.flag(*relays);
     canon.list(reasons.iter().copied(), Canon::index);
 }
 

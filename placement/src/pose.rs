@@ -130,6 +130,7 @@ impl<'a> Posing<'a> {
             price: backend.price.clone(),
             energy: backend.energy.clone(),
             reachable: unreachable.is_none(),
+            relays: false,
             reasons,
         }
     }

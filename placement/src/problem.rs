@@ -62,6 +62,8 @@ pub struct Place {
     pub energy: Energy,
     /// Whether its last probe or move succeeded; an unreachable backend is read from only if nothing else can be.
     pub reachable: bool,
+    /// Whether copies on their way elsewhere may lie here for a while.
+    pub relays: bool,
     /// Reasons that hold for every dataset: cordon, drain, access mode, reachability.
     pub reasons: Vec<usize>,
 }

@@ -33,6 +33,7 @@ fn place(name: &str, storage: f64) -> Place {
             physical_copies: 3.0,
         },
         reachable: true,
+        relays: false,
         reasons: Vec::new(),
     }
 }

@@ -87,6 +87,7 @@ fn place(name: &str, capacity: u64) -> Place {
             physical_copies: 1.0,
         },
         reachable: true,
+        relays: false,
         reasons: Vec::new(),
     }
 }

@@ -154,6 +154,7 @@ fn place(dice: &mut Dice, index: u64) -> Place {
             physical_copies: dice.pick(&[1.0, 3.0]),
         },
         reachable: !reasons.contains(&5),
+        relays: false,
         reasons,
     }
 }
