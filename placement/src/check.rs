@@ -3,12 +3,12 @@
 //! It shares with the solver only the formulas of cost. What is admissible, what a requirement asks for and what fits
 //! is said here once more, in the plainest way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, CopyState, DatasetName, PolicyName};
 
 use crate::cost::{self, Objective};
-use crate::problem::{Bars, Problem, RefusalKind, Subject};
+use crate::problem::{Bars, Durability, Problem, RefusalKind, Subject};
 use crate::solution::Solution;
 
 /// Relative difference that rounding may leave between two sums of money.
@@ -19,8 +19,8 @@ const ROUNDING: f64 = 1e-9;
 pub struct Checked {
     /// The objective, recomputed.
     pub objective: Objective,
-    /// For each dataset, its missing copies and groups over all requirements.
-    pub missing: Vec<(u32, u32)>,
+    /// For each dataset, its missing copies, groups and thousandths of a nine over all requirements.
+    pub missing: Vec<(u32, u32, u32)>,
     /// Bytes that each backend holds in the state that the plan leads to.
     pub used: Vec<u128>,
 }
@@ -203,15 +203,19 @@ impl Scene<'_> {
                     .collect();
                 met.push((count(groups.len()).min(spread.groups), spread.groups));
             }
+            if let Some(durability) = &requirement.durability {
+                let milli_nines = nines_of(durability, &copies);
+                met.push((milli_nines.min(durability.milli_nines), durability.milli_nines));
+            }
         }
         met
     }
 
-    /// Missing copies and groups of a set, summed over all requirements.
-    fn missing(&self, subject: &Subject, set: &[usize]) -> (u32, u32) {
+    /// Missing copies, groups and thousandths of a nine of a set, summed over all requirements.
+    fn missing(&self, subject: &Subject, set: &[usize]) -> (u32, u32, u32) {
         let met = self.met(subject, set);
         let mut met = met.iter().map(|(had, wanted)| wanted - had);
-        let mut sum = (0, 0);
+        let mut sum = (0, 0, 0);
         for requirement in subject
             .profile
             .requirements
@@ -220,9 +224,23 @@ impl Scene<'_> {
         {
             sum.0 += met.next().unwrap_or(0);
             sum.1 += met.by_ref().take(requirement.spread.len()).sum::<u32>();
+            sum.2 += met
+                .by_ref()
+                .take(requirement.durability.iter().len())
+                .sum::<u32>();
         }
         sum
     }
+}
+
+/// Thousandths of a nine of copies together: the best of each failure domain, added up.
+fn nines_of(durability: &Durability, copies: &[usize]) -> u32 {
+    let mut best = BTreeMap::new();
+    for (domain, milli_nines) in copies.iter().filter_map(|backend| durability.of[*backend]) {
+        let known = best.entry(domain).or_insert(0);
+        *known = milli_nines.max(*known);
+    }
+    best.into_values().fold(0u32, u32::saturating_add)
 }
 
 fn check_set(scene: &Scene<'_>, subject: &Subject, set: &[usize], violated: &mut Vec<Violated>) {

@@ -35,7 +35,7 @@ pub fn pl_2(problem: &Problem, solution: &Solution, plan: &Plan) -> bool {
     plan.datasets
         .iter()
         .zip(&checked.missing)
-        .all(|(dataset, missing)| dataset.satisfied == (*missing == (0, 0)))
+        .all(|(dataset, missing)| dataset.satisfied == (*missing == (0, 0, 0)))
 }
 
 /// INVARIANT: PL-3. No backend is above its capacity (or what it holds already) in the state that the moves lead to, nor

@@ -71,6 +71,11 @@ impl<T: Ord + Clone> Stated<T> {
     }
 }
 
+/// The policies that select a dataset, and whether any of their rules looks at more of it than owner and labels.
+type Selecting = (Arc<[usize]>, bool);
+/// The policies that select a dataset, and what does not admit it.
+type Told = (Arc<[usize]>, Vec<Refused>);
+
 struct Posing<'a> {
     manifests: &'a Manifests,
     reasons: Stated<Reason>,
@@ -81,9 +86,9 @@ struct Posing<'a> {
     required: BTreeMap<(usize, usize), usize>,
     /// The policies that select a dataset of this owner and these labels, and whether any of their rules looks at more
     /// of it than that.
-    selecting: BTreeMap<(&'a DomainName, &'a Labels), (Arc<[usize]>, bool)>,
+    selecting: BTreeMap<(&'a DomainName, &'a Labels), Selecting>,
     /// Profiles by what selects and what does not admit, where the rules look at no more of a dataset.
-    profiles: BTreeMap<(Arc<[usize]>, Vec<Refused>), Arc<Profile>>,
+    profiles: BTreeMap<Told, Arc<Profile>>,
     /// Every profile once.
     stated: BTreeSet<Arc<Profile>>,
     /// The profile of a dataset of which no manifest tells.
@@ -192,7 +197,7 @@ impl<'a> Posing<'a> {
     }
 
     /// The policies that select a dataset; a selector looks at its owner and labels alone.
-    fn selecting(&mut self, dataset: &'a Dataset, facts: &DatasetFacts<'_>) -> (Arc<[usize]>, bool) {
+    fn selecting(&mut self, dataset: &'a Dataset, facts: &DatasetFacts<'_>) -> Selecting {
         let key = (&dataset.domain, &dataset.labels);
         if let Some(known) = self.selecting.get(&key) {
             return known.clone();

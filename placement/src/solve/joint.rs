@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::exact::{self, Outcome};
 use super::master;
+use super::need::Unit;
 use super::pattern::Pattern;
 use super::pricing::Market;
 use super::rows::{Aim, Caps, Levels, RowPrices, Settled};
@@ -39,7 +40,7 @@ pub(crate) fn choose(task: &Task, start: Assignment) -> Joint {
     let counted = priorities
         .iter()
         .rev()
-        .flat_map(|priority| [Aim::Copies(*priority), Aim::Groups(*priority)]);
+        .flat_map(|priority| Unit::ALL.map(|unit| Aim::Missing(unit, *priority)));
     for aim in counted.chain([Aim::Fallbacks]) {
         settle(task, &mut levels, aim, &mut best);
     }
@@ -64,8 +65,7 @@ fn settle(task: &Task, levels: &mut Levels, aim: Aim, best: &mut Assignment) {
         .map(|choice| choice.least_shortfall(|_| true))
         .collect();
     let floor_of = |index: usize| match aim {
-        Aim::Copies(of) if of == task.choices[index].priority => floors[index].copies,
-        Aim::Groups(of) if of == task.choices[index].priority => floors[index].groups,
+        Aim::Missing(unit, of) if of == task.choices[index].priority => floors[index].of(unit),
         _ => 0,
     };
     let floor: f64 = (0..task.choices.len())
@@ -84,10 +84,11 @@ fn settle(task: &Task, levels: &mut Levels, aim: Aim, best: &mut Assignment) {
     }
     for (index, caps) in levels.caps.iter_mut().enumerate() {
         match aim {
-            Aim::Copies(of) if of == task.choices[index].priority => caps.copies = Some(floors[index].copies),
-            Aim::Groups(of) if of == task.choices[index].priority => caps.groups = Some(floors[index].groups),
+            Aim::Missing(unit, of) if of == task.choices[index].priority => {
+                caps.missing[unit as usize] = Some(floors[index].of(unit));
+            }
             Aim::Fallbacks => caps.no_fallback = true,
-            Aim::Copies(_) | Aim::Groups(_) | Aim::Cost => {}
+            Aim::Missing(..) | Aim::Cost => {}
         }
     }
 }

@@ -9,6 +9,7 @@ mod exact;
 mod joint;
 mod load;
 mod master;
+mod need;
 mod pattern;
 mod picker;
 mod pricing;
@@ -144,14 +145,9 @@ fn alone(task: &Task) -> (Assignment, f64) {
 /// The best pattern of a dataset alone, and a bound on the cost of any that satisfies as much.
 fn best_pattern(choice: &Choice, stay: &Pattern) -> (Pattern, f64) {
     let least = choice.least_shortfall(|_| true);
-    let prices = Prices {
-        candidates: choice.candidates.iter().map(|candidate| candidate.cost).collect(),
-        copy: 0.0,
-        group: 0.0,
-        max_copies: Some(least.copies),
-        max_groups: Some(least.groups),
-    };
-    let Some(pick) = picker::pick(choice, &prices) else {
+    let costs = choice.candidates.iter().map(|candidate| candidate.cost);
+    let prices = Prices::within(costs.collect(), least);
+    let Some(pick) = picker::pick(choice.offer(), &prices) else {
         return (stay.clone(), 0.0);
     };
     let pattern = Pattern::of_members(choice, &pick.members);

@@ -4,7 +4,8 @@ use crate::cost::copy_cost;
 use crate::ground::{self, Ground};
 use crate::problem::Problem;
 
-use super::choice::{Choice, Shortfall};
+use super::choice::Choice;
+use super::need::Shortfall;
 
 /// One possible set of one dataset.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,8 +100,8 @@ impl Pattern {
                 .ok()
         };
         let members: Vec<_> = set.iter().map(position).collect::<Option<_>>()?;
-        let forced = |member: usize| !choice.candidates[member].forced || members.contains(&member);
-        let whole = members.iter().any(|member| choice.candidates[*member].whole);
+        let forced = |member: usize| !choice.needs.forced[member] || members.contains(&member);
+        let whole = members.iter().any(|member| choice.needs.whole[*member]);
         (whole && (0..choice.candidates.len()).all(forced)).then(|| Self::of_members(choice, &members))
     }
 }

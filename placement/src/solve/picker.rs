@@ -1,12 +1,9 @@
 //! The exact best set for one dataset at given prices, by branch and bound over its candidates in the order of price.
 //!
-//! Only sets in which every member is useful are looked at: prices are never below zero and requirements are
-//! monotone and submodular, so a member that was useless when it joined never becomes useful, and leaving it out is
-//! never dearer.
+//! Only sets in which every member is useful are looked at: prices are never below zero and needs are monotone and
+//! submodular, so a member that was useless when it joined never becomes useful, and leaving it out is never dearer.
 
-use std::collections::BTreeSet;
-
-use super::choice::{Choice, Shortfall};
+use super::need::{Need, Needs, Shortfall, Unit};
 
 /// Sets that one pick may look at before it settles for the best found.
 const PICK_STEPS: u64 = 200_000;
@@ -14,22 +11,58 @@ const PICK_STEPS: u64 = 200_000;
 const TIE: f64 = 1e-12;
 
 /// What candidates and shortfalls cost.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Prices {
     /// For each candidate, what it costs; never below zero. `INFINITY`: not allowed.
     pub candidates: Vec<f64>,
-    /// What each missing copy costs.
-    pub copy: f64,
-    /// What each missing group costs.
-    pub group: f64,
-    /// Missing copies that are allowed.
-    pub max_copies: Option<u32>,
-    /// Missing groups that are allowed.
-    pub max_groups: Option<u32>,
+    /// What each missing unit costs, by [`Unit`].
+    pub missing: [f64; 3],
+    /// How much may be missing, by [`Unit`].
+    pub max_missing: [Option<u32>; 3],
+}
+
+impl Prices {
+    /// Candidates at these prices; no more may be missing than this.
+    pub fn within(candidates: Vec<f64>, most: Shortfall) -> Self {
+        Self {
+            candidates,
+            missing: [0.0; 3],
+            max_missing: Unit::ALL.map(|unit| Some(most.of(unit))),
+        }
+    }
+
+    /// Candidates at these prices; anything may be missing.
+    pub fn unlimited(candidates: Vec<f64>) -> Self {
+        Self {
+            candidates,
+            ..Self::default()
+        }
+    }
+
+    fn of_shortfall(&self, short: Shortfall) -> f64 {
+        let pay = |unit: Unit| self.missing[unit as usize] * f64::from(short.of(unit));
+        Unit::ALL.into_iter().map(pay).sum()
+    }
+
+    fn allow(&self, short: Shortfall) -> bool {
+        let within = |unit: &Unit| self.max_missing[*unit as usize].is_none_or(|max| short.of(*unit) <= max);
+        Unit::ALL.iter().all(within)
+    }
+}
+
+/// What one dataset chooses among.
+#[derive(Clone, Copy)]
+pub(crate) struct Offer<'a> {
+    /// What it needs.
+    pub needs: &'a Needs,
+    /// For each need, what it has now of what is wanted: no plan takes that away (MV-4).
+    pub floors: &'a [u32],
+    /// For each candidate, whether a current copy lies there: of equal ones these come first.
+    pub current: &'a [bool],
 }
 
 /// The best set found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Pick {
     /// Positions of its candidates, ascending.
     pub members: Vec<usize>,
@@ -42,36 +75,26 @@ pub(crate) struct Pick {
 }
 
 /// The cheapest allowed set; `None` if there is none.
-pub(crate) fn pick(choice: &Choice, prices: &Prices) -> Option<Pick> {
-    let mut search = Search::new(choice, prices);
-    let root_bound = search.paid + search.still_to_pay(0)?;
-    let mut cheapest = Cheapest { best: None };
-    search.run(0, &mut cheapest);
-    let cut_short = search.steps >= PICK_STEPS;
-    cheapest.best.map(|mut best| {
-        best.members.sort_unstable();
-        if cut_short {
-            best.bound = root_bound.min(best.value);
-        }
-        best
-    })
+pub(crate) fn pick(offer: Offer<'_>, prices: &Prices) -> Option<Pick> {
+    Picker::default().pick(offer, prices)
 }
 
 /// Every allowed set of useful members whose price is at most `threshold`; `None` if there are more than `limit`.
 pub(crate) fn enumerate(
-    choice: &Choice,
+    offer: Offer<'_>,
     prices: &Prices,
     threshold: f64,
     limit: usize,
 ) -> Option<Vec<Vec<usize>>> {
-    let mut search = Search::new(choice, prices);
+    let mut picker = Picker::default();
+    let mut search = picker.search(offer, prices);
     let mut within = Within {
         threshold,
         limit,
         found: Vec::new(),
     };
     search.run(0, &mut within);
-    (within.found.len() <= limit && search.steps < PICK_STEPS).then_some(within.found)
+    (within.found.len() <= limit && search.desk.steps < PICK_STEPS).then_some(within.found)
 }
 
 /// What a search looks for.
@@ -95,12 +118,10 @@ impl Goal for Cheapest {
 
     fn take(&mut self, members: &[usize], value: f64, short: Shortfall) {
         if value < self.ceiling() {
-            self.best = Some(Pick {
-                members: members.to_vec(),
-                value,
-                bound: value,
-                short,
-            });
+            let best = self.best.get_or_insert_with(Pick::default);
+            best.members.clear();
+            best.members.extend_from_slice(members);
+            (best.value, best.bound, best.short) = (value, value, short);
         }
     }
 }
@@ -130,181 +151,235 @@ impl Goal for Within {
     }
 }
 
-struct Search<'a> {
-    choice: &'a Choice,
-    prices: &'a Prices,
+/// Finds best sets, one after the other, in memory that is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Picker {
+    desk: Desk,
+}
+
+/// What a search works on.
+#[derive(Debug, Default)]
+struct Desk {
+    /// Positions of the needs that are looked at.
+    needs: Vec<usize>,
     /// Candidates that may be added, cheapest first; among equals those that are there, then by name.
     order: Vec<usize>,
     members: Vec<usize>,
     paid: f64,
-    /// For each requirement, copies had.
-    copies: Vec<u32>,
-    /// For each spread, how often each group is had.
-    groups: Vec<Vec<u32>>,
-    /// For each spread, how many groups are had.
-    distinct: Vec<u32>,
-    /// For each requirement, how many copies it must have for the limits and floors to hold.
-    must_copies: Vec<u32>,
-    /// For each spread, how many groups it must have for the limits and floors to hold.
-    must_groups: Vec<u32>,
+    /// For each need looked at, what is had.
+    had: Vec<u32>,
+    /// For each need looked at, how much it must have for the limits and floors to hold.
+    must: Vec<u32>,
+    /// For each need looked at, where its groups begin in `best` and `seen`.
+    starts: Vec<usize>,
+    /// For each group, the worth of its best member.
+    best: Vec<u32>,
+    /// For each group, the scan that saw it last.
+    seen: Vec<u64>,
+    scan: u64,
+    /// What each member replaced as the best of its groups: group and worth.
+    replaced: Vec<(usize, u32)>,
     whole: u32,
     steps: u64,
 }
 
-impl<'a> Search<'a> {
-    fn new(choice: &'a Choice, prices: &'a Prices) -> Self {
-        let candidates = &choice.candidates;
-        let allowed = |member: &usize| prices.candidates[*member].is_finite() && !candidates[*member].forced;
-        let mut order: Vec<_> = (0..candidates.len()).filter(allowed).collect();
-        order.sort_by(|a, b| {
-            let rank = |member: usize| (prices.candidates[member], !candidates[member].current);
+impl Picker {
+    /// The cheapest allowed set; `None` if there is none.
+    pub fn pick(&mut self, offer: Offer<'_>, prices: &Prices) -> Option<Pick> {
+        let mut search = self.search(offer, prices);
+        let root_bound = search.desk.paid + search.still_to_pay(0)?;
+        let mut cheapest = Cheapest { best: None };
+        search.run(0, &mut cheapest);
+        let cut_short = search.desk.steps >= PICK_STEPS;
+        cheapest.best.map(|mut best| {
+            best.members.sort_unstable();
+            if cut_short {
+                best.bound = root_bound.min(best.value);
+            }
+            best
+        })
+    }
+
+    fn search<'a>(&'a mut self, offer: Offer<'a>, prices: &'a Prices) -> Search<'a> {
+        let Offer {
+            needs,
+            floors,
+            current,
+        } = offer;
+        let desk = &mut self.desk;
+        let allowed = |member: &usize| prices.candidates[*member].is_finite() && !needs.forced[*member];
+        desk.order.clear();
+        desk.order.extend((0..needs.candidates()).filter(allowed));
+        desk.order.sort_unstable_by(|a, b| {
+            let rank = |member: usize| (prices.candidates[member], !current[member]);
             let ((price_a, new_a), (price_b, new_b)) = (rank(*a), rank(*b));
             price_a.total_cmp(&price_b).then(new_a.cmp(&new_b)).then(a.cmp(b))
         });
-        let group_count = |spread: usize| {
-            candidates
-                .iter()
-                .filter_map(|candidate| candidate.group[spread])
-                .max()
-                .map_or(0, |group| group + 1)
-        };
-        let mut search = Self {
-            choice,
-            prices,
-            order,
-            members: Vec::new(),
-            paid: 0.0,
-            copies: vec![0; choice.copies.len()],
-            groups: (0..choice.groups.len())
-                .map(|spread| vec![0; group_count(spread)])
-                .collect(),
-            distinct: vec![0; choice.groups.len()],
-            must_copies: Vec::new(),
-            must_groups: Vec::new(),
-            whole: 0,
-            steps: 0,
-        };
-        let all: Vec<_> = (0..candidates.len())
-            .filter(|m| candidates[*m].forced || search.order.contains(m))
-            .collect();
-        search.must_copies = demanded(&choice.copies, prices.max_copies, |need| {
-            all.iter()
-                .filter(|member| candidates[**member].counts[need])
-                .count()
-        });
-        search.must_groups = demanded(&choice.groups, prices.max_groups, |spread| {
-            all.iter()
-                .filter_map(|member| candidates[*member].group[spread])
-                .collect::<BTreeSet<_>>()
-                .len()
-        });
-        for (must, floor) in search.must_copies.iter_mut().zip(&choice.copies_floor) {
-            *must = (*must).max(*floor);
-        }
-        for (must, floor) in search.must_groups.iter_mut().zip(&choice.groups_floor) {
-            *must = (*must).max(*floor);
-        }
-        for member in (0..candidates.len()).filter(|member| candidates[*member].forced) {
+        desk.members.clear();
+        desk.replaced.clear();
+        desk.paid = 0.0;
+        desk.whole = 0;
+        desk.steps = 0;
+        desk.set_needs(needs, floors, prices);
+        let mut search = Search { needs, prices, desk };
+        for member in (0..needs.candidates()).filter(|member| needs.forced[*member]) {
             search.add(member);
         }
         search
     }
+}
 
-    fn add(&mut self, member: usize) {
-        let candidate = &self.choice.candidates[member];
-        self.members.push(member);
-        self.paid += self.prices.candidates[member];
-        self.whole += u32::from(candidate.whole);
-        for (have, counts) in self.copies.iter_mut().zip(&candidate.counts) {
-            *have += u32::from(*counts);
+impl Desk {
+    /// Chooses the needs to look at and what each must have.
+    fn set_needs(&mut self, needs: &Needs, floors: &[u32], prices: &Prices) {
+        let all_met = prices.max_missing.iter().all(|max| *max == Some(0));
+        self.needs.clear();
+        if all_met {
+            // What the others imply need not be looked at.
+            self.needs.extend_from_slice(&needs.core);
+        } else {
+            self.needs.extend(0..needs.needs.len());
         }
-        for (spread, group) in candidate.group.iter().enumerate() {
-            if let Some(group) = group {
-                self.groups[spread][*group] += 1;
-                self.distinct[spread] += u32::from(self.groups[spread][*group] == 1);
-            }
+        self.starts.clear();
+        let mut groups = 0;
+        for need in &self.needs {
+            self.starts.push(groups);
+            groups += needs.needs[*need].groups;
+        }
+        self.best.clear();
+        self.best.resize(groups, 0);
+        self.seen.clear();
+        self.seen.resize(groups, 0);
+        self.scan = 0;
+        self.had.clear();
+        self.had.resize(self.needs.len(), 0);
+        self.must.clear();
+        if all_met {
+            self.must
+                .extend(self.needs.iter().map(|need| needs.needs[*need].wanted));
+        } else {
+            let must = demanded(needs, prices);
+            self.must
+                .extend(must.into_iter().zip(floors).map(|(must, floor)| must.max(*floor)));
+        }
+    }
+}
+
+/// With a limit on what all together may miss, what each need cannot do without: the limit less what the others of its
+/// unit must miss anyway. Nothing without a limit.
+fn demanded(needs: &Needs, prices: &Prices) -> Vec<u32> {
+    let available = |member: &usize| needs.forced[*member] || prices.candidates[*member].is_finite();
+    let all: Vec<_> = (0..needs.candidates()).filter(available).collect();
+    let unavoidable: Vec<_> = needs
+        .needs
+        .iter()
+        .map(|need| need.wanted - need.had(&all))
+        .collect();
+    let must = |(need, own): (&Need, &u32)| {
+        let Some(limit) = prices.max_missing[need.unit as usize] else {
+            return 0;
+        };
+        let same_unit = needs
+            .needs
+            .iter()
+            .zip(&unavoidable)
+            .filter(|(other, _)| other.unit == need.unit);
+        let together = same_unit.fold(0u32, |sum, (_, missing)| sum.saturating_add(*missing));
+        need.wanted.saturating_sub(limit.saturating_sub(together - own))
+    };
+    needs.needs.iter().zip(&unavoidable).map(must).collect()
+}
+
+struct Search<'a> {
+    needs: &'a Needs,
+    prices: &'a Prices,
+    desk: &'a mut Desk,
+}
+
+impl Search<'_> {
+    fn add(&mut self, member: usize) {
+        let desk = &mut *self.desk;
+        desk.members.push(member);
+        desk.paid += self.prices.candidates[member];
+        desk.whole += u32::from(self.needs.whole[member]);
+        for (place, need) in desk.needs.iter().enumerate() {
+            let Some(part) = self.needs.needs[*need].parts[member] else {
+                continue;
+            };
+            let group = desk.starts[place] + part.group as usize;
+            let before = desk.best[group];
+            desk.replaced.push((group, before));
+            desk.best[group] = before.max(part.worth);
+            desk.had[place] += desk.best[group] - before;
         }
     }
 
     fn remove_last(&mut self, paid_before: f64) {
-        let Some(member) = self.members.pop() else { return };
-        let candidate = &self.choice.candidates[member];
-        self.paid = paid_before;
-        self.whole -= u32::from(candidate.whole);
-        for (have, counts) in self.copies.iter_mut().zip(&candidate.counts) {
-            *have -= u32::from(*counts);
-        }
-        for (spread, group) in candidate.group.iter().enumerate() {
-            if let Some(group) = group {
-                self.groups[spread][*group] -= 1;
-                self.distinct[spread] -= u32::from(self.groups[spread][*group] == 0);
+        let desk = &mut *self.desk;
+        let Some(member) = desk.members.pop() else { return };
+        desk.paid = paid_before;
+        desk.whole -= u32::from(self.needs.whole[member]);
+        for (place, need) in desk.needs.iter().enumerate().rev() {
+            if self.needs.needs[*need].parts[member].is_none() {
+                continue;
+            }
+            if let Some((group, before)) = desk.replaced.pop() {
+                desk.had[place] -= desk.best[group] - before;
+                desk.best[group] = before;
             }
         }
     }
 
     fn short(&self) -> Shortfall {
-        let missing = |wanted: &[u32], have: &[u32]| -> u32 {
-            wanted
-                .iter()
-                .zip(have)
-                .map(|(wanted, have)| wanted.saturating_sub(*have))
-                .sum()
-        };
-        Shortfall {
-            copies: missing(&self.choice.copies, &self.copies),
-            groups: missing(&self.choice.groups, &self.distinct),
+        let mut short = Shortfall::default();
+        for (need, had) in self.desk.needs.iter().zip(&self.desk.had) {
+            let need = &self.needs.needs[*need];
+            short.add(need.unit, need.wanted.saturating_sub(*had));
         }
-    }
-
-    fn value(&self) -> f64 {
-        let short = self.short();
-        self.paid + self.prices.copy * f64::from(short.copies) + self.prices.group * f64::from(short.groups)
+        short
     }
 
     fn is_useful(&self, member: usize) -> bool {
-        let candidate = &self.choice.candidates[member];
-        let another = |need: usize| candidate.counts[need] && self.copies[need] < self.choice.copies[need];
-        let a_new_group = |spread: usize| {
-            self.distinct[spread] < self.choice.groups[spread]
-                && candidate.group[spread].is_some_and(|group| self.groups[spread][group] == 0)
+        let gains = |(place, need): (usize, &usize)| {
+            let need = &self.needs.needs[*need];
+            let better = |part: super::need::Part| {
+                part.worth > self.desk.best[self.desk.starts[place] + part.group as usize]
+            };
+            self.desk.had[place] < need.wanted && need.parts[member].is_some_and(better)
         };
-        self.whole == 0 || (0..self.copies.len()).any(another) || (0..self.distinct.len()).any(a_new_group)
+        self.desk.whole == 0 || self.desk.needs.iter().enumerate().any(gains)
     }
 
     fn is_allowed(&self, short: Shortfall) -> bool {
-        self.whole > 0
-            && self.prices.max_copies.is_none_or(|max| short.copies <= max)
-            && self.prices.max_groups.is_none_or(|max| short.groups <= max)
-            && self
-                .copies
-                .iter()
-                .zip(&self.choice.copies_floor)
-                .all(|(have, floor)| have >= floor)
-            && self
-                .distinct
-                .iter()
-                .zip(&self.choice.groups_floor)
-                .all(|(have, floor)| have >= floor)
+        let desk = &*self.desk;
+        desk.whole > 0
+            && self.prices.allow(short)
+            && desk.had.iter().zip(&desk.must).all(|(had, must)| had >= must)
     }
 
     /// Visits every allowed set that extends the present one by candidates from `start` on and may be below the
     /// ceiling.
     fn run(&mut self, start: usize, goal: &mut impl Goal) {
-        self.steps += 1;
+        self.desk.steps += 1;
         let short = self.short();
         if self.is_allowed(short) {
-            goal.take(&self.members, self.value(), short);
+            let value = self.desk.paid + self.prices.of_shortfall(short);
+            goal.take(&self.desk.members, value, short);
         }
-        for next in start..self.order.len() {
+        for next in start..self.desk.order.len() {
+            let member = self.desk.order[next];
+            // Whatever is added costs at least this: no need for the closer bound.
+            if self.desk.paid + self.prices.candidates[member] >= goal.ceiling() {
+                return;
+            }
             let Some(rest) = self.still_to_pay(next) else {
                 return;
             };
-            if self.steps >= PICK_STEPS || self.paid + rest >= goal.ceiling() {
+            if self.desk.steps >= PICK_STEPS || self.desk.paid + rest >= goal.ceiling() {
                 return;
             }
-            let member = self.order[next];
             if self.is_useful(member) {
-                let paid_before = self.paid;
+                let paid_before = self.desk.paid;
                 self.add(member);
                 self.run(next + 1, goal);
                 self.remove_last(paid_before);
@@ -313,80 +388,64 @@ impl<'a> Search<'a> {
     }
 
     /// A bound from below of what any allowed extension by candidates from `start` on pays further: the most that one
-    /// requirement or spread alone must pay, in candidates or in shortfall. `None` if no extension is allowed.
-    fn still_to_pay(&self, start: usize) -> Option<f64> {
-        let rest = &self.order[start..];
+    /// need alone must pay, in candidates or in shortfall. `None` if no extension is allowed.
+    fn still_to_pay(&mut self, start: usize) -> Option<f64> {
         let mut bound: f64 = 0.0;
-        if self.whole == 0 {
-            bound = self.prices.candidates[*rest.first()?];
+        if self.desk.whole == 0 {
+            bound = self.prices.candidates[*self.desk.order.get(start)?];
         }
-        for need in 0..self.copies.len() {
-            let counting = rest
-                .iter()
-                .filter(|member| self.choice.candidates[**member].counts[need]);
-            let due = Due {
-                have: self.copies[need],
-                must: self.must_copies[need],
-                wanted: self.choice.copies[need],
-            };
-            bound = bound.max(due.least(
-                counting.map(|member| self.prices.candidates[*member]),
-                self.prices.copy,
-            )?);
-        }
-        for spread in 0..self.distinct.len() {
-            let mut seen = BTreeSet::new();
-            let new_groups = rest.iter().filter(|member| {
-                self.choice.candidates[**member].group[spread]
-                    .is_some_and(|group| self.groups[spread][group] == 0 && seen.insert(group))
-            });
-            let due = Due {
-                have: self.distinct[spread],
-                must: self.must_groups[spread],
-                wanted: self.choice.groups[spread],
-            };
-            bound = bound.max(due.least(
-                new_groups.map(|member| self.prices.candidates[*member]),
-                self.prices.group,
-            )?);
+        for place in 0..self.desk.needs.len() {
+            bound = bound.max(self.still_to_pay_for(place, start)?);
         }
         Some(bound)
     }
-}
 
-/// What one requirement or spread has, must have and wants.
-struct Due {
-    have: u32,
-    must: u32,
-    wanted: u32,
-}
-
-impl Due {
-    /// The least to pay, given the prices of what can be had, ascending, and the price of going without; `None` if
-    /// what must be had cannot be had.
-    fn least(&self, mut offers: impl Iterator<Item = f64>, without: f64) -> Option<f64> {
+    /// The same for one need: the cheapest offers of groups that are not had in full yet, each taken as if it brought the
+    /// most that any offer brings.
+    fn still_to_pay_for(&mut self, place: usize, start: usize) -> Option<f64> {
+        let need = &self.needs.needs[self.desk.needs[place]];
+        let without = self.prices.missing[need.unit as usize];
+        let desk = &mut *self.desk;
+        let (mut had, must) = (desk.had[place], desk.must[place]);
+        if had >= need.wanted {
+            return Some(0.0);
+        }
+        desk.scan += 1;
+        let first = desk.starts[place];
+        let most = if need.unit == Unit::MilliNines {
+            need.parts
+                .iter()
+                .flatten()
+                .map(|part| part.worth)
+                .max()
+                .unwrap_or(1)
+        } else {
+            1
+        };
         let mut sum = 0.0;
-        for _ in self.have..self.must {
-            sum += offers.next()?;
+        for member in &desk.order[start..] {
+            if had >= need.wanted {
+                return Some(sum);
+            }
+            let Some(part) = need.parts[*member] else { continue };
+            let group = first + part.group as usize;
+            let repeats = desk.seen[group] == desk.scan && need.unit != Unit::MilliNines;
+            if part.worth <= desk.best[group] || repeats {
+                continue;
+            }
+            desk.seen[group] = desk.scan;
+            let price = self.prices.candidates[*member];
+            let brings = most.min(need.wanted - had);
+            if had < must {
+                sum += price;
+            } else {
+                sum += price.min(without * f64::from(brings));
+            }
+            had += brings;
         }
-        for _ in self.have.max(self.must)..self.wanted {
-            sum += offers.next().map_or(without, |offer| offer.min(without));
+        if had < must {
+            return None;
         }
-        Some(sum)
+        Some(sum + without * f64::from(need.wanted.saturating_sub(had)))
     }
-}
-
-/// With a limit on what all together may miss, what each one cannot do without: the limit less what the others must
-/// miss anyway. Nothing without a limit.
-fn demanded(wanted: &[u32], limit: Option<u32>, available: impl Fn(usize) -> usize) -> Vec<u32> {
-    let Some(limit) = limit else {
-        return vec![0; wanted.len()];
-    };
-    let missing = |(need, wanted): (usize, &u32)| {
-        wanted.saturating_sub(u32::try_from(available(need)).unwrap_or(u32::MAX))
-    };
-    let unavoidable: Vec<_> = wanted.iter().enumerate().map(missing).collect();
-    let all: u32 = unavoidable.iter().sum();
-    let must = |(wanted, own): (&u32, &u32)| wanted.saturating_sub(limit.saturating_sub(all - own));
-    wanted.iter().zip(&unavoidable).map(must).collect()
 }

@@ -1,5 +1,6 @@
 //! Every dataset's best pattern at given row prices, exactly: what makes the lower bound true whatever the LP did.
 
+use super::need::Unit;
 use super::pattern::Pattern;
 use super::picker::{self, Prices};
 use super::rows::{Aim, Levels, RowPrices};
@@ -57,10 +58,8 @@ impl Market<'_> {
         let caps = self.levels.caps[index];
         Prices {
             candidates: choice.candidates.iter().map(of_candidate).collect(),
-            copy: weight(Aim::Copies(choice.priority)),
-            group: weight(Aim::Groups(choice.priority)),
-            max_copies: caps.copies,
-            max_groups: caps.groups,
+            missing: Unit::ALL.map(|unit| weight(Aim::Missing(unit, choice.priority))),
+            max_missing: caps.missing,
         }
     }
 
@@ -74,7 +73,7 @@ impl Market<'_> {
             value: stay_value,
             bound: stay_value,
         };
-        let Some(pick) = picker::pick(choice, &self.prices(index, rows)) else {
+        let Some(pick) = picker::pick(choice.offer(), &self.prices(index, rows)) else {
             return stays();
         };
         // A fallback is no set of candidates, so that the picker does not see it.
@@ -97,10 +96,11 @@ impl Market<'_> {
     pub fn all(&self, index: usize, rows: &RowPrices, threshold: f64, limit: usize) -> Option<Vec<Pattern>> {
         let choice = &self.task.choices[index];
         let stay = &self.task.stays[index];
-        let mut found: Vec<_> = picker::enumerate(choice, &self.prices(index, rows), threshold, limit)?
-            .into_iter()
-            .map(|members| Pattern::of_members(choice, &members))
-            .collect();
+        let mut found: Vec<_> =
+            picker::enumerate(choice.offer(), &self.prices(index, rows), threshold, limit)?
+                .into_iter()
+                .map(|members| Pattern::of_members(choice, &members))
+                .collect();
         if stay.fallback && self.levels.caps[index].allow(stay) {
             found.push(stay.clone());
         }

@@ -1,15 +1,14 @@
 //! The rows that choices share, for the LP: room, budgets, and what was reached for the levels above; and their prices.
 
+use super::need::Unit;
 use super::pattern::Pattern;
 use super::search::Task;
 
 /// What one round minimises: the levels of the objective, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aim {
-    /// Missing copies of the datasets of one priority.
-    Copies(i64),
-    /// Missing groups of the datasets of one priority.
-    Groups(i64),
+    /// What the datasets of one priority miss in one unit.
+    Missing(Unit, i64),
     /// Datasets that keep inadmissible copies for want of better.
     Fallbacks,
     /// Cost per month.
@@ -20,9 +19,8 @@ impl Aim {
     /// What a pattern of a dataset of some priority adds to the aim.
     pub fn measure(self, priority: i64, pattern: &Pattern) -> f64 {
         match self {
-            Self::Copies(of) if of == priority => f64::from(pattern.short.copies),
-            Self::Groups(of) if of == priority => f64::from(pattern.short.groups),
-            Self::Copies(_) | Self::Groups(_) => 0.0,
+            Self::Missing(unit, of) if of == priority => f64::from(pattern.short.of(unit)),
+            Self::Missing(..) => 0.0,
             Self::Fallbacks => f64::from(u8::from(pattern.fallback)),
             Self::Cost => pattern.cost,
         }
@@ -44,7 +42,7 @@ pub(crate) struct Settled {
 /// What the rounds so far settled.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Levels {
-    /// For each choice, the missing copies and groups that are allowed, and whether its fallback is: set where the sum
+    /// For each choice, what may be missing in each unit, and whether its fallback is: set where the sum
     /// is the least that the datasets reach each alone.
     pub caps: Vec<Caps>,
     /// Sums that are more than that.
@@ -54,17 +52,16 @@ pub(crate) struct Levels {
 /// What one choice is held to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Caps {
-    pub copies: Option<u32>,
-    pub groups: Option<u32>,
+    pub missing: [Option<u32>; 3],
     pub no_fallback: bool,
 }
 
 impl Caps {
     /// Whether a pattern keeps to them.
     pub fn allow(&self, pattern: &Pattern) -> bool {
-        self.copies.is_none_or(|max| pattern.short.copies <= max)
-            && self.groups.is_none_or(|max| pattern.short.groups <= max)
-            && !(self.no_fallback && pattern.fallback)
+        let within =
+            |unit: &Unit| self.missing[*unit as usize].is_none_or(|max| pattern.short.of(*unit) <= max);
+        Unit::ALL.iter().all(within) && !(self.no_fallback && pattern.fallback)
     }
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::choice::Choice;
 use super::load::{Limits, Load};
+use super::need::Unit;
 use super::pattern::Pattern;
 use super::picker::{self, Prices};
 
@@ -71,7 +72,7 @@ impl Assignment {
         Self { patterns, load }
     }
 
-    /// Orders two placements: for each priority from the top the missing copies, then groups; then the number of
+    /// Orders two placements: for each priority from the top what is missing, unit by unit; then the number of
     /// fallbacks; then the cost; then the changes.
     pub fn compare(&self, other: &Self, task: &Task) -> Ordering {
         let of = |assignment: &Self| {
@@ -79,9 +80,10 @@ impl Assignment {
             for (choice, pattern) in task.choices.iter().zip(&assignment.patterns) {
                 let level = levels
                     .entry(std::cmp::Reverse(choice.priority))
-                    .or_insert((0u64, 0u64));
-                level.0 += u64::from(pattern.short.copies);
-                level.1 += u64::from(pattern.short.groups);
+                    .or_insert([0u64; 3]);
+                for (sum, unit) in level.iter_mut().zip(Unit::ALL) {
+                    *sum += u64::from(pattern.short.of(unit));
+                }
             }
             let fallbacks = assignment
                 .patterns
@@ -260,20 +262,14 @@ pub(crate) fn best_fitting(task: &Task, index: usize, load: &Load, base: &[f64])
             .any(|(other, has_room)| other.backend == candidate.backend && *has_room)
     };
     let least = choice.least_shortfall(has_room_at);
-    let mut prices = Prices {
-        candidates,
-        copy: 0.0,
-        group: 0.0,
-        max_copies: Some(least.copies),
-        max_groups: Some(least.groups),
-    };
-    let best = Pattern::of_members(choice, &picker::pick(choice, &prices)?.members);
+    let mut prices = Prices::within(candidates, least);
+    let best = Pattern::of_members(choice, &picker::pick(choice.offer(), &prices)?.members);
     if load.fits(&task.limits, choice, &best) {
         return Some(best);
     }
     // Room there is, so a budget is in the way.
-    (prices.max_copies, prices.max_groups) = (None, None);
-    picker::enumerate(choice, &prices, f64::MAX, ALTERNATIVES)?
+    prices = Prices::unlimited(prices.candidates);
+    picker::enumerate(choice.offer(), &prices, f64::MAX, ALTERNATIVES)?
         .into_iter()
         .map(|members| Pattern::of_members(choice, &members))
         .filter(|pattern| load.fits(&task.limits, choice, pattern))
