@@ -16,14 +16,13 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The limits for these choices, given the sets of all other datasets.
-    pub fn of(problem: &Problem, ground: &Ground, choices: &[Choice], sets: &[Vec<usize>]) -> Self {
-        let chooses: std::collections::BTreeSet<_> = choices.iter().map(|choice| choice.dataset).collect();
+    /// The limits for the datasets that choose, given the sets of all others.
+    pub fn of(problem: &Problem, ground: &Ground, chooses: &[bool], sets: &[Vec<usize>]) -> Self {
         let mut taken = vec![0u128; ground.room.len()];
         let mut spent = vec![0.0; ground.budgets.len()];
         for (index, subject) in problem.datasets.iter().enumerate() {
             let bytes = u128::from(subject.summary.bytes.0);
-            if chooses.contains(&index) {
+            if chooses[index] {
                 let stays = subject
                     .copies
                     .iter()

@@ -14,6 +14,7 @@ mod pattern;
 mod picker;
 mod pricing;
 mod rows;
+mod scale;
 mod search;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ use pattern::Pattern;
 use picker::Prices;
 use search::{Assignment, Task};
 
+/// Datasets times backends up to which a problem is solved by the exact method.
+const EXACT_PAIRS: usize = 4_000;
+
 /// Solves a problem. `previous`, if it fits, is where the search begins; it changes the answer only where a search was
 /// cut short.
 #[must_use]
@@ -44,20 +48,66 @@ pub(crate) fn solve_pinned(
     stuck: BTreeMap<usize, Vec<usize>>,
 ) -> Solution {
     let ground = Ground::of(problem);
-    let mut sets: Vec<_> = problem
+    let sets: Vec<_> = problem
         .datasets
         .iter()
         .map(|subject| ground::stay(problem, &ground, subject))
         .collect();
+    let pairs = problem.datasets.len().saturating_mul(problem.backends.len());
+    if pairs > EXACT_PAIRS
+        && let Some(solution) = solve_at_scale(problem, &ground, &sets, &stuck)
+    {
+        return solution;
+    }
+    solve_exactly(problem, &ground, previous, sets, stuck)
+}
+
+/// Solves by one program over all datasets; `None` if not everything that can be met fits together.
+fn solve_at_scale(
+    problem: &Problem,
+    ground: &Ground,
+    sets: &[Vec<usize>],
+    stuck: &BTreeMap<usize, Vec<usize>>,
+) -> Option<Solution> {
+    let chooses = |dataset: usize| !stuck.contains_key(&dataset);
+    let limits = |is_lot: &[bool]| Limits::of(problem, ground, is_lot, sets);
+    let mut stock = scale::take_stock(problem, ground, chooses, limits);
+    let settled = scale::cheapest(&mut stock)?;
+    let mut sets = sets.to_vec();
+    for (lot, members) in settled.placed.sets.iter().enumerate() {
+        sets[stock.lots[lot].dataset as usize] = stock.backends(lot, members);
+    }
+    let objective = cost::objective(problem, &sets);
+    let fixed = objective.per_month - settled.placed.cost(&stock);
+    let tolls = settled.tolls.room.iter();
+    Some(Solution {
+        lower_bound: (settled.bound + fixed).min(objective.per_month),
+        shadow_prices: tolls.map(|toll| toll * domicile_estate::BYTES_PER_GIB).collect(),
+        objective,
+        sets,
+        stuck: stuck.clone(),
+    })
+}
+
+/// Solves a small problem, exactly where steps suffice.
+fn solve_exactly(
+    problem: &Problem,
+    ground: &Ground,
+    previous: Option<&Solution>,
+    mut sets: Vec<Vec<usize>>,
+    stuck: BTreeMap<usize, Vec<usize>>,
+) -> Solution {
     let chooses = |dataset: &usize| !stuck.contains_key(dataset);
     let choices: Vec<_> = (0..problem.datasets.len())
         .filter(chooses)
-        .filter_map(|dataset| Choice::of(problem, &ground, dataset))
+        .filter_map(|dataset| Choice::of(problem, ground, dataset))
         .collect();
-    let limits = Limits::of(problem, &ground, &choices, &sets);
+    let mut is_choice = vec![false; problem.datasets.len()];
+    choices.iter().for_each(|choice| is_choice[choice.dataset] = true);
+    let limits = Limits::of(problem, ground, &is_choice, &sets);
     let stays = choices
         .iter()
-        .map(|choice| Pattern::of_stay(problem, &ground, choice))
+        .map(|choice| Pattern::of_stay(problem, ground, choice))
         .collect();
     let task = Task {
         choices,

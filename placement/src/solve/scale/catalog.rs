@@ -1,0 +1,436 @@
+//! Datasets that choose alike, told once.
+//!
+//! A *shape* is what the policies leave to choose: the candidates and the needs. A *class* is a shape with what is there
+//! now: current copies, sources, floors. A *unit* is what is placed: one dataset, with its class and its size. Nothing of
+//! the size of datasets times backends is ever kept: what a candidate costs a unit is worked out where it is asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domicile_estate::{ByteCount, CopyState};
+
+use crate::ground::{self, BudgetLimit, Ground};
+use crate::problem::{Bars, Problem, Profile, Subject};
+
+use super::super::need::{Needs, Shortfall, Unit};
+use super::rates::Rates;
+
+/// What the policies leave to choose.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// For each candidate its backend, ascending.
+    pub backends: Vec<u32>,
+    /// What is needed of them.
+    pub needs: Needs,
+    /// Who is served first.
+    pub priority: i64,
+    /// The place of its priority among all, the highest first.
+    pub rank: u32,
+    /// What copies cost, in [`Catalog::rates`].
+    pub rates: u32,
+    /// The budgets that count it, in [`Catalog::budgets`].
+    pub budgets: Vec<u32>,
+    /// The least that any set falls short.
+    pub least: Shortfall,
+    /// Where the needs are simple enough for the greedy choice: the copies, and the groups if any.
+    pub simple: Option<Simple>,
+}
+
+/// One need of copies, and at most one of groups among the same candidates: a matroid, in which greedy is exact.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Simple {
+    /// The need of copies.
+    pub copies: usize,
+    /// The need of groups.
+    pub groups: Option<usize>,
+}
+
+/// A shape with what is there now.
+#[derive(Debug)]
+pub(crate) struct Class {
+    /// Its shape.
+    pub shape: u32,
+    /// Positions of the candidates that hold a current copy.
+    pub current: Box<[u16]>,
+    /// Positions of the candidates that are not made anew: the current ones and a kept origin.
+    pub kept: Box<[u16]>,
+    /// Backends to read from.
+    pub sources: Box<[u32]>,
+    /// Positions of the candidates that take no room, since a copy stays there anyway.
+    pub roomless: Box<[u16]>,
+    /// Candidates of which some is there: position, bytes and objects that are missing.
+    pub partial: Box<[(u16, u64, u64)]>,
+    /// For each need, what is there now of it.
+    pub floors: Box<[u32]>,
+    /// Positions of the candidates that are kept if nothing is made.
+    pub stay: Box<[u16]>,
+    /// What is kept if nothing is made, if that is no set of candidates.
+    pub fallback: Option<Box<Fallback>>,
+    /// Whether every candidate's cost is in proportion to the bytes.
+    pub proportional: bool,
+}
+
+/// Inadmissible copies that stay for want of better.
+#[derive(Debug)]
+pub(crate) struct Fallback {
+    /// The backends.
+    pub set: Vec<u32>,
+    /// Those where it takes room that is shared.
+    pub takes: Vec<u32>,
+}
+
+/// One dataset to place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lot {
+    /// Its position in the problem.
+    pub dataset: u32,
+    /// Its class.
+    pub class: u32,
+    /// Its size.
+    pub bytes: u64,
+    /// Its objects.
+    pub objects: u64,
+}
+
+/// Everything that lots are priced by.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub shapes: Vec<Shape>,
+    pub classes: Vec<Class>,
+    pub rates: Vec<Rates>,
+    /// The enforced budgets.
+    pub budgets: Vec<BudgetLimit>,
+    /// Minimum object sizes above zero that some backend bills.
+    pub minimums: Vec<ByteCount>,
+    /// For each backend, its place in `minimums`.
+    pub minimum_of: Vec<Option<usize>>,
+    profiles: Vec<Admitted>,
+    profile_of: BTreeMap<usize, u32>,
+    class_of: BTreeMap<ClassKey, Option<u32>>,
+    shape_of: BTreeMap<ShapeKey, u32>,
+    rates_of: BTreeMap<(u64, u32), u32>,
+    overfull: Vec<bool>,
+}
+
+/// What a profile's rules say of each backend.
+#[derive(Debug)]
+struct Admitted {
+    /// Keeps the profile alive, so that its address names it.
+    profile: Arc<Profile>,
+    /// For each backend, whether a copy that is there may count, and whether a new one may.
+    held: Vec<bool>,
+    new: Vec<bool>,
+    /// What copies cost, in [`Catalog::rates`].
+    rates: u32,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ClassKey {
+    profile: u32,
+    keep_origin: bool,
+    copies: Vec<(u32, bool, CopyState, u64, u64)>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ShapeKey {
+    profile: u32,
+    /// The kept origin: its backend, whether it counts, whether it is whole.
+    forced: Option<(u32, bool, bool)>,
+    backends: Vec<u32>,
+}
+
+impl Catalog {
+    /// An empty catalog for the backends and budgets of a problem.
+    pub fn new(problem: &Problem, ground: &Ground) -> Self {
+        let mut minimums: Vec<_> = problem
+            .backends
+            .iter()
+            .map(|place| place.price.min_object_size)
+            .collect();
+        minimums.sort_unstable();
+        minimums.dedup();
+        minimums.retain(|minimum| minimum.0 > 0);
+        let minimum_of = problem.backends.iter().map(|place| {
+            minimums
+                .iter()
+                .position(|minimum| *minimum == place.price.min_object_size)
+        });
+        Self {
+            minimum_of: minimum_of.collect(),
+            minimums,
+            shapes: Vec::new(),
+            classes: Vec::new(),
+            rates: Vec::new(),
+            budgets: ground.budgets.clone(),
+            profiles: Vec::new(),
+            profile_of: BTreeMap::new(),
+            class_of: BTreeMap::new(),
+            shape_of: BTreeMap::new(),
+            rates_of: BTreeMap::new(),
+            overfull: (0..problem.backends.len())
+                .map(|b| ground.is_overfull(problem, b))
+                .collect(),
+        }
+    }
+
+    /// The class of a dataset, made if it is the first of it; `None` if the dataset has nothing to choose.
+    pub fn class(&mut self, problem: &Problem, ground: &Ground, subject: &Subject) -> Option<u32> {
+        if !subject.is_reached() || !subject.has_current() {
+            return None;
+        }
+        let copies = subject.copies.iter().map(|held| {
+            let (bytes, objects) = match held.state {
+                CopyState::Verified | CopyState::Listed => (0, 0),
+                _ => (held.missing_bytes.0, held.missing_objects),
+            };
+            (held.backend as u32, held.origin, held.state, bytes, objects)
+        });
+        let key = ClassKey {
+            profile: self.profile(problem, &subject.profile),
+            keep_origin: subject.keep_origin,
+            copies: copies.collect(),
+        };
+        if let Some(known) = self.class_of.get(&key) {
+            return *known;
+        }
+        let class = self.make_class(problem, ground, subject, key.profile);
+        let position = class.map(|class| {
+            self.classes.push(class);
+            self.classes.len() as u32 - 1
+        });
+        self.class_of.insert(key, position);
+        position
+    }
+
+    /// Ranks the shapes by priority; the priorities, the highest first.
+    pub fn rank(&mut self) -> Vec<i64> {
+        let mut priorities: Vec<_> = self.shapes.iter().map(|shape| shape.priority).collect();
+        priorities.sort_unstable_by(|a, b| b.cmp(a));
+        priorities.dedup();
+        for shape in &mut self.shapes {
+            shape.rank = priorities.partition_point(|priority| *priority > shape.priority) as u32;
+        }
+        priorities
+    }
+
+    fn profile(&mut self, problem: &Problem, profile: &Arc<Profile>) -> u32 {
+        let address = Arc::as_ptr(profile) as usize;
+        if let Some(known) = self.profile_of.get(&address) {
+            return *known;
+        }
+        let backends = problem.backends.len();
+        let (mut held, mut new) = (vec![true; backends], vec![true; backends]);
+        let own = problem.backends.iter().enumerate();
+        let own = own.flat_map(|(backend, place)| place.reasons.iter().map(move |reason| (backend, *reason)));
+        let rules = profile
+            .refused
+            .iter()
+            .map(|refused| (refused.backend, refused.reason));
+        for (backend, reason) in own.chain(rules) {
+            new[backend] = false;
+            held[backend] &= problem.reasons[reason].bars != Bars::Every;
+        }
+        let rates = self.rates_for(problem, profile);
+        self.profiles.push(Admitted {
+            profile: profile.clone(),
+            held,
+            new,
+            rates,
+        });
+        let position = self.profiles.len() as u32 - 1;
+        self.profile_of.insert(address, position);
+        position
+    }
+
+    fn make_class(
+        &mut self,
+        problem: &Problem,
+        ground: &Ground,
+        subject: &Subject,
+        profile: u32,
+    ) -> Option<Class> {
+        let kept_origin = subject.kept_origin();
+        let admitted = &self.profiles[profile as usize];
+        let sources = sources(problem, subject);
+        let rates = &self.rates[admitted.rates as usize];
+        let can_come = |backend: usize| rates.making_a_byte(&sources, backend as u32).is_finite();
+        let counts = |backend: usize| match subject.copy_on(backend) {
+            Some(held) if held.is_current() => admitted.held[backend],
+            Some(held) => admitted.new[backend] && !held.origin && can_come(backend),
+            None => admitted.new[backend] && !self.overfull[backend] && can_come(backend),
+        };
+        let backends: Vec<u32> = (0..problem.backends.len())
+            .filter(|backend| kept_origin == Some(*backend) || counts(*backend))
+            .map(|backend| backend as u32)
+            .collect();
+        let forced = kept_origin.map(|origin| (origin as u32, counts(origin), subject.is_current_on(origin)));
+        let any_whole = backends
+            .iter()
+            .any(|b| forced.is_none_or(|(origin, _, whole)| origin != *b || whole));
+        if !any_whole {
+            return None;
+        }
+        let shape = self.shape(
+            problem,
+            ShapeKey {
+                profile,
+                forced,
+                backends,
+            },
+        );
+        let backends = &self.shapes[shape as usize].backends;
+        let positions = |wanted: &dyn Fn(usize) -> bool| -> Box<[u16]> {
+            let wanted = backends
+                .iter()
+                .enumerate()
+                .filter(|(_, backend)| wanted(**backend as usize));
+            wanted.map(|(position, _)| position as u16).collect()
+        };
+        let stay = ground::stay(problem, ground, subject);
+        let is_candidate = |backend: &usize| backends.binary_search(&(*backend as u32)).is_ok();
+        let fallback = (!stay.iter().all(is_candidate)).then(|| {
+            let takes = stay
+                .iter()
+                .filter(|backend| !ground::stays_anyway(subject, **backend));
+            Box::new(Fallback {
+                set: stay.iter().map(|backend| *backend as u32).collect(),
+                takes: takes.map(|backend| *backend as u32).collect(),
+            })
+        });
+        let stay = positions(&|backend| stay.contains(&backend));
+        let members: Vec<_> = stay.iter().map(|position| usize::from(*position)).collect();
+        let partial = partial(subject, backends);
+        Some(Class {
+            shape,
+            current: positions(&|backend| subject.is_current_on(backend)),
+            kept: positions(&|backend| subject.is_current_on(backend) || kept_origin == Some(backend)),
+            sources,
+            roomless: positions(&|backend| ground::stays_anyway(subject, backend)),
+            floors: self.shapes[shape as usize].needs.had(&members).into(),
+            stay,
+            fallback,
+            proportional: partial.is_empty() && self.is_proportional(shape),
+            partial,
+        })
+    }
+
+    fn is_proportional(&self, shape: u32) -> bool {
+        let shape = &self.shapes[shape as usize];
+        let rates = &self.rates[shape.rates as usize];
+        let by_bytes = |backend: &u32| self.minimum_of[*backend as usize].is_none();
+        rates.is_free_of_objects && shape.backends.iter().all(by_bytes)
+    }
+
+    fn shape(&mut self, problem: &Problem, key: ShapeKey) -> u32 {
+        if let Some(known) = self.shape_of.get(&key) {
+            return *known;
+        }
+        let profile = self.profiles[key.profile as usize].profile.clone();
+        let is_forced = |backend: &u32| key.forced.is_some_and(|(origin, ..)| origin == *backend);
+        let counted = key.backends.iter().map(|backend| {
+            let counts = key
+                .forced
+                .is_none_or(|(origin, counts, _)| origin != *backend || counts);
+            (*backend as usize, counts)
+        });
+        let whole = key
+            .backends
+            .iter()
+            .map(|b| key.forced.is_none_or(|(origin, _, whole)| origin != *b || whole));
+        let requirements = profile
+            .requirements
+            .iter()
+            .map(|position| &problem.requirements[*position]);
+        let needs = Needs::of(
+            requirements,
+            &counted.collect::<Vec<_>>(),
+            key.backends.iter().map(is_forced).collect(),
+            whole.collect(),
+        );
+        let selects = |budget: &BudgetLimit| profile.policies.binary_search(&budget.policy).is_ok();
+        let budgets = (0u32..).zip(&self.budgets).filter(|(_, budget)| selects(budget));
+        let shape = Shape {
+            budgets: budgets.map(|(position, _)| position).collect(),
+            priority: profile.priority,
+            rank: 0,
+            rates: self.profiles[key.profile as usize].rates,
+            least: needs.least_shortfall(|_| true),
+            simple: simple(&needs),
+            needs,
+            backends: key.backends.clone(),
+        };
+        self.shapes.push(shape);
+        let position = self.shapes.len() as u32 - 1;
+        self.shape_of.insert(key, position);
+        position
+    }
+
+    fn rates_for(&mut self, problem: &Problem, profile: &Profile) -> u32 {
+        let key = (profile.carbon_price_per_tonne.to_bits(), profile.horizon_months);
+        if let Some(known) = self.rates_of.get(&key) {
+            return *known;
+        }
+        self.rates.push(Rates::of(problem, profile));
+        let position = self.rates.len() as u32 - 1;
+        self.rates_of.insert(key, position);
+        position
+    }
+}
+
+/// What is there in part: what a copy to it would have to move.
+fn partial(subject: &Subject, backends: &[u32]) -> Box<[(u16, u64, u64)]> {
+    let some = subject
+        .copies
+        .iter()
+        .filter(|held| !held.is_current() && !held.origin);
+    let some = some.filter_map(|held| {
+        let position = backends.binary_search(&(held.backend as u32)).ok()?;
+        let bytes = held.missing_bytes.0.min(subject.summary.bytes.0);
+        Some((
+            position as u16,
+            bytes,
+            held.missing_objects.min(subject.summary.objects),
+        ))
+    });
+    some.collect()
+}
+
+/// Where a new copy may be read: the current copies, those in reach if there is any.
+fn sources(problem: &Problem, subject: &Subject) -> Box<[u32]> {
+    let current = || subject.copies.iter().filter(|held| held.is_current());
+    let in_reach = |backend: usize| problem.backends[backend].reachable;
+    let any_in_reach = current().any(|held| in_reach(held.backend));
+    current()
+        .filter(|held| !any_in_reach || in_reach(held.backend))
+        .map(|held| held.backend as u32)
+        .collect()
+}
+
+/// Whether needs are simple: what is left once implied ones are dropped is one need of copies and at most one of groups
+/// among candidates that all count as copies; and everything can be met.
+fn simple(needs: &Needs) -> Option<Simple> {
+    if needs.least_shortfall(|_| true) != Shortfall::default() {
+        return None;
+    }
+    let (mut copies, mut groups) = (None, None);
+    for position in &needs.core {
+        let slot = match needs.needs[*position].unit {
+            Unit::Copies => &mut copies,
+            Unit::Groups => &mut groups,
+            Unit::MilliNines => return None,
+        };
+        if slot.replace(*position).is_some() {
+            return None;
+        }
+    }
+    let copies = copies?;
+    let wanted = needs.needs[copies].wanted;
+    let fits = groups.is_none_or(|groups: usize| {
+        let pairs = needs.needs[groups].parts.iter().zip(&needs.needs[copies].parts);
+        let is_within = pairs
+            .into_iter()
+            .all(|(group, copy)| group.is_none() || copy.is_some());
+        is_within && needs.needs[groups].wanted <= wanted
+    });
+    (fits && wanted > 0).then_some(Simple { copies, groups })
+}

@@ -1,0 +1,582 @@
+//! The lots to place, and what any set of backends costs each of them at any prices.
+
+use crate::ground::{BudgetUnit, Ground};
+use crate::problem::{Problem, Subject};
+
+use super::super::load::Limits;
+use super::super::need::{Shortfall, Unit};
+use super::super::picker::{Offer, Picker, Prices};
+use super::catalog::{Catalog, Class, Lot, Shape, Simple};
+
+/// Positions of candidates, ascending; [`FALLBACK`] alone: what is there stays, though it is not admissible.
+pub(crate) type Members = Box<[u16]>;
+/// Stands for the fallback of a class.
+pub(crate) const FALLBACK: u16 = u16::MAX;
+
+/// The lots with everything that they are priced by.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    pub catalog: Catalog,
+    /// Sorted by class, then by dataset.
+    pub lots: Vec<Lot>,
+    /// For each lot, for each of the catalog's minimums, the billed bytes.
+    pub billable: Vec<u64>,
+    /// What they share.
+    pub limits: Limits,
+    /// Backends that are too small for some lot; none where lots stand for many datasets.
+    pub tight: Vec<u32>,
+    /// The priorities, the highest first.
+    pub priorities: Vec<i64>,
+}
+
+/// Prices of the rows that lots share, per unit of each.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Tolls {
+    /// For each backend, per byte.
+    pub room: Vec<f64>,
+    /// For each budget, per unit.
+    pub budgets: Vec<f64>,
+    /// For each level that was settled above the least, per unit.
+    pub levels: Vec<f64>,
+}
+
+/// How much may be missing in one unit of the lots of one priority, or how many may fall back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Each lot alone to the least that it reaches.
+    Least,
+    /// To nothing: a level above is being settled.
+    Free,
+    /// It is what is minimised.
+    Aim,
+    /// All together to what was reached: the row of that number.
+    AtMost(usize),
+}
+
+/// What the lots minimise, and what they are held to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Wish {
+    /// Whether cost is minimised.
+    pub cost: bool,
+    /// For each priority by its rank, for each unit; none: everything is held to the least.
+    pub missing: Vec<[Held; 3]>,
+    /// Inadmissible copies that stay for want of better.
+    pub fallbacks: Held,
+    /// What the settled levels are held to.
+    pub at_most: Vec<f64>,
+}
+
+impl Wish {
+    /// The least cost, everything that can be met being met.
+    pub fn cost() -> Self {
+        Self {
+            cost: true,
+            missing: Vec::new(),
+            fallbacks: Held::Least,
+            at_most: Vec::new(),
+        }
+    }
+
+    /// What a missing unit costs; `None`: no more may be missing than the least.
+    fn price_of(&self, unit: Unit, rank: u32, tolls: &Tolls) -> Option<f64> {
+        let levels = self.missing.get(rank as usize)?;
+        price(levels[unit as usize], tolls)
+    }
+}
+
+fn price(held: Held, tolls: &Tolls) -> Option<f64> {
+    match held {
+        Held::Least => None,
+        Held::Free => Some(0.0),
+        Held::Aim => Some(1.0),
+        Held::AtMost(row) => Some(tolls.levels[row]),
+    }
+}
+
+/// Works out prices of candidates and best sets, in memory that is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Scales {
+    /// For each candidate of the lot weighed last, its price.
+    pub prices: Prices,
+    current: Vec<bool>,
+    picker: Picker,
+    /// The members of the set found last.
+    pub members: Vec<usize>,
+}
+
+/// What a best set costs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Best {
+    /// Its price.
+    pub value: f64,
+    /// No set costs less.
+    pub bound: f64,
+    /// What the next best exchange of one member would cost more; zero where that was not looked at.
+    pub margin: f64,
+}
+
+impl Stock {
+    /// The lot's class.
+    pub fn class(&self, lot: usize) -> &Class {
+        &self.catalog.classes[self.lots[lot].class as usize]
+    }
+
+    /// The lot's shape.
+    pub fn shape(&self, lot: usize) -> &Shape {
+        &self.catalog.shapes[self.class(lot).shape as usize]
+    }
+
+    /// Bytes that a backend bills for the lot.
+    pub fn billed(&self, lot: usize, backend: u32) -> f64 {
+        match self.catalog.minimum_of[backend as usize] {
+            None => self.lots[lot].bytes as f64,
+            Some(minimum) => self.billable[lot * self.catalog.minimums.len() + minimum] as f64,
+        }
+    }
+
+    /// Whether a backend could hold the lot if nothing else were there.
+    fn could_fit(&self, lot: usize, position: usize) -> bool {
+        let backend = self.shape(lot).backends[position];
+        self.tight.binary_search(&backend).is_err()
+            || u128::from(self.lots[lot].bytes) <= self.limits.room[backend as usize]
+            || self.class(lot).roomless.contains(&(position as u16))
+    }
+
+    /// What a lot on a backend spends of a budget.
+    pub fn spends(&self, lot: usize, position: usize, budget: usize) -> f64 {
+        let shape = self.shape(lot);
+        let rates = &self.catalog.rates[shape.rates as usize];
+        let backend = shape.backends[position];
+        let kg = rates.carbon_kg[backend as usize] * self.lots[lot].bytes as f64;
+        match self.catalog.budgets[budget].unit {
+            BudgetUnit::CarbonKg => kg,
+            BudgetUnit::Cost => {
+                rates.storage[backend as usize] * self.billed(lot, backend) + kg * rates.per_kg
+            }
+        }
+    }
+
+    /// What a lot on a candidate costs per month.
+    pub fn cost(&self, lot: usize, position: usize) -> f64 {
+        let (class, shape) = (self.class(lot), self.shape(lot));
+        let rates = &self.catalog.rates[shape.rates as usize];
+        let backend = shape.backends[position];
+        let (bytes, objects) = (self.lots[lot].bytes as f64, self.lots[lot].objects as f64);
+        let kept = rates.storage[backend as usize] * self.billed(lot, backend)
+            + rates.carbon_kg[backend as usize] * bytes * rates.per_kg;
+        if class.kept.contains(&(position as u16)) {
+            return kept;
+        }
+        let partial = class.partial.iter().find(|(at, ..)| usize::from(*at) == position);
+        let (bytes, objects) = partial.map_or((bytes, objects), |(_, b, o)| (*b as f64, *o as f64));
+        kept + rates.making(&class.sources, backend, bytes, objects)
+    }
+
+    /// What a set costs per month.
+    pub fn cost_of(&self, lot: usize, members: &[u16]) -> f64 {
+        if members == [FALLBACK] {
+            let rates = &self.catalog.rates[self.shape(lot).rates as usize];
+            let set = self.class(lot).fallback.iter().flat_map(|fallback| &fallback.set);
+            let bytes = self.lots[lot].bytes as f64;
+            let kept = |backend: &u32| {
+                rates.storage[*backend as usize] * self.billed(lot, *backend)
+                    + rates.carbon_kg[*backend as usize] * bytes * rates.per_kg
+            };
+            return set.map(kept).sum();
+        }
+        members
+            .iter()
+            .map(|position| self.cost(lot, usize::from(*position)))
+            .sum()
+    }
+
+    /// The backends of a set.
+    pub fn backends(&self, lot: usize, members: &[u16]) -> Vec<usize> {
+        if members == [FALLBACK] {
+            let set = self.class(lot).fallback.iter().flat_map(|fallback| &fallback.set);
+            return set.map(|backend| *backend as usize).collect();
+        }
+        let shape = self.shape(lot);
+        members
+            .iter()
+            .map(|position| shape.backends[usize::from(*position)] as usize)
+            .collect()
+    }
+
+    /// Calls back for every backend on which a set takes room.
+    pub fn takes(&self, lot: usize, members: &[u16], mut take: impl FnMut(usize)) {
+        let class = self.class(lot);
+        if members == [FALLBACK] {
+            let takes = class.fallback.iter().flat_map(|fallback| &fallback.takes);
+            takes.for_each(|backend| take(*backend as usize));
+            return;
+        }
+        let shape = self.shape(lot);
+        for position in members
+            .iter()
+            .filter(|position| !class.roomless.contains(position))
+        {
+            take(shape.backends[usize::from(*position)] as usize);
+        }
+    }
+
+    /// What a set spends of one budget; nothing if the budget does not count the lot.
+    pub fn spends_of(&self, lot: usize, members: &[u16], budget: usize) -> f64 {
+        if !self.shape(lot).budgets.contains(&(budget as u32)) {
+            return 0.0;
+        }
+        if members == [FALLBACK] {
+            let shape = self.shape(lot);
+            let rates = &self.catalog.rates[shape.rates as usize];
+            let set = self.class(lot).fallback.iter().flat_map(|fallback| &fallback.set);
+            let spends = |backend: &u32| {
+                let kg = rates.carbon_kg[*backend as usize] * self.lots[lot].bytes as f64;
+                match self.catalog.budgets[budget].unit {
+                    BudgetUnit::CarbonKg => kg,
+                    BudgetUnit::Cost => {
+                        rates.storage[*backend as usize] * self.billed(lot, *backend) + kg * rates.per_kg
+                    }
+                }
+            };
+            return set.map(spends).sum();
+        }
+        members
+            .iter()
+            .map(|position| self.spends(lot, usize::from(*position), budget))
+            .sum()
+    }
+
+    /// How far a set falls short.
+    pub fn shortfall(&self, lot: usize, members: &[u16]) -> Shortfall {
+        let members = if members == [FALLBACK] {
+            &self.class(lot).stay
+        } else {
+            members
+        };
+        let members: Vec<_> = members.iter().map(|position| usize::from(*position)).collect();
+        self.shape(lot).needs.shortfall(&members)
+    }
+
+    /// The least that the lot falls short, with the backends that could hold it.
+    pub fn least(&self, lot: usize) -> Shortfall {
+        let shape = self.shape(lot);
+        if self.tight.is_empty() {
+            return shape.least;
+        }
+        shape
+            .needs
+            .least_shortfall(|position| self.could_fit(lot, position))
+    }
+
+    /// Weighs a lot: what each candidate costs it at these tolls.
+    pub fn weigh(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) {
+        let (class, shape) = (self.class(lot), self.shape(lot));
+        let rates = &self.catalog.rates[shape.rates as usize];
+        let (bytes, objects) = (self.lots[lot].bytes as f64, self.lots[lot].objects as f64);
+        let prices = &mut scales.prices.candidates;
+        prices.clear();
+        let cost = f64::from(u8::from(wish.cost));
+        if class.proportional {
+            prices.extend(shape.backends.iter().map(|backend| {
+                let at = *backend as usize;
+                let kept = rates.storage[at] + rates.carbon_kg[at] * rates.per_kg;
+                bytes * (cost * (kept + rates.making_a_byte(&class.sources, *backend)) + tolls.room[at])
+            }));
+        } else {
+            prices.extend(shape.backends.iter().map(|backend| {
+                let at = *backend as usize;
+                let kept = rates.storage[at] * self.billed(lot, *backend)
+                    + rates.carbon_kg[at] * rates.per_kg * bytes;
+                cost * (kept + rates.making(&class.sources, *backend, bytes, objects))
+                    + tolls.room[at] * bytes
+            }));
+        }
+        for position in class.kept.iter().map(|position| usize::from(*position)) {
+            let backend = shape.backends[position];
+            let at = backend as usize;
+            let kept =
+                rates.storage[at] * self.billed(lot, backend) + rates.carbon_kg[at] * rates.per_kg * bytes;
+            prices[position] = cost * kept + tolls.room[at] * bytes;
+        }
+        for (position, bytes_left, objects_left) in &class.partial {
+            let position = usize::from(*position);
+            let backend = shape.backends[position];
+            let at = backend as usize;
+            let kept =
+                rates.storage[at] * self.billed(lot, backend) + rates.carbon_kg[at] * rates.per_kg * bytes;
+            let making = rates.making(&class.sources, backend, *bytes_left as f64, *objects_left as f64);
+            prices[position] = cost * (kept + making) + tolls.room[at] * bytes;
+        }
+        for position in class.roomless.iter().map(|position| usize::from(*position)) {
+            prices[position] -= tolls.room[shape.backends[position] as usize] * bytes;
+        }
+        for budget in shape.budgets.iter().map(|budget| *budget as usize) {
+            let toll = tolls.budgets[budget];
+            if toll > 0.0 {
+                for position in 0..shape.backends.len() {
+                    scales.prices.candidates[position] += toll * self.spends(lot, position, budget);
+                }
+            }
+        }
+        self.bar_what_cannot_fit(lot, scales);
+    }
+
+    fn bar_what_cannot_fit(&self, lot: usize, scales: &mut Scales) {
+        let shape = self.shape(lot);
+        for backend in &self.tight {
+            if let Ok(position) = shape.backends.binary_search(backend)
+                && !self.could_fit(lot, position)
+            {
+                scales.prices.candidates[position] = f64::INFINITY;
+            }
+        }
+    }
+
+    /// The best set of a lot that was weighed, into `scales.members`.
+    pub fn choose(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) -> Best {
+        let found = self.choose_among_candidates(lot, wish, tolls, scales);
+        let class = self.class(lot);
+        if class.fallback.is_none() {
+            return found.unwrap_or_else(|| self.stay(lot, wish, tolls, scales));
+        }
+        let allowed = price(wish.fallbacks, tolls).is_some() || found.is_none();
+        let fallback = self.value(lot, wish, tolls, &[FALLBACK], scales);
+        match found {
+            Some(found) if !allowed || found.bound <= fallback => found,
+            _ => {
+                scales.members.clear();
+                scales.members.push(usize::from(FALLBACK));
+                Best {
+                    value: fallback,
+                    bound: fallback,
+                    margin: 0.0,
+                }
+            }
+        }
+    }
+
+    fn stay(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) -> Best {
+        let stay = &self.class(lot).stay;
+        scales.members.clear();
+        scales
+            .members
+            .extend(stay.iter().map(|position| usize::from(*position)));
+        let value = self.value(lot, wish, tolls, stay, scales);
+        Best {
+            value,
+            bound: value,
+            margin: 0.0,
+        }
+    }
+
+    fn choose_among_candidates(
+        &self,
+        lot: usize,
+        wish: &Wish,
+        tolls: &Tolls,
+        scales: &mut Scales,
+    ) -> Option<Best> {
+        let (class, shape) = (self.class(lot), self.shape(lot));
+        if let Some(simple) = shape.simple
+            && wish.missing.is_empty()
+            && let Some(best) = greedy(shape, simple, scales)
+        {
+            return Some(best);
+        }
+        let least = self.least(lot);
+        for unit in Unit::ALL {
+            let price = wish.price_of(unit, shape.rank, tolls);
+            scales.prices.missing[unit as usize] = price.unwrap_or(0.0);
+            scales.prices.max_missing[unit as usize] = price.is_none().then(|| least.of(unit));
+        }
+        scales.current.clear();
+        scales.current.resize(shape.backends.len(), false);
+        class
+            .current
+            .iter()
+            .for_each(|position| scales.current[usize::from(*position)] = true);
+        let offer = Offer {
+            needs: &shape.needs,
+            floors: &class.floors,
+            current: &scales.current,
+        };
+        let pick = scales.picker.pick(offer, &scales.prices)?;
+        scales.members.clear();
+        scales.members.extend_from_slice(&pick.members);
+        Some(Best {
+            value: pick.value,
+            bound: pick.bound,
+            margin: 0.0,
+        })
+    }
+
+    /// What a set costs at the prices that its lot was weighed with.
+    pub fn value(&self, lot: usize, wish: &Wish, tolls: &Tolls, members: &[u16], scales: &Scales) -> f64 {
+        let paid = if members == [FALLBACK] {
+            self.value_of_fallback(lot, wish, tolls)
+        } else {
+            members
+                .iter()
+                .map(|position| scales.prices.candidates[usize::from(*position)])
+                .sum()
+        };
+        if wish.missing.is_empty() {
+            return paid;
+        }
+        let (short, rank) = (self.shortfall(lot, members), self.shape(lot).rank);
+        let missing = Unit::ALL
+            .into_iter()
+            .map(|unit| wish.price_of(unit, rank, tolls).unwrap_or(0.0) * f64::from(short.of(unit)));
+        paid + missing.sum::<f64>()
+    }
+
+    fn value_of_fallback(&self, lot: usize, wish: &Wish, tolls: &Tolls) -> f64 {
+        let cost = if wish.cost {
+            self.cost_of(lot, &[FALLBACK])
+        } else {
+            0.0
+        };
+        let mut room = 0.0;
+        self.takes(lot, &[FALLBACK], |backend| {
+            room += tolls.room[backend] * self.lots[lot].bytes as f64
+        });
+        let budgets = self.shape(lot).budgets.iter().map(|budget| *budget as usize);
+        let spent: f64 = budgets
+            .map(|budget| tolls.budgets[budget] * self.spends_of(lot, &[FALLBACK], budget))
+            .sum();
+        cost + room + spent + price(wish.fallbacks, tolls).unwrap_or(0.0)
+    }
+}
+
+/// The cheapest set for simple needs, which is greedy: among sets of `copies` members with at least `groups` groups, the
+/// cheapest candidate that still allows the rest joins next (the union of a partition matroid and a uniform one).
+fn greedy(shape: &Shape, simple: Simple, scales: &mut Scales) -> Option<Best> {
+    let copies = &shape.needs.needs[simple.copies];
+    let groups = simple.groups.map(|groups| &shape.needs.needs[groups]);
+    let wanted = copies.wanted as usize;
+    let spread = groups.map_or(0, |groups| groups.wanted as usize);
+    let prices = &scales.prices.candidates;
+    let group_of = |position: usize| {
+        groups
+            .and_then(|groups| groups.parts[position])
+            .map(|part| part.group)
+    };
+    let members = &mut scales.members;
+    members.clear();
+    let (mut counted, mut distinct, mut value) = (0, 0, 0.0);
+    let is_new = |position: usize, members: &[usize]| {
+        group_of(position).is_some_and(|group| members.iter().all(|member| group_of(*member) != Some(group)))
+    };
+    for position in (0..prices.len()).filter(|position| shape.needs.forced[*position]) {
+        value += prices[position];
+        counted += usize::from(copies.parts[position].is_some());
+        distinct += usize::from(copies.parts[position].is_some() && is_new(position, members));
+        members.push(position);
+    }
+    let forced = members.len();
+    // A forced member that repeats a group, or is in none, leaves the spread to be met by further ones.
+    let wanted = wanted.max(counted + spread.saturating_sub(distinct));
+    let mut margin = f64::INFINITY;
+    while counted < wanted {
+        // Members beyond the groups that are wanted.
+        let may_repeat = counted + 1 - distinct.min(spread) <= wanted - spread;
+        let mut next: Option<(f64, usize, bool)> = None;
+        for (position, price) in prices.iter().enumerate() {
+            if next.is_some_and(|(best, ..)| *price >= best) || copies.parts[position].is_none() {
+                continue;
+            }
+            if members.contains(&position) {
+                continue;
+            }
+            let brings = spread > 0 && is_new(position, members);
+            if may_repeat || (brings && distinct < spread) {
+                next = Some((*price, position, brings));
+            }
+        }
+        let (price, position, brings) = next.filter(|(price, ..)| price.is_finite())?;
+        value += price;
+        counted += 1;
+        distinct += usize::from(brings);
+        members.push(position);
+    }
+    // The next best set differs by one exchange.
+    for out in forced..members.len() {
+        let gone = members[out];
+        let others = members.iter().copied().filter(|member| *member != gone);
+        let left = |group: u32| others.clone().all(|member| group_of(member) != Some(group));
+        let lost = usize::from(group_of(gone).is_some_and(left));
+        let distinct_left = distinct - lost.min(distinct);
+        for (position, price) in prices.iter().enumerate() {
+            let more = price - prices[gone];
+            if more >= margin || copies.parts[position].is_none() || members.contains(&position) {
+                continue;
+            }
+            let brings = usize::from(group_of(position).is_some_and(left));
+            if distinct_left + brings >= spread {
+                margin = more;
+            }
+        }
+    }
+    members.sort_unstable();
+    Some(Best {
+        value,
+        bound: value,
+        margin: margin.max(0.0),
+    })
+}
+
+/// The lots of a problem, for the datasets that choose.
+pub(crate) fn take_stock(
+    problem: &Problem,
+    ground: &Ground,
+    chooses: impl Fn(usize) -> bool,
+    limits: impl FnOnce(&[bool]) -> Limits,
+) -> Stock {
+    let mut catalog = Catalog::new(problem, ground);
+    let mut lots = Vec::new();
+    let mut is_lot = vec![false; problem.datasets.len()];
+    for (dataset, subject) in problem
+        .datasets
+        .iter()
+        .enumerate()
+        .filter(|(dataset, _)| chooses(*dataset))
+    {
+        if let Some(class) = catalog.class(problem, ground, subject) {
+            lots.push(lot(dataset, class, subject));
+            is_lot[dataset] = true;
+        }
+    }
+    lots.sort_unstable_by_key(|lot: &Lot| (lot.class, lot.dataset));
+    let priorities = catalog.rank();
+    let billable = lots.iter().flat_map(|lot| {
+        let summary = &problem.datasets[lot.dataset as usize].summary;
+        catalog
+            .minimums
+            .iter()
+            .map(|minimum| summary.billable(*minimum).0)
+    });
+    let billable = billable.collect();
+    let limits = limits(&is_lot);
+    let largest = lots.iter().map(|lot| lot.bytes).max().unwrap_or(0);
+    let tight = (0u32..)
+        .zip(&limits.room)
+        .filter(|(_, room)| **room < u128::from(largest));
+    Stock {
+        tight: tight.map(|(backend, _)| backend).collect(),
+        priorities,
+        catalog,
+        lots,
+        billable,
+        limits,
+    }
+}
+
+/// A dataset as a lot.
+pub(crate) fn lot(dataset: usize, class: u32, subject: &Subject) -> Lot {
+    Lot {
+        dataset: dataset as u32,
+        class,
+        bytes: subject.summary.bytes.0,
+        objects: subject.summary.objects,
+    }
+}

@@ -1,0 +1,559 @@
+//! The linear program over all lots, solved to a vertex by the simplex method with generalised upper bounds
+//! (Dantzig and Van Slyke, 1967): each lot takes one set, or a mix that adds up to one.
+//!
+//! One set of each lot is its *key*; the basis holds, for the rows alone, slacks and the few other sets of lots that are
+//! split. New sets are not listed but priced: at the present tolls each lot is asked for its best one. So a program with a
+//! million lots and every possible set of backends has a basis of the size of the backends, and a vertex splits at
+//! most as many lots as there are rows.
+//!
+//! The tolls begin where a smaller program ended. Until they are proven wrong they are held in a box around that
+//! (du Merle and others, 1999): room left over is paid the low end, room that lacks costs the high end, and where such a
+//! payment is still made at the optimum the box is widened. What comes of all this is advice: the bound is worked out by
+//! exact pricing, and the placement by rounding.
+
+use std::collections::BTreeMap;
+
+use super::basis::{Column, Inverse};
+use super::rows::Rows;
+use super::stock::{Members, Scales, Stock, Tolls, Wish};
+use super::sweep::Sweep;
+
+/// Entries of a product below this are rounding, as a share of the largest.
+const NOISE: f64 = 1e-9;
+/// Ratios that differ by less are ties, of which the largest pivot is taken.
+const RATIO_TIE: f64 = 1e-12;
+/// Turns over the lots for one box.
+const TURNS: u32 = 60;
+/// Pivots in all, for each row.
+const PIVOTS_PER_ROW: u64 = 2_000;
+/// Relative gain below which a lot is left as it is in the first turn; it falls by four from turn to turn.
+const FIRST_GAIN: f64 = 0.02;
+/// Relative gain below which nothing is a gain.
+const LAST_GAIN: f64 = 1e-9;
+/// Sum of all gains, as a share of the objective, at which a box is done.
+const DONE: f64 = 1e-7;
+
+/// What stands at one position of the basis.
+#[derive(Debug, Clone, PartialEq)]
+enum Basic {
+    /// What is left of a row.
+    Slack(usize),
+    /// What lacks in a row.
+    Over(usize),
+    /// A set of a lot beside its key.
+    Set(u32, Members),
+}
+
+/// The program at one vertex.
+pub(crate) struct Vertex<'s> {
+    stock: &'s Stock,
+    wish: &'s Wish,
+    rows: Rows,
+    /// For each lot, its key.
+    pub keys: Vec<Members>,
+    /// What the keys use of each row.
+    load: Vec<f64>,
+    inverse: Inverse,
+    basics: Vec<Basic>,
+    /// The value at each position of the basis.
+    values: Vec<f64>,
+    /// For each lot with sets in the basis, their positions.
+    groups: BTreeMap<u32, Vec<usize>>,
+    /// The price of each row.
+    duals: Vec<f64>,
+    low: Vec<f64>,
+    high: Vec<f64>,
+    /// The same prices, per unit of each row.
+    pub tolls: Tolls,
+    scales: Scales,
+    product: Vec<f64>,
+    pivots: u64,
+}
+
+/// Where prices are held at first.
+pub(crate) struct BoxAround<'t> {
+    pub tolls: &'t Tolls,
+    /// How far a price may be from them: share of itself.
+    pub share: f64,
+    /// And share of the mean price of what is placed.
+    pub of_mean: f64,
+}
+
+enum Entering {
+    Slack(usize),
+    Over(usize),
+    Set(u32, Members),
+}
+
+enum Leaving {
+    /// The entering lot's own key, which nothing else shares: it is replaced.
+    OwnKey,
+    Position(usize),
+    /// The key of a lot that is split.
+    Key(u32),
+    Nothing,
+}
+
+impl<'s> Vertex<'s> {
+    /// Begins with these keys, and prices in a box.
+    pub fn begin(stock: &'s Stock, wish: &'s Wish, keys: Vec<Members>, around: &BoxAround<'_>) -> Self {
+        let mut rows = Rows::of(stock, wish);
+        let load = rows.load(stock, wish, &keys);
+        let worth = rows.worth(stock, wish, &keys, &load).to_vec();
+        let start = rows.prices(around.tolls);
+        let width = |row: usize| around.share * start[row] + around.of_mean * worth[row];
+        let low: Vec<_> = (0..start.len())
+            .map(|row| (start[row] - width(row)).max(0.0))
+            .collect();
+        let high: Vec<_> = (0..start.len()).map(|row| start[row] + width(row)).collect();
+        let rest: Vec<_> = rows
+            .limits
+            .iter()
+            .zip(&load)
+            .map(|(limit, load)| limit - load)
+            .collect();
+        let signs: Vec<_> = rest
+            .iter()
+            .map(|rest| if *rest >= 0.0 { 1.0 } else { -1.0 })
+            .collect();
+        let basics = (0..rest.len()).map(|row| {
+            if rest[row] >= 0.0 {
+                Basic::Slack(row)
+            } else {
+                Basic::Over(row)
+            }
+        });
+        let duals: Vec<_> = (0..rest.len())
+            .map(|row| if rest[row] >= 0.0 { low[row] } else { high[row] })
+            .collect();
+        Self {
+            inverse: Inverse::of_signs(&signs),
+            basics: basics.collect(),
+            values: rest.iter().map(|rest| rest.abs()).collect(),
+            groups: BTreeMap::new(),
+            tolls: rows.tolls(&duals),
+            stock,
+            wish,
+            keys,
+            load,
+            duals,
+            low,
+            high,
+            scales: Scales::default(),
+            product: Vec::new(),
+            pivots: 0,
+            rows,
+        }
+    }
+
+    /// Goes to the best vertex that these lots can reach; the others keep their keys. `false` if room or money lacks
+    /// however dear it is.
+    pub fn settle(&mut self, lots: &[u32], objective: f64) -> bool {
+        let mut widenings = 0;
+        loop {
+            self.turn_over(lots, objective);
+            if !self.widen() {
+                return true;
+            }
+            widenings += 1;
+            if widenings > Rows::WIDENINGS || self.is_spent() {
+                return !self.lacks();
+            }
+        }
+    }
+
+    /// Prices all lots again and again, until none gains.
+    fn turn_over(&mut self, lots: &[u32], objective: f64) {
+        let mut least = FIRST_GAIN;
+        for _ in 0..TURNS {
+            let mut gains = 0.0;
+            let before = self.pivots;
+            for lot in lots {
+                gains += self.look_at(*lot, least);
+                if self.is_spent() {
+                    return;
+                }
+            }
+            if gains <= DONE * objective.abs() && (before == self.pivots || least <= LAST_GAIN) {
+                return;
+            }
+            least = (least / 4.0).max(LAST_GAIN);
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.pivots > PIVOTS_PER_ROW * self.basics.len() as u64 + self.keys.len() as u64
+    }
+
+    /// Asks one lot for its best set and takes it on if it gains enough. What it gains.
+    fn look_at(&mut self, lot: u32, least: f64) -> f64 {
+        let at = lot as usize;
+        self.stock.weigh(at, self.wish, &self.tolls, &mut self.scales);
+        let best = self.stock.choose(at, self.wish, &self.tolls, &mut self.scales);
+        let value = self
+            .stock
+            .value(at, self.wish, &self.tolls, &self.keys[at], &self.scales);
+        let gain = value - best.value;
+        if gain <= 0.0 {
+            return 0.0;
+        }
+        if gain > least * value.abs() {
+            let members: Members = self.scales.members.iter().map(|member| *member as u16).collect();
+            self.enter(Entering::Set(lot, members), -gain);
+        }
+        gain
+    }
+
+    /// Brings something into the basis whose price is below what it replaces, then whatever row prices left their box.
+    fn enter(&mut self, entering: Entering, reduced: f64) {
+        let changed = self.pivot(entering, reduced);
+        if !changed {
+            return;
+        }
+        for _ in 0..self.basics.len() {
+            let Some((entering, reduced)) = self.outside() else {
+                return;
+            };
+            if !self.pivot(entering, reduced) {
+                return;
+            }
+        }
+    }
+
+    /// The row whose price is furthest outside its box.
+    fn outside(&self) -> Option<(Entering, f64)> {
+        let mut worst = (0.0, None);
+        for (row, dual) in self.duals.iter().enumerate() {
+            let rounding = NOISE * (self.high[row].abs() + f64::MIN_POSITIVE);
+            let below = self.low[row] - dual;
+            let above = dual - self.high[row];
+            if below > rounding && below > worst.0 {
+                worst = (below, Some(Entering::Slack(row)));
+            }
+            if above > rounding && above > worst.0 {
+                worst = (above, Some(Entering::Over(row)));
+            }
+        }
+        worst.1.map(|entering| (entering, -worst.0))
+    }
+
+    fn column(&self, entering: &Entering) -> Column {
+        match entering {
+            Entering::Slack(row) => vec![(*row, 1.0)],
+            Entering::Over(row) => vec![(*row, -1.0)],
+            Entering::Set(lot, members) => self.beside_key(*lot, members),
+        }
+    }
+
+    /// What a set uses, less what its lot's key uses.
+    fn beside_key(&self, lot: u32, members: &[u16]) -> Column {
+        let mut column = Column::new();
+        let at = lot as usize;
+        self.rows
+            .uses(self.stock, self.wish, at, members, 1.0, &mut column);
+        self.rows
+            .uses(self.stock, self.wish, at, &self.keys[at], -1.0, &mut column);
+        column.sort_unstable_by_key(|(row, _)| *row);
+        column.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            kept.1 += if same { next.1 } else { 0.0 };
+            same
+        });
+        column.retain(|(_, amount)| *amount != 0.0);
+        column
+    }
+
+    /// One step of the simplex method. Whether the basis, and so the prices, changed.
+    fn pivot(&mut self, entering: Entering, reduced: f64) -> bool {
+        self.pivots += 1;
+        let column = self.column(&entering);
+        let mut product = std::mem::take(&mut self.product);
+        self.inverse.times(&column, &mut product);
+        let (step, leaving) = self.ratio(&entering, &product);
+        let changed = self.step(entering, &column, &mut product, (step, leaving, reduced));
+        self.product = product;
+        if changed && self.inverse.is_worn() {
+            self.renew();
+        }
+        changed
+    }
+
+    /// How far the entering variable can go, and what stops it.
+    fn ratio(&self, entering: &Entering, product: &[f64]) -> (f64, Leaving) {
+        let largest = product.iter().fold(0.0f64, |most, entry| most.max(entry.abs()));
+        let noise = NOISE * largest;
+        let own = match entering {
+            Entering::Set(lot, _) => Some(*lot),
+            _ => None,
+        };
+        let (mut step, mut pivot, mut leaving) = match own {
+            Some(lot) if !self.groups.contains_key(&lot) => (1.0, f64::INFINITY, Leaving::OwnKey),
+            _ => (f64::INFINITY, 0.0, Leaving::Nothing),
+        };
+        let mut offer = |ratio: f64, size: f64, what: Leaving| {
+            if ratio < step - RATIO_TIE || (ratio <= step + RATIO_TIE && size > pivot) {
+                (step, pivot, leaving) = (ratio.min(step), size, what);
+            }
+        };
+        for (position, entry) in product.iter().enumerate() {
+            if *entry > noise {
+                offer(
+                    self.values[position].max(0.0) / entry,
+                    *entry,
+                    Leaving::Position(position),
+                );
+            }
+        }
+        for (lot, positions) in &self.groups {
+            let rest = 1.0
+                - positions
+                    .iter()
+                    .map(|position| self.values[*position])
+                    .sum::<f64>();
+            let falls = f64::from(u8::from(own == Some(*lot)))
+                - positions.iter().map(|position| product[*position]).sum::<f64>();
+            if falls > noise {
+                offer(rest.max(0.0) / falls, falls, Leaving::Key(*lot));
+            }
+        }
+        (step, leaving)
+    }
+
+    /// Carries out one step. Whether the basis changed.
+    fn step(
+        &mut self,
+        entering: Entering,
+        column: &[(usize, f64)],
+        product: &mut Vec<f64>,
+        (step, leaving, reduced): (f64, Leaving, f64),
+    ) -> bool {
+        if matches!(leaving, Leaving::Nothing) {
+            return false;
+        }
+        self.values
+            .iter_mut()
+            .zip(product.iter())
+            .for_each(|(value, entry)| *value -= step * entry);
+        let position = match leaving {
+            Leaving::OwnKey | Leaving::Nothing => {
+                column.iter().for_each(|(row, amount)| self.load[*row] += amount);
+                if let Entering::Set(lot, members) = entering {
+                    self.keys[lot as usize] = members;
+                }
+                return false;
+            }
+            Leaving::Position(position) => position,
+            Leaving::Key(lot) => {
+                let position = self.rekey(lot);
+                let column = self.column(&entering);
+                self.inverse.times(&column, product);
+                position
+            }
+        };
+        self.leave(position);
+        let ratio = reduced / product[position];
+        for (row, dual) in self.duals.iter_mut().enumerate() {
+            *dual -= ratio * self.inverse.entry(position, row);
+        }
+        self.inverse.replace(position, product);
+        self.values[position] = step;
+        self.basics[position] = match entering {
+            Entering::Slack(row) => Basic::Slack(row),
+            Entering::Over(row) => Basic::Over(row),
+            Entering::Set(lot, members) => {
+                self.groups.entry(lot).or_default().push(position);
+                Basic::Set(lot, members)
+            }
+        };
+        self.rows.set_tolls(&self.duals, &mut self.tolls);
+        true
+    }
+
+    fn leave(&mut self, position: usize) {
+        let Basic::Set(lot, _) = &self.basics[position] else {
+            return;
+        };
+        let lot = *lot;
+        if let Some(positions) = self.groups.get_mut(&lot) {
+            positions.retain(|other| *other != position);
+            if positions.is_empty() {
+                self.groups.remove(&lot);
+            }
+        }
+    }
+
+    /// Lets the largest set of a split lot be its key; the position where the old key stands now.
+    fn rekey(&mut self, lot: u32) -> usize {
+        let positions = self.groups.get(&lot).cloned().unwrap_or_default();
+        let largest = positions
+            .iter()
+            .copied()
+            .max_by(|a, b| self.values[*a].total_cmp(&self.values[*b]));
+        let position = largest.unwrap_or_else(|| unreachable!("a split lot has a set in the basis"));
+        let rest = 1.0 - positions.iter().map(|other| self.values[*other]).sum::<f64>();
+        if let Basic::Set(_, members) = &self.basics[position] {
+            let members = members.clone();
+            for (row, amount) in self.beside_key(lot, &members) {
+                self.load[row] += amount;
+            }
+            let key = std::mem::replace(&mut self.keys[lot as usize], members);
+            self.basics[position] = Basic::Set(lot, key);
+        }
+        self.inverse.rekey(position, &positions);
+        self.values[position] = rest;
+        position
+    }
+
+    /// Works out inverse, values and prices anew, so that rounding does not add up.
+    fn renew(&mut self) {
+        let columns = self.basics.iter().map(|basic| match basic {
+            Basic::Slack(row) => vec![(*row, 1.0)],
+            Basic::Over(row) => vec![(*row, -1.0)],
+            Basic::Set(lot, members) => self.beside_key(*lot, members),
+        });
+        let columns: Vec<Column> = columns.collect();
+        if !self.inverse.renew(&columns) {
+            return;
+        }
+        let rest: Column = self
+            .rows
+            .limits
+            .iter()
+            .zip(&self.load)
+            .map(|(limit, load)| limit - load)
+            .enumerate()
+            .collect();
+        let mut values = std::mem::take(&mut self.values);
+        self.inverse.times(&rest, &mut values);
+        self.values = values;
+        self.price();
+    }
+
+    /// Works out the prices: nothing in the basis gains or loses.
+    fn price(&mut self) {
+        let costs = self.basics.iter().map(|basic| match basic {
+            Basic::Slack(row) => -self.low[*row],
+            Basic::Over(row) => self.high[*row],
+            Basic::Set(lot, members) => {
+                let at = *lot as usize;
+                let measure = |members: &[u16]| self.rows.measure(self.stock, self.wish, at, members);
+                measure(members) - measure(&self.keys[at])
+            }
+        });
+        let costs: Vec<f64> = costs.collect();
+        for (row, dual) in self.duals.iter_mut().enumerate() {
+            *dual = -costs
+                .iter()
+                .enumerate()
+                .map(|(k, cost)| cost * self.inverse.entry(k, row))
+                .sum::<f64>();
+        }
+        self.rows.set_tolls(&self.duals, &mut self.tolls);
+    }
+
+    /// Widens the box where its edge is still paid. Whether it was.
+    fn widen(&mut self) -> bool {
+        let mut widened = false;
+        for (basic, value) in self.basics.iter().zip(&self.values) {
+            match basic {
+                Basic::Slack(row) if self.low[*row] > 0.0 && *value > self.rows.rounding(*row) => {
+                    let width = (self.high[*row] - self.low[*row]).max(self.high[*row] * 0.01);
+                    self.low[*row] = (self.low[*row] - width).max(0.0);
+                    widened = true;
+                }
+                Basic::Over(row) if *value > self.rows.rounding(*row) => {
+                    let width = (self.high[*row] - self.low[*row]).max(self.rows.step(*row));
+                    self.high[*row] += width;
+                    widened = true;
+                }
+                _ => {}
+            }
+        }
+        if widened {
+            self.price();
+        }
+        widened
+    }
+
+    /// Whether some row lacks room or money.
+    fn lacks(&self) -> bool {
+        let over = |(basic, value): (&Basic, &f64)| match basic {
+            Basic::Over(row) => *value > self.rows.rounding(*row),
+            _ => false,
+        };
+        self.basics.iter().zip(&self.values).any(over)
+    }
+
+    /// What the mix costs, with what is still paid at the edges of boxes left out.
+    pub fn objective(&self) -> f64 {
+        let keys = self
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(lot, key)| self.rows.measure(self.stock, self.wish, lot, key));
+        let sets = self
+            .basics
+            .iter()
+            .zip(&self.values)
+            .map(|(basic, value)| match basic {
+                Basic::Set(lot, members) => {
+                    let at = *lot as usize;
+                    let measure = |members: &[u16]| self.rows.measure(self.stock, self.wish, at, members);
+                    value * (measure(members) - measure(&self.keys[at]))
+                }
+                _ => 0.0,
+            });
+        keys.sum::<f64>() + sets.sum::<f64>()
+    }
+
+    /// The lots of which a sweep at the present tolls found a better set than they have.
+    pub fn stale(&mut self, sweep: &Sweep) -> Vec<u32> {
+        let mut stale = Vec::new();
+        for (lot, best) in sweep.sets.iter().enumerate() {
+            if *best == self.keys[lot] || self.groups.contains_key(&(lot as u32)) {
+                continue;
+            }
+            self.stock.weigh(lot, self.wish, &self.tolls, &mut self.scales);
+            let value = |members: &[u16]| {
+                self.stock
+                    .value(lot, self.wish, &self.tolls, members, &self.scales)
+            };
+            let (now, then) = (value(&self.keys[lot]), value(best));
+            if then < now - LAST_GAIN * now.abs() {
+                stale.push(lot as u32);
+            }
+        }
+        stale
+    }
+
+    /// Whole lots: of each that is split, the set with the largest share.
+    pub fn into_whole(mut self) -> Vec<Members> {
+        for (lot, sets) in self.split() {
+            let largest = sets.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+            if let Some((members, _)) = largest {
+                self.keys[lot as usize] = members;
+            }
+        }
+        self.keys
+    }
+
+    /// Each lot that is split, with its sets and their shares, the key first.
+    fn split(&self) -> Vec<(u32, Vec<(Members, f64)>)> {
+        let of_lot = |(lot, positions): (&u32, &Vec<usize>)| {
+            let sets = positions
+                .iter()
+                .filter_map(|position| match &self.basics[*position] {
+                    Basic::Set(_, members) => Some((members.clone(), self.values[*position])),
+                    _ => None,
+                });
+            let rest = 1.0
+                - positions
+                    .iter()
+                    .map(|position| self.values[*position])
+                    .sum::<f64>();
+            let key = (self.keys[*lot as usize].clone(), rest);
+            (*lot, std::iter::once(key).chain(sets).collect())
+        };
+        self.groups.iter().map(of_lot).collect()
+    }
+}
