@@ -195,25 +195,51 @@ fn fault_of(kind: &str, pointer: &str, value: Value) -> Fault {
     }
 }
 
-#[test]
-fn what_cannot_be_is_refused_with_its_place() {
-    let range = |field, limit: usize| Fault::Range {
+fn range(field: &'static str, limit: usize) -> Fault {
+    Fault::Range {
         field,
         found: 99,
         limit,
-    };
+    }
+}
+
+#[test]
+fn an_index_that_leads_nowhere_is_refused_with_its_place() {
     let problem = full(2);
     let (backends, policies) = (problem.backends.len(), problem.policies.len());
     let (reasons, requirements) = (problem.reasons.len(), problem.requirements.len());
+    let profiles = problem.datasets.len();
+    let lost = json!([[99, "Verified", false, 0, 0]]);
     let cases = [
-        ("backends", "/reasons", json!([99]), range("reasons", reasons)),
-        ("requirements", "/policy", json!(99), range("policy", policies)),
+        ("backends", "/reasons", json!([99]), "reasons", reasons),
+        ("requirements", "/policy", json!(99), "policy", policies),
+        ("requirements", "/accepts", json!([99]), "accepts", backends),
         (
-            "requirements",
-            "/accepts",
+            "profiles",
+            "/requirements",
             json!([99]),
-            range("accepts", backends),
+            "requirements",
+            requirements,
         ),
+        ("profiles", "/refused", json!([[99, 0]]), "refused", backends),
+        ("profiles", "/refused", json!([[0, 99]]), "refused", reasons),
+        ("profiles", "/audits/0/policy", json!(99), "policy", policies),
+        ("datasets", "/3", json!(99), "profile", profiles),
+        ("datasets", "/5", lost, "backend", backends),
+    ];
+    for (kind, pointer, value, field, limit) in cases {
+        assert_eq!(
+            fault_of(kind, pointer, value),
+            range(field, limit),
+            "{kind}{pointer}"
+        );
+    }
+}
+
+#[test]
+fn what_is_out_of_order_is_refused_with_its_place() {
+    let twice = json!([[0, "Verified", false, 0, 0], [0, "Listed", true, 0, 0]]);
+    let cases = [
         (
             "requirements",
             "/accepts",
@@ -222,53 +248,12 @@ fn what_cannot_be_is_refused_with_its_place() {
         ),
         (
             "profiles",
-            "/requirements",
-            json!([99]),
-            range("requirements", requirements),
-        ),
-        (
-            "profiles",
-            "/refused",
-            json!([[99, 0]]),
-            range("refused", backends),
-        ),
-        (
-            "profiles",
-            "/refused",
-            json!([[0, 99]]),
-            range("refused", reasons),
-        ),
-        (
-            "profiles",
             "/refused",
             json!([[1, 0], [0, 0]]),
             Fault::Unsorted("refused"),
         ),
         ("profiles", "/horizonMonths", json!(0), Fault::Horizon),
-        (
-            "profiles",
-            "/audits/0/policy",
-            json!(99),
-            range("policy", policies),
-        ),
-        (
-            "datasets",
-            "/3",
-            json!(99),
-            range("profile", problem.datasets.len()),
-        ),
-        (
-            "datasets",
-            "/5",
-            json!([[99, "Verified", false, 0, 0]]),
-            range("backend", backends),
-        ),
-        (
-            "datasets",
-            "/5",
-            json!([[0, "Verified", false, 0, 0], [0, "Listed", true, 0, 0]]),
-            Fault::Unsorted("copies"),
-        ),
+        ("datasets", "/5", twice, Fault::Unsorted("copies")),
         ("datasets", "/6", json!([[0, 0]]), Fault::Billable),
     ];
     for (kind, pointer, value, fault) in cases {
