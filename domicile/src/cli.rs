@@ -116,9 +116,17 @@ pub struct Files {
 pub enum Command {
     /// Show what would change, why, and what it costs; changes nothing
     #[command(
-        after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json"
+        after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json\n  domicile plan -f estate/ --write-problem problem.jsonl.gz --anonymous"
     )]
     Plan(PlanArgs),
+    /// Solve a problem that `plan --write-problem` wrote, check the solution and show its proof; touches nothing else
+    #[command(after_help = "Examples:\n  \
+            domicile solve problem.jsonl.gz             objective, lower bound, gap; CPU seconds on standard error\n  \
+            domicile solve problem.jsonl.gz -o json     the same for programs\n  \
+            domicile solve problem.jsonl.gz -o jsonl    one line a dataset: its name and the backends of its set\n  \
+            domicile plan -f estate/ --write-problem problem.jsonl && domicile solve problem.jsonl\n\n\
+            A problem file is JSON Lines, also compressed as .gz or .zst; `-` reads standard input.")]
+    Solve(SolveArgs),
     /// Carry out a plan: copy, read back, verify, record, and only then retire
     #[command(after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes")]
     Apply(ApplyArgs),
@@ -176,6 +184,20 @@ pub struct PlanArgs {
     /// Exit with 2 when changes are pending
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Also write the problem, before it is solved, for `solve`; compressed if the name ends with .gz or .zst
+    #[arg(long, value_name = "FILE")]
+    pub write_problem: Option<PathBuf>,
+    /// In the problem file, numbers instead of names; sizes and prices stay
+    #[arg(long, requires = "write_problem")]
+    pub anonymous: bool,
+}
+
+/// `solve`.
+#[derive(Debug, Args)]
+pub struct SolveArgs {
+    /// The problem file, or - for standard input
+    #[arg(value_name = "FILE|-")]
+    pub file: PathBuf,
 }
 
 /// `apply`.

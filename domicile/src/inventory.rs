@@ -4,7 +4,7 @@
 //! object, so that one that comes twice is seen wherever it comes.
 
 mod cells;
-mod decode;
+pub mod decode;
 #[cfg(test)]
 mod tests;
 

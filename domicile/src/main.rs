@@ -18,6 +18,7 @@ mod commands;
 mod inventory;
 mod look;
 mod outcome;
+mod problems;
 mod progress;
 mod reading;
 mod render;

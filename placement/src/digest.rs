@@ -229,7 +229,7 @@ fn spread(canon: &mut Canon, spread: &Spread) {
 }
 
 /// Every profile once, in the order in which datasets first have them, and for each dataset the position of its own.
-fn stated(datasets: &[Subject]) -> (Vec<&Profile>, Vec<usize>) {
+pub(crate) fn stated(datasets: &[Subject]) -> (Vec<&Profile>, Vec<usize>) {
     // Most datasets share their profile, so that few are compared by value.
     let mut seen: BTreeMap<*const Profile, usize> = BTreeMap::new();
     let mut positions: BTreeMap<&Profile, usize> = BTreeMap::new();

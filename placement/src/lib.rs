@@ -21,6 +21,7 @@ mod moves;
 mod plan;
 mod pose;
 mod problem;
+pub mod problem_file;
 mod refusals;
 mod relax;
 mod solution;

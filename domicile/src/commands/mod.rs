@@ -6,6 +6,7 @@ mod dataset;
 mod get;
 mod plan;
 pub mod policy;
+mod solve;
 mod status;
 mod whereis;
 mod why;
@@ -26,6 +27,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     let global = &cli.global;
     match &cli.command {
         Command::Plan(args) => plan::plan(global, args).await,
+        Command::Solve(args) => solve::solve(global, args),
         Command::Apply(args) => apply::apply(global, args).await,
         Command::Why(args) => why::why(global, args).await,
         Command::Whereis(args) => whereis::whereis(global, args).await,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::answer;
 use crate::cli::{Format, Global, PlanArgs};
 use crate::outcome::Outcome;
+use crate::problems;
 use crate::render;
 use crate::terminal;
 use crate::world::{World, open_to_read};
@@ -32,7 +33,11 @@ pub struct Proposal {
 impl Proposal {
     /// Plans for a world that was looked at.
     pub async fn of(world: &World) -> anyhow::Result<Self> {
-        let problem = world.problem();
+        Self::answering(world, world.problem()).await
+    }
+
+    /// Plans as an answer to a problem that was posed of this world.
+    async fn answering(world: &World, problem: Problem) -> anyhow::Result<Self> {
         let plan = domicile_placement::propose(&problem);
         Ok(Self {
             number: world.catalogue.next_plan_number().await?,
@@ -121,7 +126,11 @@ pub async fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<Outcome> {
     let catalogue = open_to_read(global).await?;
     let mut world = World::load(global, catalogue, &args.files).await?;
     world.look(global).await?;
-    let proposal = Proposal::of(&world).await?;
+    let problem = world.problem();
+    if let Some(file) = &args.write_problem {
+        write_problem(file, &problem, args.anonymous)?;
+    }
+    let proposal = Proposal::answering(&world, problem).await?;
     if let Some(out) = &args.out {
         write_out(out, &proposal, &world)?;
     }
@@ -156,6 +165,15 @@ fn write_out(path: &Path, proposal: &Proposal, world: &World) -> anyhow::Result<
     }
     let text = serde_json::to_string_pretty(&document)?;
     std::fs::write(path, text + "\n").with_context(|| format!("`{}` could not be written", path.display()))
+}
+
+/// Written before it is solved, so that a problem that is hard to solve can be shown to somebody.
+fn write_problem(path: &Path, problem: &Problem, anonymous: bool) -> anyhow::Result<()> {
+    if anonymous {
+        problems::write(path, &domicile_placement::problem_file::anonymous(problem)?)
+    } else {
+        problems::write(path, problem)
+    }
 }
 
 /// Answers with the plan, in the form asked for.

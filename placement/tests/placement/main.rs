@@ -10,5 +10,6 @@ mod formulas;
 mod large;
 mod oracle;
 mod order;
+mod problem_files;
 mod properties;
 mod world;

@@ -1,0 +1,144 @@
+//! What solving takes, on problem files: CPU seconds, peak memory, gap. Nothing here is asserted but that every solution
+//! passes `check`; seconds are for people to read.
+//!
+//! ```text
+//! cargo bench -p domicile-placement --bench solve -- [--replan] [--json] [--runs N] FILE...
+//! ```
+//!
+//! `--replan` also measures three changes after the plan was carried out: one backend drained, one dataset in a hundred
+//! with another size, one new dataset. `--runs` repeats each measurement and takes the least CPU time. Without files the
+//! problems in `benches/problems` are solved.
+
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a bench reads files and clocks, and prints"
+)]
+
+mod changes;
+mod measure;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use domicile_placement::problem_file::Reader;
+use domicile_placement::{Problem, Solution, solve};
+
+use measure::{Measured, Report};
+
+/// What was asked for.
+struct Asked {
+    files: Vec<PathBuf>,
+    json: bool,
+    replan: bool,
+    runs: usize,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let asked = asked()?;
+    if !asked.json {
+        println!("{}", Report::HEADINGS);
+    }
+    for file in &asked.files {
+        measure::forget_peak();
+        let problem = read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let name = file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let show = |report: Report| println!("{}", if asked.json { report.json() } else { report.row() });
+        let (solution, measured) = measured(asked.runs, &problem, || solve(&problem, None));
+        show(Report::of(&name, "solve", &problem, &solution, measured)?);
+        if asked.replan {
+            replans(&asked, &name, &problem, &solution, &show)?;
+        }
+    }
+    Ok(())
+}
+
+/// The changes, each from the state in which the plan was carried out.
+fn replans(
+    asked: &Asked,
+    name: &str,
+    problem: &Problem,
+    solution: &Solution,
+    show: &dyn Fn(Report),
+) -> Result<(), String> {
+    let settled = changes::carried_out(problem, solution);
+    let previous = changes::replan(&settled, solution);
+    for change in changes::ALL {
+        let Some(changed) = (change.make)(&settled, &previous) else {
+            continue;
+        };
+        let (replanned, measured) = measured(asked.runs, &changed.problem, || {
+            changes::replan(&changed.problem, &previous)
+        });
+        let mut report = Report::of(name, change.name, &changed.problem, &replanned, measured)?;
+        report.count_moved(&changed, &previous, &replanned);
+        show(report);
+    }
+    Ok(())
+}
+
+fn measured(runs: usize, problem: &Problem, solve: impl Fn() -> Solution) -> (Solution, Measured) {
+    let (solution, mut least) = Measured::of(problem, &solve);
+    for _ in 1..runs {
+        let (_, again) = Measured::of(problem, &solve);
+        least.cpu_seconds = least.cpu_seconds.min(again.cpu_seconds);
+        least.peak_mib = again.peak_mib;
+    }
+    (solution, least)
+}
+
+fn asked() -> Result<Asked, Box<dyn std::error::Error>> {
+    let mut asked = Asked {
+        files: Vec::new(),
+        json: false,
+        replan: false,
+        runs: 1,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            // cargo says so to every bench.
+            "--bench" => {}
+            "--json" => asked.json = true,
+            "--replan" => asked.replan = true,
+            "--runs" => {
+                let runs: usize = words.next().ok_or("`--runs` needs a number")?.parse()?;
+                asked.runs = runs.max(1);
+            }
+            flag if flag.starts_with('-') => {
+                return Err(format!("`{flag}` is not known; see the head of benches/solve/main.rs").into());
+            }
+            file => asked.files.push(file.into()),
+        }
+    }
+    if asked.files.is_empty() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/problems");
+        for entry in std::fs::read_dir(folder)? {
+            asked.files.push(entry?.path());
+        }
+        asked
+            .files
+            .retain(|file| file.to_string_lossy().contains(".jsonl"));
+        asked.files.sort();
+    }
+    Ok(asked)
+}
+
+fn read(file: &Path) -> Result<Problem, Box<dyn std::error::Error>> {
+    let source = std::fs::File::open(file)?;
+    let text: Box<dyn io::Read> = if file.extension().is_some_and(|ending| ending == "gz") {
+        Box::new(flate2::read::MultiGzDecoder::new(source))
+    } else {
+        Box::new(source)
+    };
+    let mut reader = Reader::default();
+    for line in io::BufRead::lines(io::BufReader::new(text)) {
+        reader.line(&line?)?;
+    }
+    Ok(reader.finish()?)
+}
