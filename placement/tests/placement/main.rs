@@ -10,5 +10,6 @@ mod formulas;
 mod large;
 mod oracle;
 mod order;
+mod posing;
 mod properties;
 mod world;
