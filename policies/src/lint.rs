@@ -244,6 +244,9 @@ impl<'m> Lint<'m> {
 }
 
 #[cfg(test)]
+mod extended_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

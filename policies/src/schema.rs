@@ -263,6 +263,47 @@ mod tests {
         ] {
             assert!(!validator.is_valid(&domain(wrong.clone())), "{wrong}");
         }
+        let link = |spec: Value| json!({"kind": "Link", "metadata": {"name": "a"}, "spec": spec});
+        let end = json!({"region": "r"});
+        assert!(validator.is_valid(&link(
+            json!({"from": end, "to": {"backend": "b"}, "bandwidthBitsPerSecond": "10G"})
+        )));
+        for wrong in [
+            json!({"from": end}),
+            json!({"from": end, "to": {}}),
+            json!({"from": end, "to": {"region": "r", "domain": "d"}}),
+            json!({"from": end, "to": {"backend": "B"}}),
+            json!({"from": end, "to": end, "bandwidthBitsPerSecond": "10Gbps"}),
+            json!({"from": end, "to": end, "latencyMilliseconds": "12"}),
+        ] {
+            assert!(!validator.is_valid(&link(wrong.clone())), "{wrong}");
+        }
+        let policy = |more: &str| {
+            let spec = format!("{{\"selector\": {{\"matchAll\": true}}, {more}}}");
+            let spec: Value = serde_json::from_str(&spec).expect("JSON");
+            json!({"kind": "ReplicationPolicy", "metadata": {"name": "a"}, "spec": spec})
+        };
+        for (good, wrong) in [
+            (
+                r#""require": [{"name": "r", "nines": "11"}]"#,
+                r#""require": [{"name": "r", "nines": 1.5}]"#,
+            ),
+            (
+                r#""objective": {"goals": [{"minimise": "Cost"}]}"#,
+                r#""objective": {"goals": [{"minimise": "Money"}]}"#,
+            ),
+            (
+                r#""movement": {"maxBytes": "10Ti"}"#,
+                r#""movement": {"maxBytes": "10TB"}"#,
+            ),
+            (
+                r#""movement": {"paybackDays": 90}"#,
+                r#""movement": {"paybackDays": 0}"#,
+            ),
+        ] {
+            assert!(validator.is_valid(&policy(good)), "{good}");
+            assert!(!validator.is_valid(&policy(wrong)), "{wrong}");
+        }
         assert!(!validator.is_valid(&json!({"kind": "Domian", "metadata": {"name": "a"}, "spec": {}})));
     }
 

@@ -37,7 +37,7 @@ impl Lint<'_> {
         let reach: u64 = best.values().map(|nines| u64::from(*nines)).sum();
         if reach < u64::from(wanted) {
             let message = format!(
-                "`{}` asks for {} nines, but all backends that fit reach {} together, in {} failure domains",
+                "`{}` asks for {} nines, but all backends that fit reach {} together (failure domains: {})",
                 requirement.name,
                 nines(u64::from(wanted)),
                 nines(reach),

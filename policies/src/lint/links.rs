@@ -58,16 +58,12 @@ impl Lint<'_> {
         }
     }
 
-    /// What the backends have for the kind of an end that may be mistyped.
+    /// What the backends have for the kind of an end that no document is named by.
     fn values_of(&self, end: &LinkEnd) -> impl Iterator<Item = &str> {
-        let is_region = matches!(end, LinkEnd::Region(_));
-        self.manifests.backends.values().filter_map(move |backend| {
-            let location = &backend.location;
-            if is_region {
-                location.region.as_deref()
-            } else {
-                location.provider.as_deref()
-            }
+        self.manifests.backends.values().filter_map(|backend| match end {
+            LinkEnd::Region(_) => backend.location.region.as_deref(),
+            LinkEnd::Provider(_) => backend.location.provider.as_deref(),
+            LinkEnd::Domain(_) | LinkEnd::Backend(_) => None,
         })
     }
 
