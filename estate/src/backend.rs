@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{BackendName, ByteCount, Country, DomainName, Labels};
+use crate::{BackendName, ByteCount, Country, DomainName, Labels, Price};
 
 /// One place that stores objects.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,12 +30,52 @@ pub struct Backend {
     pub cordoned: bool,
     /// It is to be emptied.
     pub drain: bool,
+    /// Whether copies on their way elsewhere may lie here for a while.
+    pub relay: bool,
     /// What it costs.
     pub price: Price,
     /// What it emits.
     pub energy: Energy,
     /// Yearly durability of this backend alone, as a number of nines.
     pub nines: Option<f64>,
+}
+
+/// What fails together: copies within it are lost at once, and what happens in one says nothing of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureDomain<'b> {
+    /// A zone of a region of a provider.
+    Zone(Option<&'b str>, Option<&'b str>, &'b str),
+    /// A region of a provider, where no zone is known.
+    Region(Option<&'b str>, &'b str),
+    /// The organisation that offers the backend, where no place is known.
+    Domain(&'b DomainName),
+}
+
+impl Backend {
+    /// What fails together with the backend: its zone, else its region, else its domain.
+    #[must_use]
+    pub fn failure_domain(&self) -> FailureDomain<'_> {
+        let location = &self.location;
+        let (provider, region) = (location.provider.as_deref(), location.region.as_deref());
+        match (location.zone.as_deref(), region) {
+            (Some(zone), _) => FailureDomain::Zone(provider, region, zone),
+            (None, Some(region)) => FailureDomain::Region(provider, region),
+            (None, None) => FailureDomain::Domain(&self.domain),
+        }
+    }
+
+    /// Its yearly durability in whole thousandths of a nine; what is below one is cut off, so that nothing is promised
+    /// that was not stated.
+    #[must_use]
+    pub fn milli_nines(&self) -> Option<u32> {
+        // A decimal of at most three places is within this of its thousandths.
+        const ROUNDING: f64 = 1e-6;
+        self.nines.map(|nines| {
+            (nines * 1000.0 + ROUNDING)
+                .floor()
+                .clamp(0.0, f64::from(u32::MAX)) as u32
+        })
+    }
 }
 
 /// Where the disks are, and who runs them. An absent part belongs to no group of a spread.
@@ -122,29 +162,6 @@ pub enum AccessMode {
     ReadOnly,
 }
 
-/// What a backend costs. Amounts are in the estate's one currency; none is below zero.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Price {
-    /// ISO 4217 code; `None` where no price was given.
-    pub currency: Option<String>,
-    /// Per billable GiB and month.
-    pub storage_per_gib_month: f64,
-    /// Per GiB written.
-    pub ingress_per_gib: f64,
-    /// Per GiB read from another provider.
-    pub egress_per_gib: f64,
-    /// Per GiB read within one provider, between regions.
-    pub egress_within_provider_per_gib: f64,
-    /// Per GiB read within one region of one provider.
-    pub egress_within_region_per_gib: f64,
-    /// Per 1,000 objects written.
-    pub put_per_1000: f64,
-    /// Per 1,000 objects read.
-    pub get_per_1000: f64,
-    /// Bytes that an object is billed for at least.
-    pub min_object_size: ByteCount,
-}
-
 /// What storing on a backend needs and emits. The coefficients' sources are in the crate's `data/README.md`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Energy {
@@ -158,4 +175,71 @@ pub struct Energy {
     pub pue: f64,
     /// Physical copies behind one logical copy.
     pub physical_copies: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::country;
+
+    fn backend(provider: &str, region: &str, zone: &str, nines: Option<f64>) -> Backend {
+        let part = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Backend {
+            name: BackendName::new("b").expect("a name"),
+            labels: Labels::new(),
+            domain: DomainName::new("d").expect("a name"),
+            location: Location {
+                country: None,
+                region: part(region),
+                zone: part(zone),
+                provider: part(provider),
+            },
+            operator_country: country("DE").expect("a country"),
+            store: Store {
+                kind: StoreKind::Memory,
+                options: BTreeMap::new(),
+            },
+            credentials: None,
+            capacity: ByteCount(1),
+            access_mode: AccessMode::ReadWrite,
+            cordoned: false,
+            drain: false,
+            relay: false,
+            price: Price::default(),
+            energy: Energy {
+                grid_grams_per_kwh: 0.0,
+                grid_source: String::new(),
+                watt_hours_per_tb_hour: 0.0,
+                pue: 1.0,
+                physical_copies: 1.0,
+            },
+            nines,
+        }
+    }
+
+    #[test]
+    fn what_fails_together_is_the_smallest_known_place() {
+        let same = |a: &Backend, b: &Backend| a.failure_domain() == b.failure_domain();
+        let zone = backend("p", "r", "z", None);
+        assert!(same(&zone, &backend("p", "r", "z", Some(1.0))));
+        // A zone's name says nothing without its region and provider.
+        assert!(!same(&zone, &backend("p", "s", "z", None)));
+        assert!(!same(&zone, &backend("q", "r", "z", None)));
+        assert!(!same(&zone, &backend("p", "r", "", None)));
+        assert!(same(&backend("p", "r", "", None), &backend("p", "r", "", None)));
+        assert!(!same(&backend("p", "r", "", None), &backend("q", "r", "", None)));
+        // Without a place it is the domain, whoever runs the disks.
+        assert!(same(&backend("p", "", "", None), &backend("q", "", "", None)));
+    }
+
+    #[test]
+    fn nines_are_counted_in_thousandths() {
+        let milli = |nines| backend("", "", "", nines).milli_nines();
+        assert_eq!(milli(None), None);
+        assert_eq!(milli(Some(0.0)), Some(0));
+        assert_eq!(milli(Some(1.001)), Some(1001));
+        assert_eq!(milli(Some(4.1)), Some(4100));
+        assert_eq!(milli(Some(2.9999)), Some(2999));
+        assert_eq!(milli(Some(1e30)), Some(u32::MAX));
+    }
 }

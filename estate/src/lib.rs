@@ -1,9 +1,11 @@
 //! # What is
 //!
-//! The nouns of Domicile: domains, backends, datasets, objects and copies, with their names and units.
+//! The nouns of Domicile: domains, backends, links, datasets, objects and copies, with their names and units.
 //!
 //! ```text
 //!  Domain ──offers──▶ Backend ◀──lies on── Copy ──of──▶ Dataset ──has──▶ Object
+//!                     │     ▲
+//!                     └─Link┘
 //! ```
 //!
 //! This crate holds values and what can be said of a value by looking at it alone. It must not decide
@@ -15,11 +17,13 @@ mod country;
 mod dataset;
 mod domain;
 mod key;
+mod link;
 mod name;
 mod observed;
+mod price;
 mod quantity;
 
-pub use backend::{AccessMode, Backend, CredentialsRef, Energy, Location, Price, Store, StoreKind};
+pub use backend::{AccessMode, Backend, CredentialsRef, Energy, FailureDomain, Location, Store, StoreKind};
 pub use copy::{Copy, CopyState};
 pub use country::{
     Country, CountryGroup, CountrySet, GroupTable, UnknownCountry, countries, country, grid_grams_per_kwh,
@@ -28,8 +32,10 @@ pub use country::{
 pub use dataset::{Access, Dataset, DatasetSummary, FairRecord, Object, Origin};
 pub use domain::{AdmissionRule, Domain};
 pub use key::{KeyRefusal, ObjectKey, TEMPORARY_PREFIX};
-pub use name::{BackendName, DatasetName, DomainName, NameError, PolicyName};
+pub use link::{Link, LinkEnd};
+pub use name::{BackendName, DatasetName, DomainName, LinkName, NameError, PolicyName};
 pub use observed::{Observed, ObservedDataset, OriginFinding};
+pub use price::{ListPrice, Price, PriceTier, price_list};
 pub use quantity::{ByteCount, DecimalError, QuantityError, parse_decimal, parse_quantity};
 
 /// Labels of a domain, backend or dataset: key to value, in the order of the keys.

@@ -138,6 +138,11 @@ name_type!(
     check_dns
 );
 name_type!(
+    /// The name of a link: what is said of the way between backends.
+    LinkName,
+    check_dns
+);
+name_type!(
     /// The name of a replication policy.
     PolicyName,
     check_dns

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domicile_estate::{CopyState, DatasetSummary, Energy, Price};
+use domicile_estate::{CopyState, DatasetSummary, Energy, Price, PriceTier};
 use sha2::{Digest, Sha256};
 
 use crate::moves::hex;
@@ -112,9 +112,13 @@ fn place(canon: &mut Canon, place: &Place) {
 }
 
 fn price(canon: &mut Canon, price: &Price) {
+    // Where the figures are from is for people, and changes no plan.
     let Price {
         currency,
         storage_per_gib_month,
+        tiers,
+        included_storage,
+        base_fee_per_month,
         ingress_per_gib,
         egress_per_gib,
         egress_within_provider_per_gib,
@@ -122,10 +126,12 @@ fn price(canon: &mut Canon, price: &Price) {
         put_per_1000,
         get_per_1000,
         min_object_size,
+        source: _,
     } = price;
     canon.option(currency.as_deref(), Canon::text);
     let amounts = [
         storage_per_gib_month,
+        base_fee_per_month,
         ingress_per_gib,
         egress_per_gib,
         egress_within_provider_per_gib,
@@ -135,6 +141,15 @@ fn price(canon: &mut Canon, price: &Price) {
     ];
     canon.list(amounts.into_iter().copied(), Canon::amount);
     canon.number(min_object_size.0);
+    canon.number(included_storage.0);
+    canon.list(tiers, |canon, tier| {
+        let PriceTier {
+            above,
+            storage_per_gib_month,
+        } = tier;
+        canon.number(above.0);
+        canon.amount(*storage_per_gib_month);
+    });
 }
 
 fn energy(canon: &mut Canon, energy: &Energy) {

@@ -1,6 +1,8 @@
 //! From what ought to be and what is to the problem: every rule is asked about every backend, and what depends on no
 //! dataset is asked only once.
 
+mod terms;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,9 +12,10 @@ use domicile_estate::{
 use domicile_policies::{DatasetFacts, Enforcement, Manifests, Objective, Policy, Test, Variables, Verdict};
 
 use crate::problem::{
-    Audit, Bars, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement, Spread,
-    Subject, Terms,
+    Audit, Bars, Durability, Held, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement,
+    Spread, Subject,
 };
+use terms::{hop, settings, terms};
 
 /// Poses the problem of placing these datasets (of manifests and inventories together), given what is observed. A
 /// dataset that is observed but not given, such as one whose manifest was taken away, stays where it is and takes its
@@ -42,7 +45,11 @@ pub fn pose(
         policies: manifests.policies.values().map(terms).collect(),
         reasons: posing.reasons.items,
         requirements: posing.requirements.items,
-        links: BTreeMap::new(),
+        links: manifests
+            .ways()
+            .into_iter()
+            .map(|(pair, way)| (pair, hop(&way)))
+            .collect(),
         datasets: subjects,
     }
 }
@@ -71,10 +78,11 @@ impl<T: Ord + Clone> Stated<T> {
     }
 }
 
-/// The policies that select a dataset, and whether any of their rules looks at more of it than owner and labels.
+/// The policies that select a dataset, and whether any of their rules looks at more of it than its owner and labels.
 type Selecting = (Arc<[usize]>, bool);
-/// The policies that select a dataset, and what does not admit it.
-type Told = (Arc<[usize]>, Vec<Refused>);
+
+/// What a profile follows from, where no rule looks closer: the policies, and what is not admitted.
+type ProfileKey = (Arc<[usize]>, Vec<Refused>);
 
 struct Posing<'a> {
     manifests: &'a Manifests,
@@ -84,11 +92,9 @@ struct Posing<'a> {
     confined: BTreeMap<(usize, usize), Vec<Refused>>,
     /// Requirements by policy and position, where they depend on no dataset.
     required: BTreeMap<(usize, usize), usize>,
-    /// The policies that select a dataset of this owner and these labels, and whether any of their rules looks at more
-    /// of it than that.
+    /// By owner and labels of a dataset.
     selecting: BTreeMap<(&'a DomainName, &'a Labels), Selecting>,
-    /// Profiles by what selects and what does not admit, where the rules look at no more of a dataset.
-    profiles: BTreeMap<Told, Arc<Profile>>,
+    profiles: BTreeMap<ProfileKey, Arc<Profile>>,
     /// Every profile once.
     stated: BTreeSet<Arc<Profile>>,
     /// The profile of a dataset of which no manifest tells.
@@ -135,7 +141,7 @@ impl<'a> Posing<'a> {
             price: backend.price.clone(),
             energy: backend.energy.clone(),
             reachable: unreachable.is_none(),
-            relays: false,
+            relays: backend.relay,
             reasons,
         }
     }
@@ -229,7 +235,7 @@ impl<'a> Posing<'a> {
         let policies: Vec<_> = manifests.policies.values().collect();
         let mut profile = Profile::default();
         let mut priority = None;
-        let mut stated: Option<(i64, Objective)> = None;
+        let mut stated: Option<(i64, &Objective)> = None;
         for &index in selecting {
             let policy = policies[index];
             let refused = self.confined(index, policy, facts);
@@ -252,7 +258,7 @@ impl<'a> Posing<'a> {
                     .as_ref()
                     .is_none_or(|(priority, _)| policy.priority > *priority)
             {
-                stated = Some((policy.priority, *objective));
+                stated = Some((policy.priority, objective));
             }
         }
         profile.refused.extend(not_admitted);
@@ -325,7 +331,7 @@ impl<'a> Posing<'a> {
                     .join(" and "),
                 accepts: self.backends().map(accepts).collect(),
                 spread: wanted.spread.iter().map(|spread| self.spread(spread)).collect(),
-                durability: None,
+                durability: wanted.milli_nines.map(|milli_nines| self.durability(milli_nines)),
             };
             let stated = self.requirements.state(requirement);
             required.push(stated);
@@ -351,6 +357,20 @@ impl<'a> Posing<'a> {
             across: spread.across.as_str().to_owned(),
             groups: spread.groups,
             group_of: values.iter().map(group).collect(),
+        }
+    }
+
+    /// Failure domains are numbered in their order, so that equal manifests give equal numbers.
+    fn durability(&self, milli_nines: u32) -> Durability {
+        let domains: BTreeSet<_> = self.backends().map(Backend::failure_domain).collect();
+        let own = |backend: &Backend| {
+            let domain = backend.failure_domain();
+            let number = domains.iter().position(|known| *known == domain)?;
+            Some((number, backend.milli_nines()?))
+        };
+        Durability {
+            milli_nines,
+            of: self.backends().map(own).collect(),
         }
     }
 
@@ -433,24 +453,4 @@ fn own_reasons(backend: &Backend, observed: &Observed) -> Vec<Reason> {
         ));
     }
     reasons
-}
-
-fn terms(policy: &Policy) -> Terms {
-    Terms {
-        name: policy.name.clone(),
-        enforced: policy.enforcement == Enforcement::Enforce,
-        cost_per_month: policy.budget.cost_per_month,
-        carbon_kg_per_month: policy.budget.carbon_kg_per_month,
-        movement: Movement::default(),
-    }
-}
-
-/// The settings of an objective, and no rule.
-fn settings(objective: Option<Objective>) -> Profile {
-    let objective = objective.unwrap_or_default();
-    Profile {
-        carbon_price_per_tonne: objective.carbon_price_per_tonne,
-        horizon_months: objective.horizon_months,
-        ..Profile::default()
-    }
 }

@@ -20,6 +20,7 @@ mod policy_test;
 mod read;
 mod schema;
 mod suggest;
+mod ways;
 
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use evaluate::{DatasetFacts, Verdict};
@@ -27,9 +28,10 @@ pub use expression::{Expression, ExpressionError, Scope, Variables};
 pub use lint::lint;
 pub use manifests::{Document, Manifests, Source};
 pub use policy::{
-    Budget, Enforcement, Key, LabelExpression, Objective, Operator, Policy, Requirement, Rule, Selector,
-    Spread, Test,
+    Aim, Budget, Enforcement, Goal, Key, LabelExpression, Movement, Objective, Operator, Policy, Requirement,
+    Rule, Selector, Spread, Test,
 };
 pub use policy_test::{Expectation, Expected, FixtureDataset, PolicyTest, RefusalKind};
 pub use read::read;
 pub use schema::{field_reference, json_schema};
+pub use ways::Way;

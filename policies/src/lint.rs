@@ -1,5 +1,10 @@
 //! What is no error but probably not meant: rules that nothing can meet, keys that nothing has.
 
+mod durability;
+mod links;
+mod movement;
+mod prices;
+
 use std::collections::BTreeSet;
 
 use domicile_estate::{Backend, ByteCount, DatasetName, DomainName, Labels};
@@ -18,6 +23,8 @@ pub fn lint(manifests: &Manifests) -> Vec<Diagnostic> {
         found: Vec::new(),
     };
     lint.domains();
+    lint.links();
+    lint.prices();
     for policy in manifests.policies.values() {
         lint.policy(policy);
     }
@@ -67,18 +74,20 @@ impl<'m> Lint<'m> {
         let states_nothing = policy.confine.is_empty()
             && policy.require.is_empty()
             && policy.objective.is_none()
-            && policy.budget == crate::Budget::default();
+            && policy.budget == crate::Budget::default()
+            && policy.movement == crate::Movement::default();
         if states_nothing {
             let message = format!("the policy `{}` states nothing", policy.name);
             self.warn(
                 &path,
                 message,
-                "add `require`, `confine`, `objective` or `budget`",
+                "add `require`, `confine`, `objective`, `budget` or `movement`",
             );
         }
         if self.manifests.backends.is_empty() {
             return;
         }
+        self.movement(policy, &path);
         for rule in &policy.confine {
             let at = format!("{path}/confine/{}", rule.name);
             self.key(&rule.test, &at);
@@ -151,6 +160,7 @@ impl<'m> Lint<'m> {
                 "ask for fewer copies, loosen a rule, or add backends",
             );
         }
+        self.durability(requirement, &accepted, path);
         let mut warnings = Vec::new();
         for (index, spread) in requirement.spread.iter().enumerate() {
             let at = format!("{path}/spread/{index}");
@@ -232,6 +242,9 @@ impl<'m> Lint<'m> {
         self.manifests.backends.values().filter(fits).collect()
     }
 }
+
+#[cfg(test)]
+mod extended_tests;
 
 #[cfg(test)]
 mod tests {

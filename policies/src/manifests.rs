@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use domicile_estate::{Backend, BackendName, Dataset, DatasetName, Domain, DomainName, PolicyName};
+use domicile_estate::{
+    Backend, BackendName, Dataset, DatasetName, Domain, DomainName, Link, LinkName, PolicyName,
+};
 
 use crate::diagnostic::{Diagnostic, Place};
 use crate::expression::Expression;
@@ -29,6 +31,8 @@ pub struct Manifests {
     pub domains: BTreeMap<DomainName, Domain>,
     /// The backends.
     pub backends: BTreeMap<BackendName, Backend>,
+    /// What is said of the ways between backends; [`Manifests::ways`] says how they agree.
+    pub links: BTreeMap<LinkName, Link>,
     /// The datasets that manifests describe; inventories register further ones.
     pub datasets: BTreeMap<DatasetName, Dataset>,
     /// The policies, Audit ones included.
@@ -50,7 +54,7 @@ pub struct Manifests {
 /// One manifest in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Document {
-    /// `Domain`, `Backend`, `Dataset`, `ReplicationPolicy` or `PolicyTest`.
+    /// `Domain`, `Backend`, `Link`, `Dataset`, `ReplicationPolicy` or `PolicyTest`.
     pub kind: String,
     /// `metadata.name`.
     pub name: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domicile_estate::{CountrySet, DomainName, PolicyName};
+use domicile_estate::{ByteCount, CountrySet, DomainName, PolicyName};
 
 use crate::expression::Expression;
 
@@ -23,6 +23,8 @@ pub struct Policy {
     pub objective: Option<Objective>,
     /// What the datasets that it selects may cost and emit together.
     pub budget: Budget,
+    /// How much one plan may move of the datasets that it selects.
+    pub movement: Movement,
     /// Whether it acts or only reports.
     pub enforcement: Enforcement,
 }
@@ -129,6 +131,8 @@ pub struct Requirement {
     pub name: String,
     /// How many.
     pub copies: u32,
+    /// How durable together, in thousandths of a nine.
+    pub milli_nines: Option<u32>,
     /// On which backends; all tests must accept.
     pub place: Vec<Test>,
     /// How far apart.
@@ -145,12 +149,32 @@ pub struct Spread {
 }
 
 /// Settings of the objective.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Objective {
     /// Price of a tonne of CO2e in the estate's currency; 0: reported, not priced.
     pub carbon_price_per_tonne: f64,
     /// Months over which the cost of making a copy is spread.
     pub horizon_months: u32,
+    /// What is minimised after cost, in order.
+    pub goals: Vec<Goal>,
+}
+
+/// What is minimised once everything before it is within its slack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Goal {
+    /// What.
+    pub aim: Aim,
+    /// By how much what came before may grow for it, in millionths: 20,000 is two per cent.
+    pub slack_millionths: u32,
+}
+
+/// What can be minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// Cost per month, priced carbon and amortised transfers included.
+    Cost,
+    /// Storage carbon.
+    Carbon,
 }
 
 impl Default for Objective {
@@ -158,6 +182,7 @@ impl Default for Objective {
         Self {
             carbon_price_per_tonne: 0.0,
             horizon_months: 12,
+            goals: Vec::new(),
         }
     }
 }
@@ -169,6 +194,17 @@ pub struct Budget {
     pub cost_per_month: Option<f64>,
     /// Storage carbon in kg CO2e.
     pub carbon_kg_per_month: Option<f64>,
+}
+
+/// How much one plan may move of the datasets that a policy selects.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Movement {
+    /// Bytes that one plan may copy.
+    pub max_bytes: Option<ByteCount>,
+    /// What the transfers of one plan may cost, once, without priced carbon.
+    pub max_cost: Option<f64>,
+    /// Days within which a change to a satisfied dataset must have saved what its transfers cost.
+    pub payback_days: Option<u32>,
 }
 
 /// Whether a policy acts.

@@ -6,9 +6,12 @@ mod cross;
 mod document;
 pub(crate) mod fields;
 mod leaf;
+mod link;
 mod nouns;
+mod objective;
 mod path;
 mod places;
+mod price;
 mod record;
 mod report;
 mod rules;
@@ -118,6 +121,10 @@ impl<'r> Reading<'r> {
             manifests
                 .backends
                 .extend(backend.map(|backend| (backend.name.clone(), backend)));
+        }
+        for (draft, spec) in self.of_kind(NameOf::Link) {
+            let link = link::link(draft, spec, self.drafts, report);
+            manifests.links.extend(link.map(|link| (link.name.clone(), link)));
         }
         for (draft, spec) in self.of_kind(NameOf::Dataset) {
             self.check_domain(spec, report);

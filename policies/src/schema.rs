@@ -91,6 +91,10 @@ fn type_schema(kind: Type) -> Value {
             {"type": "string", "pattern": QUANTITY},
             {"type": "integer", "minimum": 0},
         ]}),
+        Type::BitRate => json!({"anyOf": [
+            {"type": "string", "pattern": QUANTITY},
+            {"type": "integer", "minimum": 1},
+        ]}),
         Type::Choice(words) => json!({"enum": words}),
         Type::Name(of) => name_schema(of),
         Type::Country => json!({"type": "string", "pattern": "^[A-Z]{2}$"}),
@@ -100,6 +104,16 @@ fn type_schema(kind: Type) -> Value {
         Type::Values => json!({"type": "array", "items": {"type": ["string", "integer"]}}),
         Type::Names(of) => json!({"type": "array", "items": name_schema(of)}),
         Type::Object(fields) => object_schema(fields, None),
+        Type::OneOf(fields) => {
+            let mut schema = object_schema(fields, None);
+            if let Some(map) = schema.as_object_mut() {
+                map.extend([
+                    ("minProperties".to_owned(), json!(1)),
+                    ("maxProperties".to_owned(), json!(1)),
+                ]);
+            }
+            schema
+        }
         Type::Objects(fields) => json!({"type": "array", "items": object_schema(fields, None)}),
         Type::Variants(variants) => json!({
             "oneOf": variants.iter().map(|(name, fields)| object_schema(fields, Some(name))).collect::<Vec<_>>(),
@@ -110,7 +124,7 @@ fn type_schema(kind: Type) -> Value {
 fn name_schema(of: NameOf) -> Value {
     match of {
         NameOf::Dataset => json!({"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[^/]*$"}),
-        NameOf::Domain | NameOf::Backend | NameOf::Policy | NameOf::Test => {
+        NameOf::Domain | NameOf::Backend | NameOf::Link | NameOf::Policy | NameOf::Test => {
             json!({"type": "string", "maxLength": 253, "pattern": DNS_NAME})
         }
     }
@@ -145,7 +159,7 @@ fn rows(path: &str, fields: &[Field], page: &mut String) {
             field.doc
         );
         match field.kind {
-            Type::Object(fields) => rows(&path, fields, page),
+            Type::Object(fields) | Type::OneOf(fields) => rows(&path, fields, page),
             Type::Objects(fields) => rows(&format!("{path}[]"), fields, page),
             Type::Variants(variants) => {
                 for (name, fields) in variants {
@@ -165,6 +179,7 @@ fn holds(kind: Type) -> String {
         Type::Integer(min, max) => format!("whole number {min} to {max}"),
         Type::Decimal(min) => format!("decimal as text, at least {min}"),
         Type::Quantity => "size".to_owned(),
+        Type::BitRate => "bits per second".to_owned(),
         Type::Choice(words) => words.join(", "),
         Type::Name(of) => format!("name of a {}", noun(of)),
         Type::Names(of) => format!("names of {}s", noun(of)),
@@ -176,6 +191,7 @@ fn holds(kind: Type) -> String {
         Type::Texts => "texts".to_owned(),
         Type::Values => "texts or whole numbers".to_owned(),
         Type::Object(_) => "object".to_owned(),
+        Type::OneOf(_) => "object with one field".to_owned(),
         Type::Objects(_) => "list of objects".to_owned(),
         Type::Variants(variants) => {
             let names: Vec<&str> = variants.iter().map(|(name, _)| *name).collect();
@@ -188,6 +204,7 @@ fn noun(of: NameOf) -> &'static str {
     match of {
         NameOf::Domain => "domain",
         NameOf::Backend => "backend",
+        NameOf::Link => "link",
         NameOf::Dataset => "dataset",
         NameOf::Policy => "policy",
         NameOf::Test => "test",
@@ -245,6 +262,47 @@ mod tests {
             json!({"jurisdiction": "DE", "admission": [{"name": "x"}]}),
         ] {
             assert!(!validator.is_valid(&domain(wrong.clone())), "{wrong}");
+        }
+        let link = |spec: Value| json!({"kind": "Link", "metadata": {"name": "a"}, "spec": spec});
+        let end = json!({"region": "r"});
+        assert!(validator.is_valid(&link(
+            json!({"from": end, "to": {"backend": "b"}, "bandwidthBitsPerSecond": "10G"})
+        )));
+        for wrong in [
+            json!({"from": end}),
+            json!({"from": end, "to": {}}),
+            json!({"from": end, "to": {"region": "r", "domain": "d"}}),
+            json!({"from": end, "to": {"backend": "B"}}),
+            json!({"from": end, "to": end, "bandwidthBitsPerSecond": "10Gbps"}),
+            json!({"from": end, "to": end, "latencyMilliseconds": "12"}),
+        ] {
+            assert!(!validator.is_valid(&link(wrong.clone())), "{wrong}");
+        }
+        let policy = |more: &str| {
+            let spec = format!("{{\"selector\": {{\"matchAll\": true}}, {more}}}");
+            let spec: Value = serde_json::from_str(&spec).expect("JSON");
+            json!({"kind": "ReplicationPolicy", "metadata": {"name": "a"}, "spec": spec})
+        };
+        for (good, wrong) in [
+            (
+                r#""require": [{"name": "r", "nines": "11"}]"#,
+                r#""require": [{"name": "r", "nines": 1.5}]"#,
+            ),
+            (
+                r#""objective": {"goals": [{"minimise": "Cost"}]}"#,
+                r#""objective": {"goals": [{"minimise": "Money"}]}"#,
+            ),
+            (
+                r#""movement": {"maxBytes": "10Ti"}"#,
+                r#""movement": {"maxBytes": "10TB"}"#,
+            ),
+            (
+                r#""movement": {"paybackDays": 90}"#,
+                r#""movement": {"paybackDays": 0}"#,
+            ),
+        ] {
+            assert!(validator.is_valid(&policy(good)), "{good}");
+            assert!(!validator.is_valid(&policy(wrong)), "{wrong}");
         }
         assert!(!validator.is_valid(&json!({"kind": "Domian", "metadata": {"name": "a"}, "spec": {}})));
     }

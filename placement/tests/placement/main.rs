@@ -10,6 +10,7 @@ mod formulas;
 mod large;
 mod oracle;
 mod order;
+mod posing;
 mod problem_files;
 mod properties;
 mod world;

@@ -145,6 +145,7 @@ fn place(dice: &mut Dice, index: u64) -> Place {
             put_per_1000: money(dice, 5.0),
             get_per_1000: money(dice, 5.0),
             min_object_size: ByteCount(dice.pick(&[0, 0, GIB / 8, GIB])),
+            ..Price::default()
         },
         energy: Energy {
             grid_grams_per_kwh: dice.pick(&[0.0, 50.0, 400.0, 800.0]),

@@ -88,6 +88,7 @@ fn sample_backend() -> Option<Backend> {
         access_mode: AccessMode::ReadWrite,
         cordoned: false,
         drain: false,
+        relay: false,
         price: Price::default(),
         energy: Energy {
             grid_grams_per_kwh: 100.0,

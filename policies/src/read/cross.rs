@@ -7,6 +7,7 @@ use domicile_estate::{AccessMode, Backend, StoreKind};
 use super::Reading;
 use super::document::Draft;
 use super::fields::NameOf;
+use super::price::listed;
 use super::record::{Record, Typed};
 use super::report::Report;
 use crate::diagnostic::Place;
@@ -40,7 +41,8 @@ fn currency(reading: &Reading<'_>, report: &mut Report<'_>) -> String {
         let Some(price) = spec.record("price") else {
             continue;
         };
-        let currency = price.text("currency");
+        let list = listed(price).and_then(|list| list.price.currency.as_deref());
+        let currency = list.unwrap_or_else(|| price.text("currency"));
         if currency.is_empty() {
             if has_amount(price) {
                 without.get_or_insert(spec.key_of("price"));
@@ -53,7 +55,8 @@ fn currency(reading: &Reading<'_>, report: &mut Report<'_>) -> String {
                 let message =
                     format!("an estate has one currency: this is `{currency}`, that of `{name}` is `{one}`");
                 let help = format!("convert the prices of `{}` to `{one}`", draft.name);
-                report.error_help(price.place_of("currency"), message, help);
+                let field = if list.is_some() { "from" } else { "currency" };
+                report.error_help(price.place_of(field), message, help);
             }
             Some(_) => {}
         }
@@ -70,8 +73,11 @@ fn currency(reading: &Reading<'_>, report: &mut Report<'_>) -> String {
 
 /// Whether a price has an amount that is not zero.
 fn has_amount(price: &Record) -> bool {
-    let mut values = price.items.values().map(|item| &item.value);
-    values.any(|value| matches!(value, Typed::Decimal(amount) if *amount > 0.0))
+    let is_amount = |record: &Record| {
+        let mut values = record.items.values().map(|item| &item.value);
+        values.any(|value| matches!(value, Typed::Decimal(amount) if *amount > 0.0))
+    };
+    is_amount(price) || price.records("tiers").iter().any(is_amount)
 }
 
 /// The bytes that a backend stands for, as a comparable text that ends with a slash; `None` where no other backend can

@@ -70,6 +70,7 @@ impl Drafts {
         let noun = match of {
             NameOf::Domain => "domain",
             NameOf::Backend => "backend",
+            NameOf::Link => "link",
             NameOf::Dataset => "dataset",
             NameOf::Policy => "policy",
             NameOf::Test => "test",

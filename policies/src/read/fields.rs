@@ -38,6 +38,8 @@ pub(crate) enum Type {
     Decimal(u32),
     /// A quantity of bytes.
     Quantity,
+    /// Bits per second as a quantity, above zero.
+    BitRate,
     /// One of some words.
     Choice(&'static [&'static str]),
     /// The name of a document.
@@ -58,6 +60,8 @@ pub(crate) enum Type {
     Names(NameOf),
     /// An object.
     Object(&'static [Field]),
+    /// An object that states exactly one of its fields.
+    OneOf(&'static [Field]),
     /// A list of objects; where they have a `name`, it is unique.
     Objects(&'static [Field]),
     /// An object whose field `type` says which fields it has.
@@ -69,6 +73,7 @@ pub(crate) enum Type {
 pub(crate) enum NameOf {
     Domain,
     Backend,
+    Link,
     Dataset,
     Policy,
     Test,
@@ -121,7 +126,7 @@ const fn optional(
 }
 
 /// Every kind, in the order in which they are listed to users.
-pub(crate) const KINDS: [KindTable; 5] = [
+pub(crate) const KINDS: [KindTable; 6] = [
     KindTable {
         kind: "Domain",
         name_of: NameOf::Domain,
@@ -133,6 +138,12 @@ pub(crate) const KINDS: [KindTable; 5] = [
         name_of: NameOf::Backend,
         doc: "One place that stores objects.",
         spec: nouns::BACKEND,
+    },
+    KindTable {
+        kind: "Link",
+        name_of: NameOf::Link,
+        doc: "What is said of the way from some backends to others; how several links agree is in `links.md`.",
+        spec: nouns::LINK,
     },
     KindTable {
         kind: "Dataset",

@@ -1,7 +1,7 @@
 //! Values that hold no further fields: numbers, texts, names, labels.
 
 use domicile_estate::{
-    BackendName, DatasetName, DomainName, Labels, NameError, PolicyName, UnknownCountry, country,
+    BackendName, DatasetName, DomainName, Labels, LinkName, NameError, PolicyName, UnknownCountry, country,
     group_table, parse_decimal, parse_quantity,
 };
 
@@ -166,6 +166,36 @@ pub(super) fn quantity(field: &Field, key: &MapKey, node: &Node, report: &mut Re
     }
 }
 
+/// Bits per second.
+pub(super) fn bit_rate(field: &Field, key: &MapKey, node: &Node, report: &mut Report<'_>) -> Option<Typed> {
+    let text = match &node.value {
+        Value::Integer(integer) => integer.to_string(),
+        Value::Text(text) => text.clone(),
+        _ => {
+            let help = format!("write for example {}", field.example);
+            wrong_type(key, node, "a number of bits per second", Some(help), report);
+            return None;
+        }
+    };
+    const HELP: &str = "write bits per second with a unit of powers of ten, such as `10G` or `500M`";
+    match parse_quantity(&text) {
+        Ok(rate) if rate.0 > 0 => Some(Typed::Bytes(rate)),
+        Ok(_) => {
+            let help = "to keep bytes from going this way write `forbidden: true`";
+            report.error_help(node.place, format!("`{}` must be above zero", key.text), help);
+            None
+        }
+        Err(_) => {
+            report.error_help(
+                node.place,
+                format!("`{text}` is no number of bits per second"),
+                HELP,
+            );
+            None
+        }
+    }
+}
+
 /// A text of any kind.
 pub(super) fn word(field: &Field, key: &MapKey, node: &Node, report: &mut Report<'_>) -> Option<Typed> {
     let Value::Text(text) = &node.value else {
@@ -271,6 +301,7 @@ pub(super) fn check_name(of: NameOf, text: &str) -> Result<(), NameError> {
     match of {
         NameOf::Domain => DomainName::new(text).map(drop),
         NameOf::Backend => BackendName::new(text).map(drop),
+        NameOf::Link => LinkName::new(text).map(drop),
         NameOf::Dataset => DatasetName::new(text).map(drop),
         NameOf::Policy | NameOf::Test => PolicyName::new(text).map(drop),
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use domicile_estate::{
-    Access, AccessMode, AdmissionRule, Backend, BackendName, ByteCount, CredentialsRef, Dataset, DatasetName,
-    Domain, DomainName, Energy, FairRecord, Labels, Location, Origin, Price, Store, StoreKind,
-    grid_grams_per_kwh,
+    Access, AccessMode, AdmissionRule, Backend, BackendName, CredentialsRef, Dataset, DatasetName, Domain,
+    DomainName, Energy, FairRecord, Labels, Location, Origin, Store, StoreKind, grid_grams_per_kwh,
 };
 
 use super::document::{Draft, Drafts};
 use super::fields::NameOf;
 use super::path;
+use super::price::price;
 use super::record::Record;
 use super::report::{Report, looks_like_key};
 use super::walk::credentials_help;
@@ -62,6 +62,7 @@ pub(super) fn backend(
     let credentials = spec
         .record("credentials")
         .map(|record| credentials(record, folder, report));
+    let price = spec.record("price").map(|record| price(record, report));
     let energy = energy(draft, spec, &location, report);
     let domain = DomainName::new(spec.text("domain")).ok()?;
     let operator_country = match spec.country("operatorCountry") {
@@ -87,7 +88,8 @@ pub(super) fn backend(
         },
         cordoned: spec.boolean("cordoned").unwrap_or(false),
         drain: spec.boolean("drain").unwrap_or(false),
-        price: spec.record("price").map(price).unwrap_or_default(),
+        relay: spec.boolean("relay").unwrap_or(false),
+        price: price.unwrap_or_default(),
         energy,
         nines: spec
             .record("failure")
@@ -188,21 +190,6 @@ fn credentials(record: &Record, folder: &str, report: &mut Report<'_>) -> Option
         .record("secretRef")
         .and_then(|secret| secret.word("name"))
         .map(CredentialsRef::Secret)
-}
-
-fn price(record: &Record) -> Price {
-    let amount = |name: &str| record.decimal(name).unwrap_or(0.0);
-    Price {
-        currency: record.word("currency"),
-        storage_per_gib_month: amount("storagePerGiBMonth"),
-        ingress_per_gib: amount("ingressPerGiB"),
-        egress_per_gib: amount("egressPerGiB"),
-        egress_within_provider_per_gib: amount("egressWithinProviderPerGiB"),
-        egress_within_region_per_gib: amount("egressWithinRegionPerGiB"),
-        put_per_1000: amount("putPer1000"),
-        get_per_1000: amount("getPer1000"),
-        min_object_size: record.bytes("minObjectSize").unwrap_or(ByteCount(0)),
-    }
 }
 
 fn energy(draft: &Draft, spec: &Record, location: &Location, report: &mut Report<'_>) -> Energy {

@@ -9,10 +9,11 @@ use domicile_estate::{
 use super::document::{Draft, Drafts};
 use super::fields::NameOf;
 use super::leaf::countries_help;
+use super::objective::{milli_nines, movement, objective};
 use super::record::Record;
 use super::report::Report;
 use crate::policy::{
-    Budget, Enforcement, Key, LabelExpression, Objective, Operator, Policy, Requirement, Rule, Selector,
+    Budget, Enforcement, Key, LabelExpression, Movement, Operator, Policy, Requirement, Rule, Selector,
     Spread, Test,
 };
 use crate::policy_test::{Expectation, Expected, FixtureDataset, PolicyTest, RefusalKind};
@@ -49,31 +50,19 @@ pub(super) fn policy(
         selector: selector?,
         confine,
         require,
-        objective: spec.record("objective").map(objective),
+        objective: spec.record("objective").map(|record| objective(record, report)),
         budget: spec
             .record("budget")
             .map_or_else(Budget::default, |record| Budget {
                 cost_per_month: record.decimal("costPerMonth"),
                 carbon_kg_per_month: record.decimal("carbonKgPerMonth"),
             }),
+        movement: spec.record("movement").map_or_else(Movement::default, movement),
         enforcement: match spec.text("enforcement") {
             "Audit" => Enforcement::Audit,
             _ => Enforcement::Enforce,
         },
     })
-}
-
-fn objective(record: &Record) -> Objective {
-    let default = Objective::default();
-    let months = record
-        .integer("horizonMonths")
-        .and_then(|months| u32::try_from(months).ok());
-    Objective {
-        carbon_price_per_tonne: record
-            .decimal("carbonPricePerTonne")
-            .unwrap_or(default.carbon_price_per_tonne),
-        horizon_months: months.unwrap_or(default.horizon_months),
-    }
 }
 
 fn selector(record: &Record, drafts: &Drafts, report: &mut Report<'_>) -> Selector {
@@ -258,9 +247,25 @@ fn requirement(record: &Record, drafts: &Drafts, report: &mut Report<'_>) -> Opt
             spread.push(one);
         }
     }
+    let milli_nines = milli_nines(record, report);
+    let copies = match copies {
+        Some(copies) => copies,
+        None if record.stated.contains("copies") => return None,
+        None if record.stated.contains("nines") => {
+            // Fewer copies cannot lie in as many groups.
+            spread.iter().map(|spread| spread.groups).max().unwrap_or(1)
+        }
+        None => {
+            let help = "write for example `copies: 3`; with `nines` it may be left out";
+            let place = record.item("name").map_or(record.place, |item| item.key);
+            report.error_help(place, "`require[]` lacks `copies`", help);
+            return None;
+        }
+    };
     Some(Requirement {
         name: record.word("name")?,
-        copies: copies?,
+        copies,
+        milli_nines,
         place,
         spread,
     })

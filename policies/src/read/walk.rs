@@ -151,11 +151,13 @@ fn typed(field: &Field, key: &MapKey, node: &Node, report: &mut Report<'_>) -> O
         Type::Integer(min, max) => leaf::integer(key, node, (min, max), report).map(Typed::Integer),
         Type::Decimal(min) => leaf::decimal(field, key, node, min, report).map(Typed::Decimal),
         Type::Quantity => leaf::quantity(field, key, node, report),
+        Type::BitRate => leaf::bit_rate(field, key, node, report),
         Type::Labels => leaf::labels(key, node, report).map(Typed::Labels),
         Type::Texts => leaf::texts(field, key, node, false, report).map(Typed::Texts),
         Type::Values => leaf::texts(field, key, node, true, report).map(Typed::Texts),
         Type::Names(of) => leaf::names(field, key, node, of, report).map(Typed::Texts),
         Type::Object(fields) => object(node, fields, key, report).map(Typed::Record),
+        Type::OneOf(fields) => one_of(node, fields, key, report).map(Typed::Record),
         Type::Objects(fields) => objects(node, fields, key, report).map(Typed::Records),
         Type::Variants(variants) => variant(node, variants, key, report).map(Typed::Record),
         Type::Text
@@ -166,6 +168,31 @@ fn typed(field: &Field, key: &MapKey, node: &Node, report: &mut Report<'_>) -> O
         | Type::Currency
         | Type::Expression(_) => leaf::word(field, key, node, report),
     }
+}
+
+/// An object that states exactly one of its fields.
+fn one_of(node: &Node, fields: &'static [Field], key: &MapKey, report: &mut Report<'_>) -> Option<Record> {
+    let record = object(node, fields, key, report)?;
+    // Of an object with unknown fields alone these were reported.
+    let is_empty = match &node.value {
+        Value::Map(entries) => entries
+            .iter()
+            .all(|(_, value)| matches!(value.value, Value::Null)),
+        _ => true,
+    };
+    if record.stated.len() > 1 || is_empty {
+        let names = suggest::list(fields.iter().map(|field| field.name));
+        let message = format!("`{}` must have exactly one of {names}", key.text);
+        let example = fields.first().map_or("", |field| field.example);
+        let first = fields.first().map_or("", |field| field.name);
+        report.error_help(
+            key.place,
+            message,
+            format!("write for example `{{{first}: {example}}}`"),
+        );
+        return None;
+    }
+    Some(record)
 }
 
 fn objects(

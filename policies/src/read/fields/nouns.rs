@@ -93,10 +93,17 @@ pub(super) const BACKEND: &[Field] = &[
         "true",
     ),
     optional(
+        "relay",
+        Type::Boolean,
+        "false",
+        "true: copies on their way elsewhere may lie here for a while.",
+        "true",
+    ),
+    optional(
         "price",
         Type::Object(PRICE),
         "",
-        "What it costs.",
+        "What it costs; how tiers, quota and fee add up is in `prices.md`.",
         "{currency: EUR, storagePerGiBMonth: \"0.012\"}",
     ),
     optional(
@@ -190,9 +197,16 @@ const SECRET_REF: &[Field] = &[required("name", Type::Word, "The secret's name."
 
 const PRICE: &[Field] = &[
     optional(
+        "from",
+        Type::Word,
+        "",
+        "A list price of `prices.md`; every other field given here holds instead of the list's.",
+        "aws-s3/eu-central-1",
+    ),
+    optional(
         "currency",
         Type::Currency,
-        "",
+        "that of `from`",
         "ISO 4217 code; one in the whole estate.",
         "EUR",
     ),
@@ -202,6 +216,27 @@ const PRICE: &[Field] = &[
         "0",
         "Per billable GiB and month.",
         "\"0.0120\"",
+    ),
+    optional(
+        "tiers",
+        Type::Objects(PRICE_TIER),
+        "",
+        "Other prices of storage for what lies above some amount on this backend, ascending.",
+        "[{above: 50Ti, storagePerGiBMonth: \"0.011\"}]",
+    ),
+    optional(
+        "includedStorage",
+        Type::Quantity,
+        "0",
+        "Billable bytes on this backend that the base fee pays for.",
+        "1Ti",
+    ),
+    optional(
+        "baseFeePerMonth",
+        Type::Decimal(0),
+        "0",
+        "Per month, once, when the backend holds anything.",
+        "\"4.99\"",
     ),
     optional(
         "ingressPerGiB",
@@ -254,6 +289,21 @@ const PRICE: &[Field] = &[
     ),
 ];
 
+const PRICE_TIER: &[Field] = &[
+    required(
+        "above",
+        Type::Quantity,
+        "Above so many billable bytes on this backend.",
+        "50Ti",
+    ),
+    required(
+        "storagePerGiBMonth",
+        Type::Decimal(0),
+        "Per billable GiB and month.",
+        "\"0.011\"",
+    ),
+];
+
 const ENERGY: &[Field] = &[
     optional(
         "gridGramsPerKWh",
@@ -289,9 +339,87 @@ const FAILURE: &[Field] = &[optional(
     "nines",
     Type::Decimal(0),
     "",
-    "Yearly durability of this backend alone.",
+    "Yearly durability of this backend alone; what it adds to others is in `durability.md`.",
     "\"4\"",
 )];
+
+pub(super) const LINK: &[Field] = &[
+    required(
+        "from",
+        Type::OneOf(LINK_END),
+        "The backends that are read.",
+        "{provider: jlu}",
+    ),
+    required(
+        "to",
+        Type::OneOf(LINK_END),
+        "The backends that are written.",
+        "{backend: oslo}",
+    ),
+    optional(
+        "bidirectional",
+        Type::Boolean,
+        "false",
+        "true: it says the same of the way back.",
+        "true",
+    ),
+    optional(
+        "pricePerGiB",
+        Type::Decimal(0),
+        "",
+        "Instead of the egress price of the backend that is read.",
+        "\"0.01\"",
+    ),
+    optional(
+        "bandwidthBitsPerSecond",
+        Type::BitRate,
+        "",
+        "Bits per second, as a quantity.",
+        "10G",
+    ),
+    optional(
+        "latencyMilliseconds",
+        Type::Integer(0, LATENCY_MILLISECONDS_MAX),
+        "",
+        "Milliseconds to the other end.",
+        "12",
+    ),
+    optional(
+        "forbidden",
+        Type::Boolean,
+        "",
+        "true: bytes must not go this way; false: they may, though a less specific link forbids it.",
+        "true",
+    ),
+];
+
+/// Longest latency, in milliseconds: an hour.
+const LATENCY_MILLISECONDS_MAX: i64 = 3_600_000;
+
+const LINK_END: &[Field] = &[
+    optional(
+        "backend",
+        Type::Name(NameOf::Backend),
+        "",
+        "This backend.",
+        "giessen-archive",
+    ),
+    optional("region", Type::Word, "", "Every backend in this region.", "de-he"),
+    optional(
+        "domain",
+        Type::Name(NameOf::Domain),
+        "",
+        "Every backend of this domain.",
+        "jlu-giessen",
+    ),
+    optional(
+        "provider",
+        Type::Word,
+        "",
+        "Every backend of this provider.",
+        "jlu",
+    ),
+];
 
 pub(super) const DATASET: &[Field] = &[
     required("domain", Type::Name(NameOf::Domain), "The owner.", "jlu-giessen"),

@@ -5,6 +5,8 @@ use crate::expression::Scope;
 
 /// Longest horizon, in months.
 const HORIZON_MONTHS_MAX: i64 = 1200;
+/// Longest time for a move to pay back, in days.
+const PAYBACK_DAYS_MAX: i64 = 36_500;
 
 pub(super) const POLICY: &[Field] = &[
     optional(
@@ -47,6 +49,13 @@ pub(super) const POLICY: &[Field] = &[
         "",
         "Over all datasets that it selects.",
         "{costPerMonth: \"200\"}",
+    ),
+    optional(
+        "movement",
+        Type::Object(MOVEMENT),
+        "",
+        "How much one plan may move of the datasets that it selects.",
+        "{maxBytes: 10Ti}",
     ),
     optional(
         "enforcement",
@@ -125,7 +134,20 @@ const WHERE: &[Field] = &[RULE_KEY, RULE_OPERATOR, RULE_VALUES, RULE_CEL];
 
 const REQUIRE: &[Field] = &[
     required("name", Type::Word, "The name that refusals quote.", "three-apart"),
-    required("copies", Type::Integer(1, COPIES_MAX), "How many.", "3"),
+    optional(
+        "copies",
+        Type::Integer(1, COPIES_MAX),
+        "none; with `nines` as many as the groups of `spread`, at least 1",
+        "How many.",
+        "3",
+    ),
+    optional(
+        "nines",
+        Type::Decimal(0),
+        "",
+        "Yearly durability of the copies together, in thousandths at most; `durability.md` has the formula.",
+        "\"11\"",
+    ),
     optional(
         "where",
         Type::Objects(WHERE),
@@ -171,6 +193,53 @@ const OBJECTIVE: &[Field] = &[
         "12",
         "Months over which the cost of making a copy is spread.",
         "12",
+    ),
+    optional(
+        "goals",
+        Type::Objects(GOAL),
+        "cost alone",
+        "What is minimised, one after the other, the first of them `Cost`; see `objective.md`.",
+        "[{minimise: Cost}, {minimise: Carbon, slackPercent: \"2\"}]",
+    ),
+];
+
+const GOAL: &[Field] = &[
+    required(
+        "minimise",
+        Type::Choice(&["Cost", "Carbon"]),
+        "What is minimised.",
+        "Carbon",
+    ),
+    optional(
+        "slackPercent",
+        Type::Decimal(0),
+        "0",
+        "How much each goal before it may grow for it; four places at most.",
+        "\"2\"",
+    ),
+];
+
+const MOVEMENT: &[Field] = &[
+    optional(
+        "maxBytes",
+        Type::Quantity,
+        "",
+        "Bytes that one plan may copy.",
+        "10Ti",
+    ),
+    optional(
+        "maxCost",
+        Type::Decimal(0),
+        "",
+        "What the transfers of one plan may cost, once, without priced carbon.",
+        "\"50\"",
+    ),
+    optional(
+        "paybackDays",
+        Type::Integer(1, PAYBACK_DAYS_MAX),
+        "",
+        "Days within which a change to a satisfied dataset must have saved what its transfers cost.",
+        "90",
     ),
 ];
 

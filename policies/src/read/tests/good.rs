@@ -2,6 +2,7 @@ use domicile_estate::{AccessMode, ByteCount, CredentialsRef, DatasetName};
 
 use super::*;
 use crate::evaluate::{DatasetFacts, Verdict};
+use crate::policy::{Aim, Goal};
 
 pub(crate) const ESTATE: &str = r#"
 apiVersion: domicile.dev/v1alpha1
@@ -29,9 +30,11 @@ spec:
   accessMode: ReadWrite
   cordoned: false
   drain: false
+  relay: true
   price: {currency: EUR, storagePerGiBMonth: "0.0120", ingressPerGiB: "0", egressPerGiB: "0.08",
           egressWithinProviderPerGiB: "0.02", egressWithinRegionPerGiB: "0", putPer1000: "0.005", getPer1000: "0.0004",
-          minObjectSize: 64Ki}
+          minObjectSize: 64Ki, includedStorage: 1Ti, baseFeePerMonth: "4.99",
+          tiers: [{above: 10Ti, storagePerGiBMonth: "0.0110"}, {above: 20Ti, storagePerGiBMonth: "0.01"}]}
   energy: {gridGramsPerKWh: 380, wattHoursPerTBHour: "0.65", pue: "1.3", physicalCopies: 3}
   failure: {nines: "4"}
 ---
@@ -42,6 +45,30 @@ spec:
   location: {country: DE}
   store: {type: Fs, root: /srv/giessen}
   capacity: 1000000000
+---
+kind: Backend
+metadata: {name: falkenstein}
+spec:
+  domain: guest
+  location: {country: DE, region: fsn1, provider: hetzner}
+  store: {type: S3, bucket: b, endpoint: "https://fsn1.example.org"}
+  capacity: 100Ti
+  price: {from: hetzner-object/fsn1, egressPerGiB: "0.002"}
+---
+kind: Link
+metadata: {name: giessen-falkenstein}
+spec:
+  from: {backend: giessen-archive}
+  to: {region: fsn1}
+  bidirectional: true
+  pricePerGiB: "0"
+  bandwidthBitsPerSecond: 10G
+  latencyMilliseconds: 12
+  forbidden: false
+---
+kind: Link
+metadata: {name: nothing-to-guests}
+spec: {from: {provider: jlu}, to: {domain: guest}, forbidden: true}
 ---
 kind: Backend
 metadata: {name: oslo}
@@ -74,8 +101,11 @@ spec:
       copies: 3
       where: [{key: tier, operator: In, values: [warm, archive]}]
       spread: [{across: domain, groups: 3}, {across: zone, groups: 2}]
-  objective: {carbonPricePerTonne: "100", horizonMonths: 12}
+    - {name: nine-nines, nines: "9.5"}
+  objective: {carbonPricePerTonne: "100", horizonMonths: 12,
+              goals: [{minimise: Cost}, {minimise: Carbon, slackPercent: "2.5"}]}
   budget: {costPerMonth: "200", carbonKgPerMonth: "50"}
+  movement: {maxBytes: 10Ti, maxCost: "50", paybackDays: 90}
   enforcement: Enforce
 ---
 kind: PolicyTest
@@ -98,7 +128,7 @@ fn estate() -> Manifests {
 fn the_example_of_the_contract_is_read() {
     let manifests = estate();
     assert_eq!(manifests.currency, "EUR");
-    assert_eq!(manifests.documents.len(), 8);
+    assert_eq!(manifests.documents.len(), 11);
     let archive = &manifests.backends["giessen-archive"];
     assert_eq!(archive.capacity, ByteCount(40 << 40));
     assert_eq!(archive.store.option("root"), "/estate/data/archive");
@@ -111,8 +141,29 @@ fn the_example_of_the_contract_is_read() {
     assert_eq!(archive.energy.physical_copies, 3.0);
     assert_eq!(archive.nines, Some(4.0));
     assert_eq!(archive.access_mode, AccessMode::ReadWrite);
+    assert!(archive.relay && !manifests.backends["oslo"].relay);
     let policy = &manifests.policies["biodiversity"];
     assert_eq!(policy.require[0].copies, 3);
+    assert_eq!(
+        (policy.require[1].copies, policy.require[1].milli_nines),
+        (1, Some(9500))
+    );
+    let goal = Goal {
+        aim: Aim::Carbon,
+        slack_millionths: 25_000,
+    };
+    assert_eq!(
+        policy
+            .objective
+            .as_ref()
+            .map(|objective| objective.goals.as_slice()),
+        Some(&[goal][..])
+    );
+    assert_eq!(policy.movement.max_bytes, Some(ByteCount(10 << 40)));
+    assert_eq!(
+        (policy.movement.max_cost, policy.movement.payback_days),
+        (Some(50.0), Some(90))
+    );
     assert_eq!(
         policy.confine[0].describe(),
         "jurisdiction In EU, CH (groups as of 2026-11-22)"
@@ -126,6 +177,63 @@ fn the_example_of_the_contract_is_read() {
             .map(|o| o.prefix.as_str()),
         Some("plants/")
     );
+}
+
+#[test]
+fn links_say_what_they_state_and_nothing_else() {
+    let manifests = estate();
+    let link = &manifests.links["giessen-falkenstein"];
+    assert_eq!(link.from.parts(), ("backend", "giessen-archive"));
+    assert_eq!(link.to.parts(), ("region", "fsn1"));
+    assert!(link.bidirectional);
+    assert_eq!(link.price_per_gib, Some(0.0));
+    assert_eq!(link.bandwidth_bits_per_second, Some(10_000_000_000));
+    assert_eq!((link.latency_ms, link.forbidden), (Some(12), Some(false)));
+    let other = &manifests.links["nothing-to-guests"];
+    assert_eq!(
+        (other.bidirectional, other.price_per_gib, other.forbidden),
+        (false, None, Some(true))
+    );
+}
+
+#[test]
+fn a_price_is_the_list_price_with_what_is_stated_in_its_place() {
+    let manifests = estate();
+    let price = &manifests.backends["falkenstein"].price;
+    let list = &domicile_estate::price_list()["hetzner-object/fsn1"].price;
+    assert_eq!(price.source, "hetzner-object/fsn1, 2025; given: egressPerGiB");
+    assert_eq!(price.egress_per_gib, 0.002);
+    let rest = domicile_estate::Price {
+        egress_per_gib: list.egress_per_gib,
+        source: list.source.clone(),
+        ..price.clone()
+    };
+    assert_eq!(rest, *list);
+    let own = &manifests.backends["giessen-archive"].price;
+    assert_eq!((own.source.as_str(), own.tiers.len()), ("given", 2));
+    assert_eq!(own.tiers[1].above, ByteCount(20 << 40));
+    assert_eq!(own.tiers[1].storage_per_gib_month, 0.01);
+    assert_eq!(
+        (own.included_storage, own.base_fee_per_month),
+        (ByteCount(1 << 40), 4.99)
+    );
+    assert_eq!(
+        manifests.backends["oslo"].price,
+        domicile_estate::Price::default()
+    );
+    // An empty list takes the list price's tiers away.
+    let read_price = |price: &str| {
+        let text = ESTATE.replacen("{from: hetzner-object/fsn1, egressPerGiB: \"0.002\"}", price, 1);
+        let text = text.replace("currency: EUR", "currency: USD");
+        read(&[source(&text)]).expect("good").backends["falkenstein"]
+            .price
+            .clone()
+    };
+    assert_eq!(
+        read_price("{from: aws-s3/us-east-1, currency: USD}").tiers.len(),
+        2
+    );
+    assert_eq!(read_price("{from: aws-s3/us-east-1, tiers: []}").tiers, []);
 }
 
 #[test]
@@ -209,6 +317,7 @@ fn canonical_documents_read_the_same_again() {
     let second = read(&again).unwrap_or_else(|errors| panic!("{errors:#?}"));
     assert_eq!(first.domains, second.domains);
     assert_eq!(first.backends, second.backends);
+    assert_eq!(first.links, second.links);
     assert_eq!(first.datasets, second.datasets);
     assert_eq!(format!("{:?}", first.policies), format!("{:?}", second.policies));
     let json = |manifests: &Manifests| -> Vec<String> {

@@ -1,0 +1,273 @@
+//! What the links say together of the way from one backend to another.
+
+use std::collections::BTreeMap;
+
+use domicile_estate::{Backend, Link, LinkEnd};
+
+use crate::manifests::Manifests;
+
+/// What is said of the way from one backend to another.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Way {
+    /// Whether bytes must not go this way.
+    pub forbidden: bool,
+    /// Per GiB, instead of the egress price of the backend that is read.
+    pub price_per_gib: Option<f64>,
+    /// Bits per second.
+    pub bandwidth_bits_per_second: Option<u64>,
+    /// Milliseconds.
+    pub latency_ms: Option<u64>,
+}
+
+impl Manifests {
+    /// What the links say of the ordered pairs of backends, by their positions in the order of the names; pairs of which
+    /// nothing is said are left out.
+    ///
+    /// Field by field the most specific link that states it holds. Of two links that one counts as more specific whose
+    /// more specific end is (backend, region, domain, provider); if these are equal, whose other end is; if these are
+    /// too, whose `from` is. Of links that are as specific the first name holds, except that bytes must not go where one
+    /// of them forbids it.
+    #[must_use]
+    pub fn ways(&self) -> BTreeMap<(usize, usize), Way> {
+        let mut said: BTreeMap<(usize, usize), Said<'_>> = BTreeMap::new();
+        for link in self.links.values() {
+            for (from, to) in directions(link) {
+                let rank = rank(from, to);
+                let targets = self.at(to);
+                for reader in self.at(from) {
+                    for &target in targets.iter().filter(|target| **target != reader) {
+                        said.entry((reader, target)).or_default().hear(link, rank);
+                    }
+                }
+            }
+        }
+        let ways = said.into_iter().map(|(pair, said)| (pair, said.way()));
+        ways.filter(|(_, way)| *way != Way::default()).collect()
+    }
+
+    /// The positions of the backends at an end of a link.
+    fn at(&self, end: &LinkEnd) -> Vec<usize> {
+        let backends = self.backends.values().enumerate();
+        backends
+            .filter(|(_, backend): &(usize, &Backend)| end.holds(backend))
+            .map(|(position, _)| position)
+            .collect()
+    }
+}
+
+/// The directions that a link speaks of.
+fn directions(link: &Link) -> impl Iterator<Item = (&LinkEnd, &LinkEnd)> {
+    let back = link.bidirectional.then_some((&link.to, &link.from));
+    std::iter::once((&link.from, &link.to)).chain(back)
+}
+
+/// How specific a link is in one direction; the higher, the more.
+type Rank = (u8, u8, u8);
+
+fn rank(from: &LinkEnd, to: &LinkEnd) -> Rank {
+    let (from, to) = (from.specificity(), to.specificity());
+    (from.max(to), from.min(to), from)
+}
+
+/// For each field the link that holds so far.
+#[derive(Default)]
+struct Said<'l> {
+    forbidden: Option<(Rank, bool)>,
+    price: Option<(Rank, &'l Link)>,
+    bandwidth: Option<(Rank, &'l Link)>,
+    latency: Option<(Rank, &'l Link)>,
+}
+
+impl<'l> Said<'l> {
+    /// Links come in the order of their names.
+    fn hear(&mut self, link: &'l Link, rank: Rank) {
+        if let Some(forbidden) = link.forbidden {
+            match self.forbidden {
+                Some((held, _)) if held > rank => {}
+                Some((held, before)) if held == rank => self.forbidden = Some((rank, before || forbidden)),
+                _ => self.forbidden = Some((rank, forbidden)),
+            }
+        }
+        let stated = [
+            (link.price_per_gib.is_some(), &mut self.price),
+            (link.bandwidth_bits_per_second.is_some(), &mut self.bandwidth),
+            (link.latency_ms.is_some(), &mut self.latency),
+        ];
+        for (is_stated, slot) in stated {
+            if is_stated && slot.is_none_or(|(held, _)| rank > held) {
+                *slot = Some((rank, link));
+            }
+        }
+    }
+
+    fn way(&self) -> Way {
+        Way {
+            forbidden: self.forbidden.is_some_and(|(_, forbidden)| forbidden),
+            price_per_gib: self.price.and_then(|(_, link)| link.price_per_gib),
+            bandwidth_bits_per_second: self
+                .bandwidth
+                .and_then(|(_, link)| link.bandwidth_bits_per_second),
+            latency_ms: self.latency.and_then(|(_, link)| link.latency_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four backends: `a` and `b` of the domain `home` in the region `r`, provider `p`; `c` of `away`, region `s`,
+    /// provider `p`; `d` of `away` without a place.
+    fn ways(links: &[&str]) -> BTreeMap<(usize, usize), Way> {
+        let mut text = String::from(
+            "apiVersion: domicile.dev/v1alpha1
+kind: Domain
+metadata: {name: home}
+spec: {jurisdiction: DE}
+---
+{kind: Domain, metadata: {name: away}, spec: {jurisdiction: FR}}
+",
+        );
+        let places = [
+            ("a", "home", "country: DE, region: r, provider: p"),
+            ("b", "home", "country: DE, region: r, provider: p"),
+            ("c", "away", "country: FR, region: s, provider: p"),
+            ("d", "away", "country: FR"),
+        ];
+        for (name, domain, location) in places {
+            text.push_str(&format!(
+                "---\n{{kind: Backend, metadata: {{name: {name}}}, spec: {{domain: {domain}, location: {{{location}}}, \
+                 store: {{type: Memory}}, capacity: 1Ti}}}}\n"
+            ));
+        }
+        for (index, spec) in links.iter().enumerate() {
+            text.push_str(&format!(
+                "---\n{{kind: Link, metadata: {{name: l{index}}}, spec: {spec}}}\n"
+            ));
+        }
+        let source = crate::Source {
+            name: "x".to_owned(),
+            text,
+            folder: "/".to_owned(),
+            stored: false,
+        };
+        let manifests = crate::read(&[source]).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        manifests.ways()
+    }
+
+    const A: usize = 0;
+    const B: usize = 1;
+    const C: usize = 2;
+    const D: usize = 3;
+
+    fn priced(price: f64) -> Way {
+        Way {
+            price_per_gib: Some(price),
+            ..Way::default()
+        }
+    }
+
+    #[test]
+    fn a_link_speaks_of_every_pair_of_its_ends_and_of_no_other() {
+        let one_way = ways(&["{from: {region: r}, to: {domain: away}, pricePerGiB: \"1\"}"]);
+        let pairs: Vec<_> = one_way.keys().copied().collect();
+        assert_eq!(pairs, [(A, C), (A, D), (B, C), (B, D)]);
+        let both =
+            ways(&["{from: {backend: a}, to: {domain: away}, bidirectional: true, pricePerGiB: \"1\"}"]);
+        let pairs: Vec<_> = both.keys().copied().collect();
+        assert_eq!(pairs, [(A, C), (A, D), (C, A), (D, A)]);
+        // A backend has no way to itself.
+        let within = ways(&["{from: {domain: home}, to: {domain: home}, latencyMilliseconds: 0}"]);
+        let pairs: Vec<_> = within.keys().copied().collect();
+        assert_eq!(pairs, [(A, B), (B, A)]);
+    }
+
+    #[test]
+    fn the_most_specific_link_holds_field_by_field() {
+        let all = "{from: {provider: p}, to: {provider: p}, pricePerGiB: \"1\", latencyMilliseconds: 9, \
+                   bandwidthBitsPerSecond: 10G}";
+        let domains = "{from: {domain: home}, to: {domain: away}, pricePerGiB: \"2\"}";
+        let regions = "{from: {region: r}, to: {region: s}, pricePerGiB: \"3\"}";
+        let backends = "{from: {backend: a}, to: {backend: c}, latencyMilliseconds: 4}";
+        for links in [
+            [all, domains, regions, backends],
+            [backends, regions, domains, all],
+        ] {
+            let ways = ways(&links);
+            let expected = Way {
+                forbidden: false,
+                price_per_gib: Some(3.0),
+                bandwidth_bits_per_second: Some(10_000_000_000),
+                latency_ms: Some(4),
+            };
+            assert_eq!(ways[&(A, C)], expected);
+            assert_eq!(ways[&(B, C)].latency_ms, Some(9));
+            assert_eq!(ways[&(B, D)], priced(2.0));
+            assert_eq!(ways[&(C, A)].price_per_gib, Some(1.0));
+        }
+    }
+
+    #[test]
+    fn the_more_specific_end_counts_first_then_the_other_then_from() {
+        let winner = |first: &str, second: &str| {
+            let link = |ends: &str, price: u8| format!("{{{ends}, pricePerGiB: \"{price}\"}}");
+            let (one, two) = (link(first, 1), link(second, 2));
+            let forth = ways(&[&one, &two])[&(A, C)].price_per_gib;
+            let back = ways(&[&two, &one])[&(A, C)].price_per_gib;
+            assert_eq!(forth, back, "the order of the names does not matter");
+            forth
+        };
+        let first = Some(1.0);
+        assert_eq!(
+            winner(
+                "from: {backend: a}, to: {provider: p}",
+                "from: {region: r}, to: {region: s}"
+            ),
+            first
+        );
+        assert_eq!(
+            winner(
+                "from: {backend: a}, to: {region: s}",
+                "from: {domain: home}, to: {backend: c}"
+            ),
+            first
+        );
+        assert_eq!(
+            winner(
+                "from: {region: r}, to: {domain: away}",
+                "from: {domain: home}, to: {region: s}"
+            ),
+            first
+        );
+    }
+
+    #[test]
+    fn of_equal_links_the_first_name_holds() {
+        let links = [
+            "{from: {backend: a}, to: {backend: c}, pricePerGiB: \"7\"}",
+            "{from: {backend: a}, to: {backend: c}, pricePerGiB: \"5\"}",
+        ];
+        assert_eq!(ways(&links)[&(A, C)], priced(7.0));
+    }
+
+    #[test]
+    fn what_is_forbidden_stays_so_unless_a_more_specific_link_allows_it() {
+        let forbid = "{from: {domain: home}, to: {domain: away}, forbidden: true}";
+        let allow = "{from: {backend: a}, to: {domain: away}, forbidden: false}";
+        let allow_as_much = "{from: {domain: home}, to: {domain: away}, forbidden: false}";
+        let priced_only = "{from: {backend: b}, to: {backend: c}, pricePerGiB: \"0\"}";
+        for links in [
+            [forbid, allow, allow_as_much, priced_only],
+            [allow_as_much, priced_only, allow, forbid],
+        ] {
+            let ways = ways(&links);
+            assert!(!ways.contains_key(&(A, C)), "allowed, and nothing else is said");
+            assert!(ways[&(B, D)].forbidden);
+            assert!(
+                ways[&(B, C)].forbidden,
+                "a link that says nothing of it does not allow it"
+            );
+            assert_eq!(ways[&(B, C)].price_per_gib, Some(0.0));
+        }
+    }
+}
