@@ -99,7 +99,7 @@ impl Report {
             unsatisfied: checked
                 .missing
                 .iter()
-                .filter(|missing| **missing != (0, 0))
+                .filter(|missing| **missing != (0, 0, 0))
                 .count(),
             measured,
             moved: None,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use domicile_estate::{BackendName, ByteCount, DatasetName, DatasetSummary, Energy, PolicyName, Price};
+use domicile_estate::{
+    BackendName, ByteCount, DatasetName, DatasetSummary, Energy, PolicyName, Price, PriceTier,
+};
 use serde::Deserialize;
 
 use super::rows::{
@@ -305,8 +307,19 @@ impl TryFrom<PriceRow> for Price {
             put_per_1000: amount("putPer1000", row.put_per_1000)?,
             get_per_1000: amount("getPer1000", row.get_per_1000)?,
             min_object_size: ByteCount(row.min_object_size),
+            tiers: row.tiers.into_iter().map(tier).collect::<Result<_, Fault>>()?,
+            included_storage: ByteCount(row.included_storage),
+            base_fee_per_month: amount("baseFeePerMonth", row.base_fee_per_month)?,
+            source: row.source,
         })
     }
+}
+
+fn tier((above, price): (u64, f64)) -> Result<PriceTier, Fault> {
+    Ok(PriceTier {
+        above: ByteCount(above),
+        storage_per_gib_month: amount("tiers.storagePerGiBMonth", price)?,
+    })
 }
 
 impl TryFrom<EnergyRow> for Energy {

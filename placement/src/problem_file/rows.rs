@@ -68,6 +68,23 @@ pub struct PriceRow {
     #[serde(rename = "getPer1000")]
     pub get_per_1000: f64,
     pub min_object_size: u64,
+    /// Billable bytes above which a price holds, and that price.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<(u64, f64)>,
+    #[serde(default, skip_serializing_if = "is_zero_bytes")]
+    pub included_storage: u64,
+    #[serde(default, skip_serializing_if = "is_zero_amount")]
+    pub base_fee_per_month: f64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+}
+
+fn is_zero_bytes(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
+fn is_zero_amount(amount: &f64) -> bool {
+    *amount == 0.0
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -292,6 +309,10 @@ impl From<&Price> for PriceRow {
             put_per_1000,
             get_per_1000,
             min_object_size,
+            tiers,
+            included_storage,
+            base_fee_per_month,
+            source,
         } = price;
         Self {
             currency: currency.clone(),
@@ -303,6 +324,13 @@ impl From<&Price> for PriceRow {
             put_per_1000: *put_per_1000,
             get_per_1000: *get_per_1000,
             min_object_size: min_object_size.0,
+            tiers: tiers
+                .iter()
+                .map(|tier| (tier.above.0, tier.storage_per_gib_month))
+                .collect(),
+            included_storage: included_storage.0,
+            base_fee_per_month: *base_fee_per_month,
+            source: source.clone(),
         }
     }
 }
