@@ -40,7 +40,7 @@ pub fn solve(global: &Global, args: &SolveArgs) -> anyhow::Result<Outcome> {
         unsatisfied: checked
             .missing
             .iter()
-            .filter(|missing| **missing != (0, 0))
+            .filter(|missing| **missing != (0, 0, 0))
             .count(),
         digest: input_digest(&problem),
         problem,
