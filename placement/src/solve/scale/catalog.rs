@@ -37,13 +37,22 @@ pub(crate) struct Shape {
 }
 
 /// One need of copies, and at most one of groups among the same candidates: a matroid, in which greedy is exact.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Simple {
-    /// The need of copies.
+    /// Copies that are wanted.
     pub copies: usize,
-    /// The need of groups.
-    pub groups: Option<usize>,
+    /// Groups that are wanted among them.
+    pub groups: usize,
+    /// For each candidate, whether it counts as a copy and its group; [`NO_COPY`] and [`NO_GROUP`] stand for neither.
+    pub group: Vec<u32>,
+    /// The candidate that belongs to every set.
+    pub forced: Option<usize>,
 }
+
+/// In place of a group: the candidate does not count as a copy.
+pub(crate) const NO_COPY: u32 = u32::MAX;
+/// In place of a group: it counts, and is in no group.
+pub(crate) const NO_GROUP: u32 = u32::MAX - 1;
 
 /// A shape with what is there now.
 #[derive(Debug)]
@@ -90,6 +99,8 @@ pub(crate) struct Lot {
     pub bytes: u64,
     /// Its objects.
     pub objects: u64,
+    /// Whether it stands for many, so that no room is too small for it.
+    pub is_pile: bool,
 }
 
 /// Everything that lots are priced by.
@@ -423,14 +434,26 @@ fn simple(needs: &Needs) -> Option<Simple> {
             return None;
         }
     }
-    let copies = copies?;
-    let wanted = needs.needs[copies].wanted;
-    let fits = groups.is_none_or(|groups: usize| {
-        let pairs = needs.needs[groups].parts.iter().zip(&needs.needs[copies].parts);
-        let is_within = pairs
-            .into_iter()
-            .all(|(group, copy)| group.is_none() || copy.is_some());
-        is_within && needs.needs[groups].wanted <= wanted
-    });
-    (fits && wanted > 0).then_some(Simple { copies, groups })
+    let copies = &needs.needs[copies?];
+    let groups = groups.map(|groups: usize| &needs.needs[groups]);
+    let mut group = Vec::with_capacity(needs.candidates());
+    for candidate in 0..needs.candidates() {
+        let own = groups.and_then(|groups| groups.parts[candidate]);
+        group.push(match (copies.parts[candidate], own) {
+            (None, Some(_)) => return None,
+            (None, None) => NO_COPY,
+            (Some(_), None) => NO_GROUP,
+            (Some(_), Some(part)) => part.group,
+        });
+    }
+    let (copies, groups) = (
+        copies.wanted as usize,
+        groups.map_or(0, |groups| groups.wanted as usize),
+    );
+    (copies > 0 && groups <= copies).then_some(Simple {
+        copies,
+        groups,
+        group,
+        forced: needs.forced.iter().position(|forced| *forced),
+    })
 }

@@ -54,6 +54,7 @@ pub(crate) fn lots(stock: &Stock) -> (Vec<Lot>, Vec<u64>) {
             class: heap.class,
             bytes: scaled(heap.bytes),
             objects: scaled(heap.objects),
+            is_pile: true,
         });
         billable.extend(heap.billable.iter().map(|amount| scaled(*amount)));
     }

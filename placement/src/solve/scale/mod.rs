@@ -13,6 +13,7 @@
 mod basis;
 mod catalog;
 mod coarse;
+mod piles;
 mod placed;
 mod rates;
 mod rows;
@@ -23,15 +24,20 @@ mod vertex;
 pub(crate) use placed::Placed;
 pub(crate) use stock::{Stock, Tolls, Wish, take_stock};
 
+use piles::Piles;
+use stock::Members;
 use sweep::{Sweep, sweep};
 use vertex::{BoxAround, Vertex};
 
 /// Margins up to which a lot may change its set while tolls settle, as a share of its price.
-const NEAR: f32 = 0.05;
+const NEAR: f32 = 0.01;
 /// Times that all lots are asked anew.
 const SWEEPS: usize = 6;
 /// Relative difference between what the program costs and the bound, at which it is settled.
-const SETTLED: f64 = 1e-6;
+const SETTLED: f64 = 1e-5;
+/// Gains in one turn, as a share of the objective, at which a program is done: for prices, and for a plan.
+const ROUGHLY: f64 = 1e-3;
+const CLOSELY: f64 = 5e-6;
 /// How far the prices of the coarse program are trusted.
 const TRUST: (f64, f64) = (0.03, 0.01);
 
@@ -104,7 +110,7 @@ pub(crate) fn coarse_tolls(stock: &mut Stock, wish: &Wish) -> Tolls {
     let mut vertex = Vertex::begin(&small, wish, sets, &around);
     let mut all: Vec<u32> = (0..small.lots.len() as u32).collect();
     all.sort_by_key(|lot| std::cmp::Reverse(small.lots[*lot as usize].bytes));
-    vertex.settle(&all, value);
+    vertex.settle(&all, value, ROUGHLY);
     let tolls = vertex.tolls.clone();
     drop(vertex);
     stock.catalog = small.catalog;
@@ -112,7 +118,32 @@ pub(crate) fn coarse_tolls(stock: &mut Stock, wish: &Wish) -> Tolls {
 }
 
 /// Settles the program over all lots, beginning at these tolls.
-pub(crate) fn settle(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) -> Settled {
+pub(crate) fn settle(stock: &mut Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) -> Settled {
+    let piles = Piles::of(stock, wish);
+    let program = settle_piles(&piles.stock, wish, tolls, trust);
+    let near = piles.lots_of(&program.near);
+    let sets = piles.deal(stock, &program.keys, &program.split);
+    piles.give_back(stock);
+    Settled {
+        placed: Placed::of(stock, sets),
+        bound: program.bound,
+        tolls: program.tolls,
+        near,
+        suffices: program.suffices,
+    }
+}
+
+/// Where the program over piles ended.
+struct Program {
+    tolls: Tolls,
+    bound: f64,
+    keys: Vec<Members>,
+    split: Vec<(u32, Vec<(Members, f64)>)>,
+    near: Vec<u32>,
+    suffices: bool,
+}
+
+fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) -> Program {
     let Sweep {
         sets, margins, value, ..
     } = sweep(stock, wish, tolls);
@@ -121,12 +152,12 @@ pub(crate) fn settle(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64
         share: trust.0,
         of_mean: trust.1,
     };
-    let mut near = nearest(stock, &margins);
+    let mut near = nearest(&margins);
     let mut vertex = Vertex::begin(stock, wish, sets, &around);
     let mut suffices = true;
     let mut best = (f64::NEG_INFINITY, tolls.clone());
     for _ in 0..SWEEPS {
-        suffices = vertex.settle(&near, value);
+        suffices = vertex.settle(&near, value, CLOSELY);
         let again = sweep(stock, wish, &vertex.tolls);
         let bound = again.bound - worth_of_limits(stock, wish, &vertex.tolls);
         if bound > best.0 {
@@ -137,29 +168,24 @@ pub(crate) fn settle(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64
             break;
         }
         near.extend(stale);
-        near.extend(nearest(stock, &again.margins));
+        near.extend(nearest(&again.margins));
         near.sort_unstable();
         near.dedup();
-        near.sort_by_key(|lot| std::cmp::Reverse(stock.lots[*lot as usize].bytes));
     }
-    let sets = vertex.into_whole();
-    Settled {
-        placed: Placed::of(stock, sets),
-        bound: best.0,
+    let split = vertex.split();
+    Program {
         tolls: best.1,
+        bound: best.0,
+        split,
+        keys: vertex.keys,
         near,
         suffices,
     }
 }
 
-fn nearest(stock: &Stock, margins: &[f32]) -> Vec<u32> {
-    let mut near: Vec<u32> = (0u32..)
-        .zip(margins)
-        .filter(|(_, margin)| **margin <= NEAR)
-        .map(|(lot, _)| lot)
-        .collect();
-    near.sort_by_key(|lot| std::cmp::Reverse(stock.lots[*lot as usize].bytes));
-    near
+fn nearest(margins: &[f32]) -> Vec<u32> {
+    let near = (0u32..).zip(margins).filter(|(_, margin)| **margin <= NEAR);
+    near.map(|(lot, _)| lot).collect()
 }
 
 /// The joint choice at the least cost, everything that can be met being met; `None` if that does not fit together.

@@ -128,7 +128,7 @@ impl Placed {
         stock.weigh(lot, wish, tolls, scales);
         let present = stock.value(lot, wish, tolls, &self.sets[lot], scales);
         self.bar_full(stock, lot, but, scales);
-        let Best { value, .. } = stock.choose(lot, wish, tolls, scales);
+        let Best { value, .. } = stock.choose(lot, wish, tolls, scales)?;
         if !value.is_finite() {
             return None;
         }
@@ -216,7 +216,9 @@ impl Placed {
                 }
                 stock.weigh(lot, wish, &dearer, scales);
                 self.bar_full(stock, lot, None, scales);
-                stock.choose(lot, wish, &dearer, scales);
+                if stock.choose(lot, wish, &dearer, scales).is_none() {
+                    continue;
+                }
                 let members: Members = scales.members.iter().map(|member| *member as u16).collect();
                 let saves =
                     stock.spends_of(lot, &self.sets[lot], budget) - stock.spends_of(lot, &members, budget);

@@ -18,9 +18,6 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Times that boxes are widened before a row is said to lack.
-    pub const WIDENINGS: u32 = 40;
-
     /// The rows of a stock and a wish.
     pub fn of(stock: &Stock, wish: &Wish) -> Self {
         let room = stock.limits.room.iter().map(|room| *room as f64);

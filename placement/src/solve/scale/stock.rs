@@ -6,7 +6,7 @@ use crate::problem::{Problem, Subject};
 use super::super::load::Limits;
 use super::super::need::{Shortfall, Unit};
 use super::super::picker::{Offer, Picker, Prices};
-use super::catalog::{Catalog, Class, Lot, Shape, Simple};
+use super::catalog::{Catalog, Class, Lot, NO_COPY, NO_GROUP, Shape, Simple};
 
 /// Positions of candidates, ascending; [`FALLBACK`] alone: what is there stays, though it is not admissible.
 pub(crate) type Members = Box<[u16]>;
@@ -17,7 +17,7 @@ pub(crate) const FALLBACK: u16 = u16::MAX;
 #[derive(Debug)]
 pub(crate) struct Stock {
     pub catalog: Catalog,
-    /// Sorted by class, then by dataset.
+    /// Sorted by class, the largest first.
     pub lots: Vec<Lot>,
     /// For each lot, for each of the catalog's minimums, the billed bytes.
     pub billable: Vec<u64>,
@@ -102,6 +102,61 @@ pub(crate) struct Scales {
     picker: Picker,
     /// The members of the set found last.
     pub members: Vec<usize>,
+    /// Costs of candidates that were worked out before.
+    flat: Vec<f64>,
+    /// Whether they are kept, and for each class or lot where they begin.
+    keeps: bool,
+    of_class: Vec<u32>,
+    of_lot: Vec<u32>,
+}
+
+/// Costs that are kept at most: 160 MB of them.
+const KEPT_COSTS: usize = 20_000_000;
+/// Not kept yet.
+const UNKNOWN: u32 = u32::MAX;
+
+impl Scales {
+    /// Scales that keep the costs of candidates: for lots that are weighed again and again.
+    pub fn keeping(stock: &Stock) -> Self {
+        Self {
+            keeps: true,
+            of_class: vec![UNKNOWN; stock.catalog.classes.len()],
+            of_lot: vec![UNKNOWN; stock.lots.len()],
+            ..Self::default()
+        }
+    }
+
+    /// Where the costs of a lot's candidates begin, and what they are times.
+    fn costs(&mut self, stock: &Stock, lot: usize) -> (usize, f64) {
+        let item = &stock.lots[lot];
+        let proportional = stock.class(lot).proportional;
+        let scale = if proportional { item.bytes as f64 } else { 1.0 };
+        let known = match proportional {
+            _ if !self.keeps => UNKNOWN,
+            true => self.of_class[item.class as usize],
+            false => self.of_lot[lot],
+        };
+        if known != UNKNOWN {
+            return (known as usize, scale);
+        }
+        if !self.keeps || self.flat.len() > KEPT_COSTS {
+            self.keeps = false;
+            self.flat.truncate(KEPT_COSTS.min(self.flat.len()));
+        }
+        if !self.keeps {
+            self.flat.clear();
+        }
+        let start = self.flat.len();
+        stock.list_costs(lot, &mut self.flat);
+        if self.keeps {
+            let known = match proportional {
+                true => &mut self.of_class[item.class as usize],
+                false => &mut self.of_lot[lot],
+            };
+            *known = start as u32;
+        }
+        (start, scale)
+    }
 }
 
 /// What a best set costs.
@@ -111,8 +166,6 @@ pub(crate) struct Best {
     pub value: f64,
     /// No set costs less.
     pub bound: f64,
-    /// What the next best exchange of one member would cost more; zero where that was not looked at.
-    pub margin: f64,
 }
 
 impl Stock {
@@ -137,9 +190,17 @@ impl Stock {
     /// Whether a backend could hold the lot if nothing else were there.
     fn could_fit(&self, lot: usize, position: usize) -> bool {
         let backend = self.shape(lot).backends[position];
-        self.tight.binary_search(&backend).is_err()
+        self.lots[lot].is_pile
+            || self.tight.binary_search(&backend).is_err()
             || u128::from(self.lots[lot].bytes) <= self.limits.room[backend as usize]
             || self.class(lot).roomless.contains(&(position as u16))
+    }
+
+    /// Whether every backend could hold the lot if nothing else were there.
+    fn fits_everywhere(&self, lot: usize) -> bool {
+        let bytes = u128::from(self.lots[lot].bytes);
+        let holds = |backend: &u32| bytes <= self.limits.room[*backend as usize];
+        self.lots[lot].is_pile || self.tight.iter().all(holds)
     }
 
     /// What a lot on a backend spends of a budget.
@@ -260,7 +321,7 @@ impl Stock {
     /// The least that the lot falls short, with the backends that could hold it.
     pub fn least(&self, lot: usize) -> Shortfall {
         let shape = self.shape(lot);
-        if self.tight.is_empty() {
+        if self.fits_everywhere(lot) {
             return shape.least;
         }
         shape
@@ -271,44 +332,24 @@ impl Stock {
     /// Weighs a lot: what each candidate costs it at these tolls.
     pub fn weigh(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) {
         let (class, shape) = (self.class(lot), self.shape(lot));
-        let rates = &self.catalog.rates[shape.rates as usize];
-        let (bytes, objects) = (self.lots[lot].bytes as f64, self.lots[lot].objects as f64);
-        let prices = &mut scales.prices.candidates;
-        prices.clear();
-        let cost = f64::from(u8::from(wish.cost));
-        if class.proportional {
-            prices.extend(shape.backends.iter().map(|backend| {
-                let at = *backend as usize;
-                let kept = rates.storage[at] + rates.carbon_kg[at] * rates.per_kg;
-                bytes * (cost * (kept + rates.making_a_byte(&class.sources, *backend)) + tolls.room[at])
-            }));
+        let item = &self.lots[lot];
+        let bytes = item.bytes as f64;
+        scales.prices.candidates.clear();
+        if wish.cost {
+            let (start, scale) = scales.costs(self, lot);
+            let costs = &scales.flat[start..start + shape.backends.len()];
+            let priced = costs.iter().zip(&shape.backends);
+            let priced = priced.map(|(cost, backend)| cost * scale + tolls.room[*backend as usize] * bytes);
+            scales.prices.candidates.extend(priced);
         } else {
-            prices.extend(shape.backends.iter().map(|backend| {
-                let at = *backend as usize;
-                let kept = rates.storage[at] * self.billed(lot, *backend)
-                    + rates.carbon_kg[at] * rates.per_kg * bytes;
-                cost * (kept + rates.making(&class.sources, *backend, bytes, objects))
-                    + tolls.room[at] * bytes
-            }));
-        }
-        for position in class.kept.iter().map(|position| usize::from(*position)) {
-            let backend = shape.backends[position];
-            let at = backend as usize;
-            let kept =
-                rates.storage[at] * self.billed(lot, backend) + rates.carbon_kg[at] * rates.per_kg * bytes;
-            prices[position] = cost * kept + tolls.room[at] * bytes;
-        }
-        for (position, bytes_left, objects_left) in &class.partial {
-            let position = usize::from(*position);
-            let backend = shape.backends[position];
-            let at = backend as usize;
-            let kept =
-                rates.storage[at] * self.billed(lot, backend) + rates.carbon_kg[at] * rates.per_kg * bytes;
-            let making = rates.making(&class.sources, backend, *bytes_left as f64, *objects_left as f64);
-            prices[position] = cost * (kept + making) + tolls.room[at] * bytes;
+            let tolled = shape
+                .backends
+                .iter()
+                .map(|backend| tolls.room[*backend as usize] * bytes);
+            scales.prices.candidates.extend(tolled);
         }
         for position in class.roomless.iter().map(|position| usize::from(*position)) {
-            prices[position] -= tolls.room[shape.backends[position] as usize] * bytes;
+            scales.prices.candidates[position] -= tolls.room[shape.backends[position] as usize] * bytes;
         }
         for budget in shape.budgets.iter().map(|budget| *budget as usize) {
             let toll = tolls.budgets[budget];
@@ -319,6 +360,35 @@ impl Stock {
             }
         }
         self.bar_what_cannot_fit(lot, scales);
+    }
+
+    /// What every candidate costs a lot per month, added to a list; for a lot of whose class all costs go with bytes, what
+    /// they cost for each byte.
+    fn list_costs(&self, lot: usize, costs: &mut Vec<f64>) {
+        let (class, shape) = (self.class(lot), self.shape(lot));
+        let rates = &self.catalog.rates[shape.rates as usize];
+        if !class.proportional {
+            costs.extend((0..shape.backends.len()).map(|position| self.cost(lot, position)));
+            return;
+        }
+        let start = costs.len();
+        let kept = |at: usize| rates.storage[at] + rates.carbon_kg[at] * rates.per_kg;
+        let made = shape
+            .backends
+            .iter()
+            .map(|backend| kept(*backend as usize) + rates.making_a_byte(&class.sources, *backend));
+        costs.extend(made);
+        for position in class.kept.iter().map(|position| usize::from(*position)) {
+            costs[start + position] = kept(shape.backends[position] as usize);
+        }
+    }
+
+    /// Whether all lots of a lot's class choose alike, whatever the tolls of rooms.
+    pub fn is_alike(&self, lot: usize, wish: &Wish) -> bool {
+        let shape = self.shape(lot);
+        let free =
+            wish.cost && wish.missing.is_empty() && shape.budgets.is_empty() && self.fits_everywhere(lot);
+        free && self.class(lot).proportional && shape.simple.is_some() && self.lots[lot].bytes > 0
     }
 
     fn bar_what_cannot_fit(&self, lot: usize, scales: &mut Scales) {
@@ -332,25 +402,38 @@ impl Stock {
         }
     }
 
-    /// The best set of a lot that was weighed, into `scales.members`.
-    pub fn choose(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) -> Best {
+    /// What the cheapest exchange in the set found last costs more; zero where that is not simple to say.
+    pub fn margin(&self, lot: usize, scales: &Scales) -> f64 {
+        let simple = self.shape(lot).simple.as_ref();
+        simple.map_or(0.0, |simple| match scales.members.first() {
+            Some(member) if *member == usize::from(FALLBACK) => 0.0,
+            _ => margin(simple, &scales.prices.candidates, &scales.members),
+        })
+    }
+
+    /// The best set of a lot that was weighed, into `scales.members`; what it has now if nothing better may be chosen.
+    pub fn choose_or_stay(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) -> Best {
+        self.choose(lot, wish, tolls, scales)
+            .unwrap_or_else(|| self.stay(lot, wish, tolls, scales))
+    }
+
+    /// The best set of a lot that was weighed, into `scales.members`; `None` if none may be chosen.
+    pub fn choose(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) -> Option<Best> {
         let found = self.choose_among_candidates(lot, wish, tolls, scales);
-        let class = self.class(lot);
-        if class.fallback.is_none() {
-            return found.unwrap_or_else(|| self.stay(lot, wish, tolls, scales));
+        if self.class(lot).fallback.is_none() {
+            return found;
         }
         let allowed = price(wish.fallbacks, tolls).is_some() || found.is_none();
         let fallback = self.value(lot, wish, tolls, &[FALLBACK], scales);
         match found {
-            Some(found) if !allowed || found.bound <= fallback => found,
+            Some(found) if !allowed || found.bound <= fallback => Some(found),
             _ => {
                 scales.members.clear();
                 scales.members.push(usize::from(FALLBACK));
-                Best {
+                Some(Best {
                     value: fallback,
                     bound: fallback,
-                    margin: 0.0,
-                }
+                })
             }
         }
     }
@@ -362,11 +445,7 @@ impl Stock {
             .members
             .extend(stay.iter().map(|position| usize::from(*position)));
         let value = self.value(lot, wish, tolls, stay, scales);
-        Best {
-            value,
-            bound: value,
-            margin: 0.0,
-        }
+        Best { value, bound: value }
     }
 
     fn choose_among_candidates(
@@ -377,10 +456,11 @@ impl Stock {
         scales: &mut Scales,
     ) -> Option<Best> {
         let (class, shape) = (self.class(lot), self.shape(lot));
-        if let Some(simple) = shape.simple
+        if let Some(simple) = &shape.simple
             && wish.missing.is_empty()
-            && let Some(best) = greedy(shape, simple, scales)
+            && let Some(best) = greedy(simple, scales)
         {
+            scales.members.sort_unstable();
             return Some(best);
         }
         let least = self.least(lot);
@@ -406,7 +486,6 @@ impl Stock {
         Some(Best {
             value: pick.value,
             bound: pick.bound,
-            margin: 0.0,
         })
     }
 
@@ -450,79 +529,78 @@ impl Stock {
 
 /// The cheapest set for simple needs, which is greedy: among sets of `copies` members with at least `groups` groups, the
 /// cheapest candidate that still allows the rest joins next (the union of a partition matroid and a uniform one).
-fn greedy(shape: &Shape, simple: Simple, scales: &mut Scales) -> Option<Best> {
-    let copies = &shape.needs.needs[simple.copies];
-    let groups = simple.groups.map(|groups| &shape.needs.needs[groups]);
-    let wanted = copies.wanted as usize;
-    let spread = groups.map_or(0, |groups| groups.wanted as usize);
+fn greedy(simple: &Simple, scales: &mut Scales) -> Option<Best> {
     let prices = &scales.prices.candidates;
-    let group_of = |position: usize| {
-        groups
-            .and_then(|groups| groups.parts[position])
-            .map(|part| part.group)
-    };
     let members = &mut scales.members;
     members.clear();
     let (mut counted, mut distinct, mut value) = (0, 0, 0.0);
-    let is_new = |position: usize, members: &[usize]| {
-        group_of(position).is_some_and(|group| members.iter().all(|member| group_of(*member) != Some(group)))
-    };
-    for position in (0..prices.len()).filter(|position| shape.needs.forced[*position]) {
+    if let Some(position) = simple.forced {
         value += prices[position];
-        counted += usize::from(copies.parts[position].is_some());
-        distinct += usize::from(copies.parts[position].is_some() && is_new(position, members));
+        counted += usize::from(simple.group[position] != NO_COPY);
+        distinct += usize::from(simple.group[position] < NO_GROUP);
         members.push(position);
     }
-    let forced = members.len();
-    // A forced member that repeats a group, or is in none, leaves the spread to be met by further ones.
-    let wanted = wanted.max(counted + spread.saturating_sub(distinct));
-    let mut margin = f64::INFINITY;
+    // A forced member that is in no group leaves the spread to be met by further ones.
+    let wanted = simple
+        .copies
+        .max(counted + simple.groups.saturating_sub(distinct));
     while counted < wanted {
         // Members beyond the groups that are wanted.
-        let may_repeat = counted + 1 - distinct.min(spread) <= wanted - spread;
-        let mut next: Option<(f64, usize, bool)> = None;
-        for (position, price) in prices.iter().enumerate() {
-            if next.is_some_and(|(best, ..)| *price >= best) || copies.parts[position].is_none() {
+        let may_repeat = counted + 1 - distinct.min(simple.groups) <= wanted - simple.groups;
+        let (mut cheapest, mut next) = (f64::INFINITY, usize::MAX);
+        for (position, (price, group)) in prices.iter().zip(&simple.group).enumerate() {
+            if *price >= cheapest || *group == NO_COPY || members.contains(&position) {
                 continue;
             }
-            if members.contains(&position) {
-                continue;
-            }
-            let brings = spread > 0 && is_new(position, members);
-            if may_repeat || (brings && distinct < spread) {
-                next = Some((*price, position, brings));
+            if may_repeat || (*group != NO_GROUP && is_new(simple, members, *group)) {
+                (cheapest, next) = (*price, position);
             }
         }
-        let (price, position, brings) = next.filter(|(price, ..)| price.is_finite())?;
-        value += price;
+        if next == usize::MAX {
+            return None;
+        }
+        value += cheapest;
         counted += 1;
-        distinct += usize::from(brings);
-        members.push(position);
+        let group = simple.group[next];
+        distinct += usize::from(group != NO_GROUP && is_new(simple, members, group));
+        members.push(next);
     }
-    // The next best set differs by one exchange.
-    for out in forced..members.len() {
-        let gone = members[out];
-        let others = members.iter().copied().filter(|member| *member != gone);
-        let left = |group: u32| others.clone().all(|member| group_of(member) != Some(group));
-        let lost = usize::from(group_of(gone).is_some_and(left));
-        let distinct_left = distinct - lost.min(distinct);
-        for (position, price) in prices.iter().enumerate() {
-            let more = price - prices[gone];
-            if more >= margin || copies.parts[position].is_none() || members.contains(&position) {
+    Some(Best { value, bound: value })
+}
+
+fn is_new(simple: &Simple, members: &[usize], group: u32) -> bool {
+    members.iter().all(|member| simple.group[*member] != group)
+}
+
+/// What the cheapest exchange of one member for another candidate costs more.
+fn margin(simple: &Simple, prices: &[f64], members: &[usize]) -> f64 {
+    let mut margin = f64::INFINITY;
+    for gone in members.iter().filter(|member| simple.forced != Some(**member)) {
+        let is_left = |group: u32| {
+            members
+                .iter()
+                .any(|member| member != gone && simple.group[*member] == group)
+        };
+        let mut groups: Vec<u32> = members
+            .iter()
+            .filter(|member| *member != gone)
+            .map(|member| simple.group[*member])
+            .collect();
+        groups.retain(|group| *group < NO_GROUP);
+        groups.sort_unstable();
+        groups.dedup();
+        let short = simple.groups.saturating_sub(groups.len());
+        for (position, (price, group)) in prices.iter().zip(&simple.group).enumerate() {
+            let more = price - prices[*gone];
+            if more >= margin || *group == NO_COPY || members.contains(&position) {
                 continue;
             }
-            let brings = usize::from(group_of(position).is_some_and(left));
-            if distinct_left + brings >= spread {
+            if short == 0 || (short == 1 && *group != NO_GROUP && !is_left(*group)) {
                 margin = more;
             }
         }
     }
-    members.sort_unstable();
-    Some(Best {
-        value,
-        bound: value,
-        margin: margin.max(0.0),
-    })
+    margin.max(0.0)
 }
 
 /// The lots of a problem, for the datasets that choose.
@@ -546,7 +624,7 @@ pub(crate) fn take_stock(
             is_lot[dataset] = true;
         }
     }
-    lots.sort_unstable_by_key(|lot: &Lot| (lot.class, lot.dataset));
+    lots.sort_unstable_by_key(|lot: &Lot| (lot.class, std::cmp::Reverse(lot.bytes), lot.dataset));
     let priorities = catalog.rank();
     let billable = lots.iter().flat_map(|lot| {
         let summary = &problem.datasets[lot.dataset as usize].summary;
@@ -578,5 +656,6 @@ pub(crate) fn lot(dataset: usize, class: u32, subject: &Subject) -> Lot {
         class,
         bytes: subject.summary.bytes.0,
         objects: subject.summary.objects,
+        is_pile: false,
     }
 }

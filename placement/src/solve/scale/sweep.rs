@@ -1,6 +1,6 @@
 //! Every lot's best set at given tolls: the start of a program, and the bound that proves its end.
 
-use super::stock::{Members, Scales, Stock, Tolls, Wish};
+use super::stock::{Best, Members, Scales, Stock, Tolls, Wish};
 
 /// The best sets of all lots at given tolls.
 #[derive(Debug, Default)]
@@ -22,13 +22,23 @@ pub(crate) fn sweep(stock: &Stock, wish: &Wish, tolls: &Tolls) -> Sweep {
         margins: Vec::with_capacity(stock.lots.len()),
         ..Sweep::default()
     };
-    for_each_best(stock, wish, tolls, |scales, value, bound, margin| {
+    let mut last: (u32, f32) = (u32::MAX, 0.0);
+    for_each_best(stock, wish, tolls, |scales, lot, best| {
         sweep
             .sets
             .push(scales.members.iter().map(|member| *member as u16).collect());
-        sweep.margins.push(margin);
-        sweep.value += value;
-        sweep.bound += bound;
+        let class = stock.lots[lot].class;
+        if last.0 != class || !stock.is_alike(lot, wish) {
+            let share = if best.value > 0.0 {
+                stock.margin(lot, scales) / best.value
+            } else {
+                0.0
+            };
+            last = (class, share as f32);
+        }
+        sweep.margins.push(last.1);
+        sweep.value += best.value;
+        sweep.bound += best.bound;
     });
     sweep
 }
@@ -36,35 +46,31 @@ pub(crate) fn sweep(stock: &Stock, wish: &Wish, tolls: &Tolls) -> Sweep {
 /// The sum of the bounds of all lots at given tolls.
 pub(crate) fn bound(stock: &Stock, wish: &Wish, tolls: &Tolls) -> f64 {
     let mut sum = 0.0;
-    for_each_best(stock, wish, tolls, |_, _, bound, _| sum += bound);
+    for_each_best(stock, wish, tolls, |_, _, best| sum += best.bound);
     sum
 }
 
-/// Calls back with each lot's best set, in the order of the lots: price, bound and relative margin. Where all costs of a
-/// class go with bytes, its lots choose alike, and one is asked for all.
-fn for_each_best(stock: &Stock, wish: &Wish, tolls: &Tolls, mut take: impl FnMut(&Scales, f64, f64, f32)) {
+/// Calls back with each lot's best set, in the order of the lots. Where the lots of a class choose alike, one is asked
+/// for all.
+fn for_each_best(stock: &Stock, wish: &Wish, tolls: &Tolls, mut take: impl FnMut(&Scales, usize, Best)) {
     let mut scales = Scales::default();
-    let mut last: Option<(u32, f64, f64, f32)> = None;
+    let mut last: Option<(u32, f64, f64)> = None;
     for (lot, item) in stock.lots.iter().enumerate() {
         let bytes = item.bytes as f64;
-        if let Some((class, value, bound, margin)) = last
+        if let Some((class, value, bound)) = last
             && class == item.class
         {
-            take(&scales, value * bytes, bound * bytes, margin);
+            let best = Best {
+                value: value * bytes,
+                bound: bound * bytes,
+            };
+            take(&scales, lot, best);
             continue;
         }
         stock.weigh(lot, wish, tolls, &mut scales);
-        let best = stock.choose(lot, wish, tolls, &mut scales);
-        let margin = if best.value > 0.0 {
-            (best.margin / best.value) as f32
-        } else {
-            0.0
-        };
-        take(&scales, best.value, best.bound, margin);
-        let alike =
-            stock.class(lot).proportional && wish.cost && wish.missing.is_empty() && stock.tight.is_empty();
-        let alike =
-            alike && stock.shape(lot).simple.is_some() && stock.shape(lot).budgets.is_empty() && bytes > 0.0;
-        last = alike.then(|| (item.class, best.value / bytes, best.bound / bytes, margin));
+        let best = stock.choose_or_stay(lot, wish, tolls, &mut scales);
+        take(&scales, lot, best);
+        let alike = stock.is_alike(lot, wish);
+        last = alike.then(|| (item.class, best.value / bytes, best.bound / bytes));
     }
 }

@@ -22,16 +22,17 @@ use super::sweep::Sweep;
 const NOISE: f64 = 1e-9;
 /// Ratios that differ by less are ties, of which the largest pivot is taken.
 const RATIO_TIE: f64 = 1e-12;
-/// Turns over the lots for one box.
-const TURNS: u32 = 60;
+/// Turns over the lots.
+const TURNS: u32 = 200;
 /// Pivots in all, for each row.
 const PIVOTS_PER_ROW: u64 = 2_000;
 /// Relative gain below which a lot is left as it is in the first turn; it falls by four from turn to turn.
 const FIRST_GAIN: f64 = 0.02;
 /// Relative gain below which nothing is a gain.
 const LAST_GAIN: f64 = 1e-9;
-/// Sum of all gains, as a share of the objective, at which a box is done.
-const DONE: f64 = 1e-7;
+/// Turns over the lots that gained, after one over all; and the share of what all gained at which they end.
+const INNER_TURNS: u32 = 10;
+const INNER_DONE: f64 = 0.1;
 
 /// What stands at one position of the basis.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +68,8 @@ pub(crate) struct Vertex<'s> {
     pub tolls: Tolls,
     scales: Scales,
     product: Vec<f64>,
+    /// The class whose best set is on the scales, what that costs, and for how many bytes.
+    last: Option<(u32, f64, f64)>,
     pivots: u64,
 }
 
@@ -139,65 +142,97 @@ impl<'s> Vertex<'s> {
             duals,
             low,
             high,
-            scales: Scales::default(),
+            scales: Scales::keeping(stock),
             product: Vec::new(),
+            last: None,
             pivots: 0,
             rows,
         }
     }
 
-    /// Goes to the best vertex that these lots can reach; the others keep their keys. `false` if room or money lacks
-    /// however dear it is.
-    pub fn settle(&mut self, lots: &[u32], objective: f64) -> bool {
-        let mut widenings = 0;
-        loop {
-            self.turn_over(lots, objective);
-            if !self.widen() {
-                return true;
-            }
-            widenings += 1;
-            if widenings > Rows::WIDENINGS || self.is_spent() {
-                return !self.lacks();
-            }
-        }
-    }
-
-    /// Prices all lots again and again, until none gains.
-    fn turn_over(&mut self, lots: &[u32], objective: f64) {
+    /// Goes to the best vertex that these lots can reach; the others keep their keys. Lots of one class should stand
+    /// together. It ends when a turn gains less than the share `done` of the objective. `false` if room or money lacks however dear it is.
+    pub fn settle(&mut self, lots: &[u32], objective: f64, done: f64) -> bool {
         let mut least = FIRST_GAIN;
+        let mut movers = Vec::new();
         for _ in 0..TURNS {
-            let mut gains = 0.0;
+            movers.clear();
             let before = self.pivots;
-            for lot in lots {
-                gains += self.look_at(*lot, least);
-                if self.is_spent() {
-                    return;
+            let gains = self.turn(lots, least, Some(&mut movers));
+            let widened = self.widen();
+            if self.pivots > PIVOTS_PER_ROW * self.basics.len() as u64
+                || (gains <= done * objective.abs() && !widened)
+            {
+                break;
+            }
+            // Those that gained are the likeliest to gain again.
+            for _ in 0..INNER_TURNS {
+                if self.turn(&movers, least, None) <= INNER_DONE * gains {
+                    break;
                 }
             }
-            if gains <= DONE * objective.abs() && (before == self.pivots || least <= LAST_GAIN) {
-                return;
+            if before == self.pivots || !widened {
+                least = (least / 4.0).max(LAST_GAIN);
             }
-            least = (least / 4.0).max(LAST_GAIN);
         }
+        !self.lacks()
     }
 
-    fn is_spent(&self) -> bool {
-        self.pivots > PIVOTS_PER_ROW * self.basics.len() as u64 + self.keys.len() as u64
+    /// Asks each of these lots once; what they gain, and which do.
+    fn turn(&mut self, lots: &[u32], least: f64, mut movers: Option<&mut Vec<u32>>) -> f64 {
+        let mut gains = 0.0;
+        self.last = None;
+        for lot in lots {
+            let gain = self.look_at(*lot, least);
+            gains += gain;
+            if gain > 0.0
+                && let Some(movers) = movers.as_deref_mut()
+            {
+                movers.push(*lot);
+            }
+        }
+        gains
     }
 
     /// Asks one lot for its best set and takes it on if it gains enough. What it gains.
     fn look_at(&mut self, lot: u32, least: f64) -> f64 {
         let at = lot as usize;
+        let item = self.stock.lots[at];
+        let bytes = item.bytes as f64;
+        if let Some((class, value, weighed)) = self.last
+            && class == item.class
+        {
+            // Another lot of its class was asked at the same tolls, and the scales still show what it saw.
+            let best = self.scales.members.iter().copied();
+            if self.keys[at].iter().map(|member| usize::from(*member)).eq(best) {
+                return 0.0;
+            }
+            let share = bytes / weighed;
+            let now = self.value_of_key(at) * share;
+            return self.take_up(lot, least, now, value * share);
+        }
         self.stock.weigh(at, self.wish, &self.tolls, &mut self.scales);
-        let best = self.stock.choose(at, self.wish, &self.tolls, &mut self.scales);
-        let value = self
+        let best = self
             .stock
-            .value(at, self.wish, &self.tolls, &self.keys[at], &self.scales);
-        let gain = value - best.value;
+            .choose_or_stay(at, self.wish, &self.tolls, &mut self.scales);
+        let alike = self.stock.is_alike(at, self.wish);
+        self.last = alike.then_some((item.class, best.value, bytes));
+        let now = self.value_of_key(at);
+        self.take_up(lot, least, now, best.value)
+    }
+
+    fn value_of_key(&self, lot: usize) -> f64 {
+        self.stock
+            .value(lot, self.wish, &self.tolls, &self.keys[lot], &self.scales)
+    }
+
+    /// Takes the set on the scales on if it gains enough. What it gains.
+    fn take_up(&mut self, lot: u32, least: f64, now: f64, then: f64) -> f64 {
+        let gain = now - then;
         if gain <= 0.0 {
             return 0.0;
         }
-        if gain > least * value.abs() {
+        if gain > least * now.abs() {
             let members: Members = self.scales.members.iter().map(|member| *member as u16).collect();
             self.enter(Entering::Set(lot, members), -gain);
         }
@@ -265,7 +300,6 @@ impl<'s> Vertex<'s> {
 
     /// One step of the simplex method. Whether the basis, and so the prices, changed.
     fn pivot(&mut self, entering: Entering, reduced: f64) -> bool {
-        self.pivots += 1;
         let column = self.column(&entering);
         let mut product = std::mem::take(&mut self.product);
         self.inverse.times(&column, &mut product);
@@ -366,6 +400,8 @@ impl<'s> Vertex<'s> {
             }
         };
         self.rows.set_tolls(&self.duals, &mut self.tolls);
+        self.pivots += 1;
+        self.last = None;
         true
     }
 
@@ -471,6 +507,7 @@ impl<'s> Vertex<'s> {
         }
         if widened {
             self.price();
+            self.last = None;
         }
         widened
     }
@@ -526,19 +563,8 @@ impl<'s> Vertex<'s> {
         stale
     }
 
-    /// Whole lots: of each that is split, the set with the largest share.
-    pub fn into_whole(mut self) -> Vec<Members> {
-        for (lot, sets) in self.split() {
-            let largest = sets.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
-            if let Some((members, _)) = largest {
-                self.keys[lot as usize] = members;
-            }
-        }
-        self.keys
-    }
-
     /// Each lot that is split, with its sets and their shares, the key first.
-    fn split(&self) -> Vec<(u32, Vec<(Members, f64)>)> {
+    pub fn split(&self) -> Vec<(u32, Vec<(Members, f64)>)> {
         let of_lot = |(lot, positions): (&u32, &Vec<usize>)| {
             let sets = positions
                 .iter()
