@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 use super::catalog::Lot;
 use super::stock::Stock;
 
-/// Classes of a small program.
-const CLASSES: usize = 2_500;
-
 /// What the lots of one class add up to.
 struct Heap {
     class: u32,
@@ -17,8 +14,8 @@ struct Heap {
     billable: Vec<u128>,
 }
 
-/// The small program in place of a stock: its lots, and what they bill.
-pub(crate) fn lots(stock: &Stock) -> (Vec<Lot>, Vec<u64>) {
+/// A small program in place of a stock, of the largest `classes`: its lots, and what they bill.
+pub(crate) fn lots(stock: &Stock, classes: usize) -> (Vec<Lot>, Vec<u64>) {
     let mut heaps = heaps(stock);
     heaps.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.class.cmp(&b.class)));
     let shape = |heap: &Heap| stock.catalog.classes[heap.class as usize].shape;
@@ -26,7 +23,7 @@ pub(crate) fn lots(stock: &Stock) -> (Vec<Lot>, Vec<u64>) {
     let mut taken: BTreeMap<u32, f64> = BTreeMap::new();
     for (place, heap) in heaps.iter().enumerate() {
         *all.entry(shape(heap)).or_default() += heap.bytes as f64;
-        if place < CLASSES {
+        if place < classes {
             *taken.entry(shape(heap)).or_default() += heap.bytes as f64;
         }
     }
@@ -38,7 +35,7 @@ pub(crate) fn lots(stock: &Stock) -> (Vec<Lot>, Vec<u64>) {
         .sum();
     let total: f64 = all.values().sum();
     let common = if total > left { total / (total - left) } else { 1.0 };
-    heaps.truncate(CLASSES);
+    heaps.truncate(classes);
     let mut lots = Vec::new();
     let mut billable = Vec::new();
     for heap in &heaps {

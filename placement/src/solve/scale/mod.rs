@@ -17,6 +17,7 @@ mod piles;
 mod placed;
 mod rates;
 mod rows;
+mod sieve;
 mod stock;
 mod sweep;
 mod vertex;
@@ -27,17 +28,40 @@ pub(crate) use stock::{Stock, Tolls, Wish, take_stock};
 use piles::Piles;
 use stock::Members;
 use sweep::{Sweep, sweep};
-use vertex::{BoxAround, Vertex};
+use vertex::{BoxAround, Effort, Vertex};
 
 /// Margins up to which a lot may change its set while tolls settle, as a share of its price.
 const NEAR: f32 = 0.01;
-/// Times that all lots are asked anew.
-const SWEEPS: usize = 6;
+/// Classes of the small programs.
+const COARSE: [usize; 2] = [2_500, 10_000];
 /// Relative difference between what the program costs and the bound, at which it is settled.
-const SETTLED: f64 = 1e-5;
-/// Gains in one turn, as a share of the objective, at which a program is done: for prices, and for a plan.
-const ROUGHLY: f64 = 1e-3;
-const CLOSELY: f64 = 5e-6;
+const SETTLED: f64 = 3e-5;
+/// Rounds of settling the near lots and asking all.
+const ROUNDS: usize = 40;
+/// How closely a program is settled: the coarse one; the one over all lots at first, and from round to round.
+const ROUGHLY: Effort = Effort {
+    done: 1e-3,
+    first: 0.02,
+    turns: 200,
+    sifts: false,
+};
+const CLOSER: Effort = Effort {
+    done: 1e-4,
+    first: 5e-3,
+    turns: 30,
+    sifts: false,
+};
+const FIRST_ROUND: Effort = Effort {
+    done: 5e-6,
+    first: 5e-3,
+    turns: 12,
+    sifts: true,
+};
+const NEXT_ROUNDS: Effort = Effort {
+    first: 1e-5,
+    turns: 6,
+    ..FIRST_ROUND
+};
 /// How far the prices of the coarse program are trusted.
 const TRUST: (f64, f64) = (0.03, 0.01);
 
@@ -89,32 +113,41 @@ pub(crate) fn bound(stock: &Stock, wish: &Wish, tolls: &Tolls) -> f64 {
     sweep::bound(stock, wish, tolls) - worth_of_limits(stock, wish, tolls)
 }
 
-/// Tolls from a small program in place of the large one.
+/// Tolls from small programs in place of the large one, each larger than the one before.
 pub(crate) fn coarse_tolls(stock: &mut Stock, wish: &Wish) -> Tolls {
-    let (lots, billable) = coarse::lots(stock);
-    let small = Stock {
-        catalog: std::mem::take(&mut stock.catalog),
-        tight: Vec::new(),
-        priorities: stock.priorities.clone(),
-        limits: stock.limits.clone(),
-        lots,
-        billable,
-    };
-    let start = free(&small, wish);
-    let Sweep { sets, value, .. } = sweep(&small, wish, &start);
-    let around = BoxAround {
-        tolls: &start,
-        share: 0.0,
-        of_mean: 4.0,
-    };
-    let mut vertex = Vertex::begin(&small, wish, sets, &around);
-    let mut all: Vec<u32> = (0..small.lots.len() as u32).collect();
-    all.sort_by_key(|lot| std::cmp::Reverse(small.lots[*lot as usize].bytes));
-    vertex.settle(&all, value, ROUGHLY);
-    let tolls = vertex.tolls.clone();
-    drop(vertex);
-    stock.catalog = small.catalog;
+    let mut tolls = free(stock, wish);
+    let classes = stock.catalog.classes.len();
+    for (level, size) in COARSE.iter().enumerate() {
+        if level > 0 && classes < size * 2 {
+            break;
+        }
+        let (lots, billable) = coarse::lots(stock, *size);
+        let small = Stock {
+            catalog: std::mem::take(&mut stock.catalog),
+            tight: Vec::new(),
+            priorities: stock.priorities.clone(),
+            limits: stock.limits.clone(),
+            lots,
+            billable,
+        };
+        tolls = coarse_level(&small, wish, &tolls, level == 0);
+        stock.catalog = small.catalog;
+    }
     tolls
+}
+
+fn coarse_level(small: &Stock, wish: &Wish, tolls: &Tolls, is_first: bool) -> Tolls {
+    let Sweep { sets, value, .. } = sweep(small, wish, tolls);
+    let around = BoxAround {
+        tolls,
+        share: if is_first { 0.0 } else { TRUST.0 },
+        of_mean: if is_first { 4.0 } else { TRUST.1 },
+    };
+    let mut vertex = Vertex::begin(small, wish, sets, &around);
+    let mut all: Vec<u32> = (0..small.lots.len() as u32).collect();
+    sort_by_size(small, &mut all);
+    vertex.settle(&all, value, if is_first { ROUGHLY } else { CLOSER });
+    vertex.mean_tolls()
 }
 
 /// Settles the program over all lots, beginning at these tolls.
@@ -152,25 +185,29 @@ fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) ->
         share: trust.0,
         of_mean: trust.1,
     };
-    let mut near = nearest(&margins);
+    let mut near = nearest(stock, &margins);
     let mut vertex = Vertex::begin(stock, wish, sets, &around);
     let mut suffices = true;
     let mut best = (f64::NEG_INFINITY, tolls.clone());
-    for _ in 0..SWEEPS {
-        suffices = vertex.settle(&near, value, CLOSELY);
-        let again = sweep(stock, wish, &vertex.tolls);
-        let bound = again.bound - worth_of_limits(stock, wish, &vertex.tolls);
-        if bound > best.0 {
-            best = (bound, vertex.tolls.clone());
+    for round in 0..ROUNDS {
+        let effort = if round == 0 { FIRST_ROUND } else { NEXT_ROUNDS };
+        suffices = vertex.settle(&near, value, effort);
+        let mut again = Sweep::default();
+        for tolls in [vertex.tolls.clone(), vertex.mean_tolls()] {
+            again = sweep(stock, wish, &tolls);
+            let bound = again.bound - worth_of_limits(stock, wish, &tolls);
+            if bound > best.0 {
+                best = (bound, tolls);
+            }
         }
-        let stale = vertex.stale(&again);
-        if stale.is_empty() || vertex.objective() - best.0 <= SETTLED * best.0.abs() {
+        if suffices && vertex.objective() - best.0 <= SETTLED * best.0.abs() {
             break;
         }
-        near.extend(stale);
-        near.extend(nearest(&again.margins));
+        near.extend(vertex.stale(&again));
+        near.extend(nearest(stock, &again.margins));
         near.sort_unstable();
         near.dedup();
+        sort_by_size(stock, &mut near);
     }
     let split = vertex.split();
     Program {
@@ -183,9 +220,16 @@ fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) ->
     }
 }
 
-fn nearest(margins: &[f32]) -> Vec<u32> {
+fn nearest(stock: &Stock, margins: &[f32]) -> Vec<u32> {
     let near = (0u32..).zip(margins).filter(|(_, margin)| **margin <= NEAR);
-    near.map(|(lot, _)| lot).collect()
+    let mut near: Vec<_> = near.map(|(lot, _)| lot).collect();
+    sort_by_size(stock, &mut near);
+    near
+}
+
+/// The largest first: they carry the tolls, and the others follow.
+fn sort_by_size(stock: &Stock, lots: &mut [u32]) {
+    lots.sort_by_key(|lot| std::cmp::Reverse(stock.lots[*lot as usize].bytes));
 }
 
 /// The joint choice at the least cost, everything that can be met being met; `None` if that does not fit together.

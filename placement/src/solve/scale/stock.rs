@@ -7,6 +7,7 @@ use super::super::load::Limits;
 use super::super::need::{Shortfall, Unit};
 use super::super::picker::{Offer, Picker, Prices};
 use super::catalog::{Catalog, Class, Lot, NO_COPY, NO_GROUP, Shape, Simple};
+use super::sieve::greedy;
 
 /// Positions of candidates, ascending; [`FALLBACK`] alone: what is there stays, though it is not admissible.
 pub(crate) type Members = Box<[u16]>;
@@ -75,6 +76,11 @@ impl Wish {
             fallbacks: Held::Least,
             at_most: Vec::new(),
         }
+    }
+
+    /// Whether nothing but cost is minimised, and everything else is held to the least.
+    pub fn is_cost_alone(&self) -> bool {
+        self.cost && self.missing.is_empty() && self.fallbacks == Held::Least
     }
 
     /// What a missing unit costs; `None`: no more may be missing than the least.
@@ -458,10 +464,13 @@ impl Stock {
         let (class, shape) = (self.class(lot), self.shape(lot));
         if let Some(simple) = &shape.simple
             && wish.missing.is_empty()
-            && let Some(best) = greedy(simple, scales)
         {
-            scales.members.sort_unstable();
-            return Some(best);
+            scales.members.clear();
+            let prices = &scales.prices.candidates;
+            if let Some(value) = greedy(simple, simple.forced, &simple.group, prices, &mut scales.members) {
+                scales.members.sort_unstable();
+                return Some(Best { value, bound: value });
+            }
         }
         let least = self.least(lot);
         for unit in Unit::ALL {
@@ -525,51 +534,6 @@ impl Stock {
             .sum();
         cost + room + spent + price(wish.fallbacks, tolls).unwrap_or(0.0)
     }
-}
-
-/// The cheapest set for simple needs, which is greedy: among sets of `copies` members with at least `groups` groups, the
-/// cheapest candidate that still allows the rest joins next (the union of a partition matroid and a uniform one).
-fn greedy(simple: &Simple, scales: &mut Scales) -> Option<Best> {
-    let prices = &scales.prices.candidates;
-    let members = &mut scales.members;
-    members.clear();
-    let (mut counted, mut distinct, mut value) = (0, 0, 0.0);
-    if let Some(position) = simple.forced {
-        value += prices[position];
-        counted += usize::from(simple.group[position] != NO_COPY);
-        distinct += usize::from(simple.group[position] < NO_GROUP);
-        members.push(position);
-    }
-    // A forced member that is in no group leaves the spread to be met by further ones.
-    let wanted = simple
-        .copies
-        .max(counted + simple.groups.saturating_sub(distinct));
-    while counted < wanted {
-        // Members beyond the groups that are wanted.
-        let may_repeat = counted + 1 - distinct.min(simple.groups) <= wanted - simple.groups;
-        let (mut cheapest, mut next) = (f64::INFINITY, usize::MAX);
-        for (position, (price, group)) in prices.iter().zip(&simple.group).enumerate() {
-            if *price >= cheapest || *group == NO_COPY || members.contains(&position) {
-                continue;
-            }
-            if may_repeat || (*group != NO_GROUP && is_new(simple, members, *group)) {
-                (cheapest, next) = (*price, position);
-            }
-        }
-        if next == usize::MAX {
-            return None;
-        }
-        value += cheapest;
-        counted += 1;
-        let group = simple.group[next];
-        distinct += usize::from(group != NO_GROUP && is_new(simple, members, group));
-        members.push(next);
-    }
-    Some(Best { value, bound: value })
-}
-
-fn is_new(simple: &Simple, members: &[usize], group: u32) -> bool {
-    members.iter().all(|member| simple.group[*member] != group)
 }
 
 /// What the cheapest exchange of one member for another candidate costs more.

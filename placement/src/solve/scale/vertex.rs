@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use super::basis::{Column, Inverse};
 use super::rows::Rows;
+use super::sieve::Sieve;
 use super::stock::{Members, Scales, Stock, Tolls, Wish};
 use super::sweep::Sweep;
 
@@ -22,14 +23,14 @@ use super::sweep::Sweep;
 const NOISE: f64 = 1e-9;
 /// Ratios that differ by less are ties, of which the largest pivot is taken.
 const RATIO_TIE: f64 = 1e-12;
-/// Turns over the lots.
-const TURNS: u32 = 200;
-/// Pivots in all, for each row.
-const PIVOTS_PER_ROW: u64 = 2_000;
-/// Relative gain below which a lot is left as it is in the first turn; it falls by four from turn to turn.
-const FIRST_GAIN: f64 = 0.02;
+/// By how much the gain below which a lot is left as it is falls from turn to turn.
+const FALL: f64 = 4.0;
+/// Times that boxes are widened before the other lots are asked too.
+const WIDENINGS: u32 = 12;
 /// Relative gain below which nothing is a gain.
 const LAST_GAIN: f64 = 1e-9;
+/// Turns without a pivot, after which the lots that are looked at have no more to give.
+const IDLE_TURNS: u32 = 8;
 /// Turns over the lots that gained, after one over all; and the share of what all gained at which they end.
 const INNER_TURNS: u32 = 10;
 const INNER_DONE: f64 = 0.1;
@@ -68,8 +69,11 @@ pub(crate) struct Vertex<'s> {
     pub tolls: Tolls,
     scales: Scales,
     product: Vec<f64>,
-    /// The class whose best set is on the scales, what that costs, and for how many bytes.
-    last: Option<(u32, f64, f64)>,
+    sieve: Sieve,
+    /// The prices since the last start.
+    mean: Mean,
+    /// The tolls of the backends, and a last one that is zero.
+    room_tolls: Vec<f64>,
     pivots: u64,
 }
 
@@ -80,6 +84,41 @@ pub(crate) struct BoxAround<'t> {
     pub share: f64,
     /// And share of the mean price of what is placed.
     pub of_mean: f64,
+}
+
+/// The mean of prices. A vertex throws its prices about; their mean is steadier, and proves more.
+#[derive(Debug, Default)]
+struct Mean {
+    sums: Vec<f64>,
+    count: f64,
+}
+
+impl Mean {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn add(&mut self, prices: &[f64]) {
+        self.sums.resize(prices.len(), 0.0);
+        self.sums
+            .iter_mut()
+            .zip(prices)
+            .for_each(|(sum, price)| *sum += price.max(0.0));
+        self.count += 1.0;
+    }
+}
+
+/// How closely a program is settled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    /// What a turn gains, as a share of the objective, when the program is done.
+    pub done: f64,
+    /// What a lot must gain to be moved in the first turn, as a share of its price.
+    pub first: f64,
+    /// Turns over the lots at most.
+    pub turns: u32,
+    /// Whether the tolls begin so near to their end that far candidates need not be looked at.
+    pub sifts: bool,
 }
 
 enum Entering {
@@ -144,25 +183,33 @@ impl<'s> Vertex<'s> {
             high,
             scales: Scales::keeping(stock),
             product: Vec::new(),
-            last: None,
+            sieve: Sieve::default(),
+            mean: Mean::default(),
+            room_tolls: Vec::new(),
             pivots: 0,
             rows,
         }
     }
 
-    /// Goes to the best vertex that these lots can reach; the others keep their keys. Lots of one class should stand
-    /// together. It ends when a turn gains less than the share `done` of the objective. `false` if room or money lacks however dear it is.
-    pub fn settle(&mut self, lots: &[u32], objective: f64, done: f64) -> bool {
-        let mut least = FIRST_GAIN;
+    /// Goes to the best vertex that these lots can reach; the others keep their keys. `false` if room or money lacks however dear it is.
+    pub fn settle(&mut self, lots: &[u32], objective: f64, effort: Effort) -> bool {
+        self.set_tolls();
+        let keys = |lot: usize| &self.keys[lot][..];
+        let sifted = if effort.sifts { lots } else { &[] };
+        self.sieve = Sieve::of(self.stock, self.wish, &self.tolls, sifted, keys, &mut self.scales);
         let mut movers = Vec::new();
-        for _ in 0..TURNS {
+        let (mut idle, mut widenings) = (0, 0);
+        let mut least = effort.first;
+        self.mean.clear();
+        for _ in 0..effort.turns {
             movers.clear();
             let before = self.pivots;
             let gains = self.turn(lots, least, Some(&mut movers));
             let widened = self.widen();
-            if self.pivots > PIVOTS_PER_ROW * self.basics.len() as u64
-                || (gains <= done * objective.abs() && !widened)
-            {
+            widenings += u32::from(widened);
+            let is_done = !widened && gains <= effort.done * objective.abs();
+            idle = if before == self.pivots { idle + 1 } else { 0 };
+            if is_done || idle > IDLE_TURNS || widenings > WIDENINGS {
                 break;
             }
             // Those that gained are the likeliest to gain again.
@@ -172,7 +219,7 @@ impl<'s> Vertex<'s> {
                 }
             }
             if before == self.pivots || !widened {
-                least = (least / 4.0).max(LAST_GAIN);
+                least = (least / FALL).max(LAST_GAIN);
             }
         }
         !self.lacks()
@@ -181,10 +228,9 @@ impl<'s> Vertex<'s> {
     /// Asks each of these lots once; what they gain, and which do.
     fn turn(&mut self, lots: &[u32], least: f64, mut movers: Option<&mut Vec<u32>>) -> f64 {
         let mut gains = 0.0;
-        self.last = None;
         for lot in lots {
             let gain = self.look_at(*lot, least);
-            gains += gain;
+            gains += gain.abs();
             if gain > 0.0
                 && let Some(movers) = movers.as_deref_mut()
             {
@@ -197,45 +243,36 @@ impl<'s> Vertex<'s> {
     /// Asks one lot for its best set and takes it on if it gains enough. What it gains.
     fn look_at(&mut self, lot: u32, least: f64) -> f64 {
         let at = lot as usize;
-        let item = self.stock.lots[at];
-        let bytes = item.bytes as f64;
-        if let Some((class, value, weighed)) = self.last
-            && class == item.class
-        {
-            // Another lot of its class was asked at the same tolls, and the scales still show what it saw.
-            let best = self.scales.members.iter().copied();
-            if self.keys[at].iter().map(|member| usize::from(*member)).eq(best) {
-                return 0.0;
-            }
-            let share = bytes / weighed;
-            let now = self.value_of_key(at) * share;
-            return self.take_up(lot, least, now, value * share);
+        let bytes = self.stock.lots[at].bytes as f64;
+        let simple = self.stock.shape(at).simple.as_ref();
+        let near = self.sieve.choose(
+            simple,
+            (at, bytes),
+            &self.room_tolls,
+            &self.keys[at],
+            &mut self.scales.members,
+        );
+        if let Some(near) = near {
+            return self.take_up(lot, least, near.now, near.then);
         }
         self.stock.weigh(at, self.wish, &self.tolls, &mut self.scales);
         let best = self
             .stock
             .choose_or_stay(at, self.wish, &self.tolls, &mut self.scales);
-        let alike = self.stock.is_alike(at, self.wish);
-        self.last = alike.then_some((item.class, best.value, bytes));
-        let now = self.value_of_key(at);
+        let now = self
+            .stock
+            .value(at, self.wish, &self.tolls, &self.keys[at], &self.scales);
         self.take_up(lot, least, now, best.value)
     }
 
-    fn value_of_key(&self, lot: usize) -> f64 {
-        self.stock
-            .value(lot, self.wish, &self.tolls, &self.keys[lot], &self.scales)
-    }
-
-    /// Takes the set on the scales on if it gains enough. What it gains.
+    /// Takes the set on the scales on if it gains enough. What it gains, below zero if it was not enough.
     fn take_up(&mut self, lot: u32, least: f64, now: f64, then: f64) -> f64 {
         let gain = now - then;
-        if gain <= 0.0 {
-            return 0.0;
+        if gain <= least * now.abs() {
+            return -gain.max(0.0);
         }
-        if gain > least * now.abs() {
-            let members: Members = self.scales.members.iter().map(|member| *member as u16).collect();
-            self.enter(Entering::Set(lot, members), -gain);
-        }
+        let members: Members = self.scales.members.iter().map(|member| *member as u16).collect();
+        self.enter(Entering::Set(lot, members), -gain);
         gain
     }
 
@@ -253,6 +290,14 @@ impl<'s> Vertex<'s> {
                 return;
             }
         }
+    }
+
+    fn set_tolls(&mut self) {
+        self.rows.set_tolls(&self.duals, &mut self.tolls);
+        self.mean.add(&self.duals);
+        self.room_tolls.clear();
+        self.room_tolls.extend_from_slice(&self.tolls.room);
+        self.room_tolls.push(0.0);
     }
 
     /// The row whose price is furthest outside its box.
@@ -399,9 +444,8 @@ impl<'s> Vertex<'s> {
                 Basic::Set(lot, members)
             }
         };
-        self.rows.set_tolls(&self.duals, &mut self.tolls);
+        self.set_tolls();
         self.pivots += 1;
-        self.last = None;
         true
     }
 
@@ -484,7 +528,7 @@ impl<'s> Vertex<'s> {
                 .map(|(k, cost)| cost * self.inverse.entry(k, row))
                 .sum::<f64>();
         }
-        self.rows.set_tolls(&self.duals, &mut self.tolls);
+        self.set_tolls();
     }
 
     /// Widens the box where its edge is still paid. Whether it was.
@@ -507,7 +551,6 @@ impl<'s> Vertex<'s> {
         }
         if widened {
             self.price();
-            self.last = None;
         }
         widened
     }
@@ -519,6 +562,17 @@ impl<'s> Vertex<'s> {
             _ => false,
         };
         self.basics.iter().zip(&self.values).any(over)
+    }
+
+    /// The mean tolls since the last start.
+    pub fn mean_tolls(&self) -> Tolls {
+        let mean: Vec<f64> = self
+            .mean
+            .sums
+            .iter()
+            .map(|sum| sum / self.mean.count.max(1.0))
+            .collect();
+        self.rows.tolls(&mean)
     }
 
     /// What the mix costs, with what is still paid at the edges of boxes left out.
