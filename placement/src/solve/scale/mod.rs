@@ -35,7 +35,9 @@ const NEAR: f32 = 0.01;
 /// Classes of the small programs.
 const COARSE: [usize; 2] = [2_500, 10_000];
 /// Relative difference between what the program costs and the bound, at which it is settled.
-const SETTLED: f64 = 3e-5;
+const SETTLED: f64 = 4e-5;
+/// Lots that settle among themselves at first, and that join from round to round.
+const ACTIVE: usize = 400_000;
 /// Rounds of settling the near lots and asking all.
 const ROUNDS: usize = 40;
 /// How closely a program is settled: the coarse one; the one over all lots at first, and from round to round.
@@ -186,16 +188,20 @@ fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) ->
         of_mean: trust.1,
     };
     let mut near = nearest(stock, &margins);
+    let mut active: Vec<u32> = near.iter().copied().take(ACTIVE).collect();
     let mut vertex = Vertex::begin(stock, wish, sets, &around);
     let mut suffices = true;
     let mut best = (f64::NEG_INFINITY, tolls.clone());
     for round in 0..ROUNDS {
         let effort = if round == 0 { FIRST_ROUND } else { NEXT_ROUNDS };
-        suffices = vertex.settle(&near, value, effort);
-        let mut again = Sweep::default();
+        suffices = vertex.settle(&active, value, effort);
+        let mut gains = Vec::new();
         for tolls in [vertex.tolls.clone(), vertex.mean_tolls()] {
-            again = sweep(stock, wish, &tolls);
+            let again = sweep(stock, wish, &tolls);
             let bound = again.bound - worth_of_limits(stock, wish, &tolls);
+            if bound > best.0 || gains.is_empty() {
+                gains = vertex.gains(&again, &tolls);
+            }
             if bound > best.0 {
                 best = (bound, tolls);
             }
@@ -203,12 +209,17 @@ fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) ->
         if suffices && vertex.objective() - best.0 <= SETTLED * best.0.abs() {
             break;
         }
-        near.extend(vertex.stale(&again));
-        near.extend(nearest(stock, &again.margins));
-        near.sort_unstable();
-        near.dedup();
-        sort_by_size(stock, &mut near);
+        // Those that would gain most join.
+        gains.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        active.extend(gains.iter().take(ACTIVE).map(|(lot, _)| *lot));
+        active.sort_unstable();
+        active.dedup();
+        sort_by_size(stock, &mut active);
     }
+    near.extend(&active);
+    near.sort_unstable();
+    near.dedup();
+    sort_by_size(stock, &mut near);
     let split = vertex.split();
     Program {
         tolls: best.1,
@@ -260,8 +271,10 @@ pub(crate) fn cheapest(stock: &mut Stock) -> Option<Settled> {
     if !fits {
         return None;
     }
-    settled
-        .placed
-        .improve(stock, &wish, &settled.tolls, &settled.near);
+    if settled.placed.cost(stock) - settled.bound > SETTLED * settled.bound.abs() {
+        settled
+            .placed
+            .improve(stock, &wish, &settled.tolls, &settled.near);
+    }
     Some(settled)
 }

@@ -202,8 +202,16 @@ impl Stock {
             || self.class(lot).roomless.contains(&(position as u16))
     }
 
+    /// Whether two lots of one class are of one size in every respect, so that they choose alike.
+    pub fn is_twin(&self, a: usize, b: usize) -> bool {
+        let (x, y) = (&self.lots[a], &self.lots[b]);
+        let minimums = self.catalog.minimums.len();
+        let billed = |lot: usize| &self.billable[lot * minimums..(lot + 1) * minimums];
+        x.class == y.class && x.bytes == y.bytes && x.objects == y.objects && billed(a) == billed(b)
+    }
+
     /// Whether every backend could hold the lot if nothing else were there.
-    fn fits_everywhere(&self, lot: usize) -> bool {
+    pub fn fits_everywhere(&self, lot: usize) -> bool {
         let bytes = u128::from(self.lots[lot].bytes);
         let holds = |backend: &u32| bytes <= self.limits.room[*backend as usize];
         self.lots[lot].is_pile || self.tight.iter().all(holds)
@@ -588,7 +596,9 @@ pub(crate) fn take_stock(
             is_lot[dataset] = true;
         }
     }
-    lots.sort_unstable_by_key(|lot: &Lot| (lot.class, std::cmp::Reverse(lot.bytes), lot.dataset));
+    lots.sort_unstable_by_key(|lot: &Lot| {
+        (lot.class, std::cmp::Reverse(lot.bytes), lot.objects, lot.dataset)
+    });
     let priorities = catalog.rank();
     let billable = lots.iter().flat_map(|lot| {
         let summary = &problem.datasets[lot.dataset as usize].summary;
