@@ -46,8 +46,6 @@ pub(crate) struct Tolls {
 pub(crate) enum Held {
     /// Each lot alone to the least that it reaches.
     Least,
-    /// To nothing: a level above is being settled.
-    Free,
     /// It is what is minimised.
     Aim,
     /// All together to what was reached: the row of that number.
@@ -93,7 +91,6 @@ impl Wish {
 fn price(held: Held, tolls: &Tolls) -> Option<f64> {
     match held {
         Held::Least => None,
-        Held::Free => Some(0.0),
         Held::Aim => Some(1.0),
         Held::AtMost(row) => Some(tolls.levels[row]),
     }
@@ -469,7 +466,7 @@ impl Stock {
         tolls: &Tolls,
         scales: &mut Scales,
     ) -> Option<Best> {
-        let (class, shape) = (self.class(lot), self.shape(lot));
+        let shape = self.shape(lot);
         if let Some(simple) = &shape.simple
             && wish.missing.is_empty()
         {
@@ -486,6 +483,18 @@ impl Stock {
             scales.prices.missing[unit as usize] = price.unwrap_or(0.0);
             scales.prices.max_missing[unit as usize] = price.is_none().then(|| least.of(unit));
         }
+        self.search(lot, scales)
+    }
+
+    /// The best set of a lot that was weighed which misses no more than this, into `scales.members`.
+    pub fn choose_within(&self, lot: usize, most: Shortfall, scales: &mut Scales) -> Option<Best> {
+        scales.prices.missing = [0.0; 3];
+        scales.prices.max_missing = Unit::ALL.map(|unit| Some(most.of(unit)));
+        self.search(lot, scales)
+    }
+
+    fn search(&self, lot: usize, scales: &mut Scales) -> Option<Best> {
+        let (class, shape) = (self.class(lot), self.shape(lot));
         scales.current.clear();
         scales.current.resize(shape.backends.len(), false);
         class
