@@ -19,11 +19,13 @@ mod rates;
 mod rows;
 mod shortage;
 mod sieve;
+mod standing;
 mod stock;
 mod sweep;
 mod vertex;
 
 pub(crate) use placed::Placed;
+pub use standing::{Change, Revision, Standing};
 pub(crate) use stock::{Stock, Tolls, Wish, take_stock};
 
 use piles::Piles;
@@ -133,6 +135,7 @@ pub(crate) fn coarse_tolls(stock: &mut Stock, wish: &Wish) -> Tolls {
             catalog: std::mem::take(&mut stock.catalog),
             tight: Vec::new(),
             priorities: stock.priorities.clone(),
+            capacities: stock.capacities.clone(),
             limits: stock.limits.clone(),
             lots,
             billable,
