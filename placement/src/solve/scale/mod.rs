@@ -11,6 +11,7 @@
 //! pricing of every lot at the final tolls, so that the proof holds whatever the program did.
 
 mod basis;
+mod calm;
 mod catalog;
 mod coarse;
 mod piles;
@@ -262,7 +263,10 @@ fn sort_by_size(stock: &Stock, lots: &mut [u32]) {
 /// The joint choice: everything that can be met at the least cost; if that does not fit together, as much as does.
 pub(crate) fn choose(stock: &mut Stock) -> Settled {
     match cheapest(stock) {
-        Ok(settled) => settled,
+        Ok(mut settled) => {
+            calm::calm(stock, &mut settled);
+            settled
+        }
         Err(tolls) => shortage::most(stock, &tolls),
     }
 }

@@ -98,7 +98,7 @@ impl Placed {
     }
 
     /// Whether a lot could have another set beside all others: a set takes no more than there is, or than it has.
-    fn fits(&mut self, stock: &Stock, lot: usize, members: &[u16]) -> bool {
+    pub fn fits(&mut self, stock: &Stock, lot: usize, members: &[u16]) -> bool {
         let before = self.sets[lot].clone();
         self.take_away(stock, lot, &before);
         let bytes = u128::from(stock.lots[lot].bytes);

@@ -189,10 +189,10 @@ impl Standing {
         for backend in self.grown_overfull() {
             touched.extend(self.turn_away(problem, backend));
         }
+        let mut changed = self.make_room(problem);
         // The largest find the least room.
         touched.sort_by_key(|lot| (std::cmp::Reverse(self.stock.lots[*lot as usize].bytes), *lot));
         touched.dedup();
-        let mut changed = Vec::new();
         for lot in touched.into_iter().map(|lot| lot as usize) {
             if self.put(lot) {
                 let set = self.stock.backends(lot, &self.placed.sets[lot]);
@@ -200,6 +200,7 @@ impl Standing {
             }
         }
         changed.sort_unstable();
+        changed.dedup_by(|next, kept| next.0 == kept.0);
         Revision {
             changed,
             per_month: self.cost + self.fixed,
@@ -263,6 +264,43 @@ impl Standing {
             self.stock.catalog.forget_rules();
         }
         grown
+    }
+
+    /// Turns lots away from backends on which datasets have grown so much that not all new copies have room.
+    fn make_room(&mut self, problem: &Problem) -> Vec<(usize, Vec<usize>)> {
+        let wish = Wish::cost();
+        let mut changed = Vec::new();
+        for backend in 0..self.on.len() {
+            let is_over =
+                |standing: &Self| standing.placed.used[backend] > standing.stock.limits.room[backend];
+            if !is_over(self) {
+                continue;
+            }
+            for lot in self.on[backend].clone().into_iter().map(|lot| lot as usize) {
+                let dataset = self.stock.lots[lot].dataset as usize;
+                let there = problem.datasets[dataset].copy_on(backend).is_some();
+                if there
+                    || !self
+                        .stock
+                        .backends(lot, &self.placed.sets[lot])
+                        .contains(&backend)
+                {
+                    continue;
+                }
+                let at = (&wish, &self.tolls);
+                let found = self
+                    .placed
+                    .best_fitting(&self.stock, lot, at, Some(backend), &mut self.scales);
+                if let Some((members, _)) = found {
+                    self.move_to(lot, members);
+                    changed.push((dataset, self.stock.backends(lot, &self.placed.sets[lot])));
+                }
+                if !is_over(self) {
+                    break;
+                }
+            }
+        }
+        changed
     }
 
     /// The lots that were to have a new copy on a backend that takes nothing new any more.
@@ -367,13 +405,17 @@ impl Standing {
         if members == self.placed.sets[lot] {
             return false;
         }
+        self.move_to(lot, members);
+        true
+    }
+
+    fn move_to(&mut self, lot: usize, members: Members) {
         self.cost -= self.stock.cost_of(lot, &self.placed.sets[lot]);
         for backend in self.stock.backends(lot, &members) {
             self.on[backend].push(lot as u32);
         }
         self.placed.change(&self.stock, lot, members);
         self.cost += self.stock.cost_of(lot, &self.placed.sets[lot]);
-        true
     }
 
     /// The standing plan as a solution of the problem as it is now.
