@@ -45,4 +45,4 @@ pub use problem::{
 pub use refusals::{Refusal, Violation};
 pub use relax::Relaxation;
 pub use solution::Solution;
-pub use solve::{Change, Revision, Standing, solve};
+pub use solve::{Change, Revision, Standing, solve, solve_at_scale};

@@ -57,13 +57,22 @@ pub(crate) fn solve_pinned(
         .collect();
     let pairs = problem.datasets.len().saturating_mul(problem.backends.len());
     if pairs > EXACT_PAIRS {
-        return solve_at_scale(problem, &ground, sets, stuck);
+        return by_program(problem, &ground, sets, stuck);
     }
     solve_exactly(problem, &ground, previous, sets, stuck)
 }
 
+/// Solves by the method for large estates, whatever the size: for tests, and to compare.
+#[must_use]
+pub fn solve_at_scale(problem: &Problem) -> Solution {
+    let ground = Ground::of(problem);
+    let stay = |subject| ground::stay(problem, &ground, subject);
+    let sets = problem.datasets.iter().map(stay).collect();
+    by_program(problem, &ground, sets, BTreeMap::new())
+}
+
 /// Solves by one program over all datasets.
-fn solve_at_scale(
+fn by_program(
     problem: &Problem,
     ground: &Ground,
     mut sets: Vec<Vec<usize>>,

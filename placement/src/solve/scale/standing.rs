@@ -5,7 +5,7 @@
 //! lots that it touches, and no others, and puts them where there is room. The bound stays true: what was not asked can
 //! only have become dearer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::BYTES_PER_GIB;
 
@@ -53,6 +53,8 @@ pub struct Revision {
     pub per_month: f64,
     /// No plan that satisfies as much costs less.
     pub lower_bound: f64,
+    /// Whether the plan could take all of it up, and all has room. If not, the whole has to be planned anew.
+    pub fits: bool,
 }
 
 impl Revision {
@@ -86,8 +88,11 @@ pub struct Standing {
     drained: BTreeSet<usize>,
     best_sum: f64,
     cost: f64,
-    /// Cost of what has nothing to choose.
+    /// Cost of what has nothing to choose, in all and of each dataset, with its bytes.
     fixed: f64,
+    fixed_of: BTreeMap<usize, (f64, u64)>,
+    /// Whether a change came that this plan cannot take up.
+    is_lost: bool,
     scales: Scales,
 }
 
@@ -128,7 +133,9 @@ impl Standing {
             best_sum: 0.0,
             cost: 0.0,
             fixed: 0.0,
+            fixed_of: BTreeMap::new(),
             drained: BTreeSet::new(),
+            is_lost: false,
             scales: Scales::default(),
             stock,
             tolls,
@@ -143,7 +150,11 @@ impl Standing {
         standing.best_sum = standing.best.iter().sum();
         standing.make_ready();
         standing.cost = standing.placed.cost(&standing.stock);
-        standing.fixed = solution.objective.per_month - standing.cost;
+        for (dataset, subject) in problem.datasets.iter().enumerate() {
+            if standing.lot_of[dataset] == NONE {
+                standing.fix(problem, subject, dataset, &solution.sets[dataset]);
+            }
+        }
         standing
     }
 
@@ -159,6 +170,16 @@ impl Standing {
         self.on
             .iter_mut()
             .for_each(|lots| lots.reserve(NEW_DATASETS.min(lots.len() / 8 + 8)));
+    }
+
+    /// Takes the cost of a dataset that has nothing to choose.
+    fn fix(&mut self, problem: &Problem, subject: &Subject, dataset: usize, set: &[usize]) {
+        let cost: f64 = set
+            .iter()
+            .map(|backend| copy_cost(problem, subject, *backend).per_month())
+            .sum();
+        let before = self.fixed_of.insert(dataset, (cost, subject.summary.bytes.0));
+        self.fixed += cost - before.map_or(0.0, |(cost, _)| cost);
     }
 
     /// The price of a lot's best set at the tolls.
@@ -182,14 +203,14 @@ impl Standing {
         for change in changes {
             match *change {
                 Change::Drained { backend } => touched.extend(self.drain(problem, backend)),
-                Change::Resized { dataset } => self.resize(&problem.datasets[dataset], dataset),
+                Change::Resized { dataset } => self.resize(problem, dataset),
                 Change::Added { dataset } => touched.extend(self.add(problem, dataset)),
             }
         }
         for backend in self.grown_overfull() {
             touched.extend(self.turn_away(problem, backend));
         }
-        let mut changed = self.make_room(problem);
+        let mut changed = Vec::new();
         // The largest find the least room.
         touched.sort_by_key(|lot| (std::cmp::Reverse(self.stock.lots[*lot as usize].bytes), *lot));
         touched.dedup();
@@ -199,10 +220,12 @@ impl Standing {
                 changed.push((self.stock.lots[lot].dataset as usize, set));
             }
         }
+        changed.extend(self.make_room(problem));
         changed.sort_unstable();
         changed.dedup_by(|next, kept| next.0 == kept.0);
         Revision {
             changed,
+            fits: !self.is_lost && self.placed.is_within(&self.stock),
             per_month: self.cost + self.fixed,
             lower_bound: (self.lower_bound() + self.fixed).min(self.cost + self.fixed),
         }
@@ -235,21 +258,30 @@ impl Standing {
             return;
         }
         let Some(class) = self.stock.catalog.class(problem, &self.ground, subject) else {
+            // Nothing is left to choose: it stays as it is, whatever was planned, which only a whole plan can say.
+            self.is_lost = true;
             return;
         };
         self.cost -= self.stock.cost_of(lot, &self.placed.sets[lot]);
         self.placed.lift(&self.stock, lot);
         self.stock.lots[lot].class = class;
-        // Until it is put, it has what it keeps if nothing is made.
-        let stay = self.stock.class(lot);
-        let stay = if stay.fallback.is_some() {
-            Box::new([FALLBACK]) as Members
-        } else {
-            stay.stay.clone()
-        };
-        self.placed.lay(&self.stock, lot, stay);
+        // Until it is put, it has what is left of its set.
+        let left: Vec<_> = set.into_iter().filter(|other| *other != backend).collect();
+        let left = members(&self.stock, lot, &left);
+        let left = if *left == [FALLBACK] { self.stay(lot) } else { left };
+        self.placed.lay(&self.stock, lot, left);
         self.cost += self.stock.cost_of(lot, &self.placed.sets[lot]);
         self.renew_best(lot);
+    }
+
+    /// What a lot keeps if nothing is made.
+    fn stay(&self, lot: usize) -> Members {
+        let class = self.stock.class(lot);
+        if class.fallback.is_some() {
+            Box::new([FALLBACK])
+        } else {
+            class.stay.clone()
+        }
     }
 
     /// Backends that hold more than their capacity since datasets there grew: they take nothing new.
@@ -323,9 +355,16 @@ impl Standing {
         self.best[lot] = best;
     }
 
-    fn resize(&mut self, subject: &Subject, dataset: usize) {
+    fn resize(&mut self, problem: &Problem, dataset: usize) {
+        let subject = &problem.datasets[dataset];
         let place = self.lot_of[dataset];
         let Some(before) = self.stock.lots.get(place as usize).copied() else {
+            let bytes = self.fixed_of.get(&dataset).map_or(0, |(_, bytes)| *bytes);
+            let set = ground::stay(problem, &self.ground, subject);
+            self.fix(problem, subject, dataset, &set);
+            for held in &subject.copies {
+                self.grow(held.backend, bytes, subject, true);
+            }
             return;
         };
         let at = place as usize;
@@ -337,17 +376,26 @@ impl Standing {
             self.stock.billable[at * minimums.len() + slot] = subject.summary.billable(*minimum).0;
         }
         for held in &subject.copies {
-            let used = &mut self.ground.used[held.backend];
-            *used = *used - u128::from(before.bytes) + u128::from(subject.summary.bytes.0);
-            if ground::stays_anyway(subject, held.backend) {
-                let taken = &mut self.taken[held.backend];
-                *taken = *taken - u128::from(before.bytes) + u128::from(subject.summary.bytes.0);
-            }
-            self.renew_room(held.backend);
+            self.grow(
+                held.backend,
+                before.bytes,
+                subject,
+                ground::stays_anyway(subject, held.backend),
+            );
         }
         self.placed.lay(&self.stock, at, set);
         self.cost += self.stock.cost_of(at, &self.placed.sets[at]);
         self.renew_best(at);
+    }
+
+    /// A copy on a backend grew, or shrank, from so many bytes to what it has now.
+    fn grow(&mut self, backend: usize, before: u64, subject: &Subject, takes: bool) {
+        let (before, now) = (u128::from(before), u128::from(subject.summary.bytes.0));
+        self.ground.used[backend] = self.ground.used[backend] - before + now;
+        if takes {
+            self.taken[backend] = self.taken[backend].saturating_sub(before) + now;
+        }
+        self.renew_room(backend);
     }
 
     /// A backend's room: its capacity, or what it holds already where that is more.
@@ -361,19 +409,14 @@ impl Standing {
     fn add(&mut self, problem: &Problem, dataset: usize) -> Option<u32> {
         let subject = &problem.datasets[dataset];
         self.lot_of.resize(problem.datasets.len(), NONE);
+        let class = self.stock.catalog.class(problem, &self.ground, subject);
         for held in &subject.copies {
-            let bytes = u128::from(subject.summary.bytes.0);
-            self.ground.used[held.backend] += bytes;
-            if ground::stays_anyway(subject, held.backend) {
-                self.taken[held.backend] += bytes;
-            }
-            self.renew_room(held.backend);
+            let takes = class.is_none() || ground::stays_anyway(subject, held.backend);
+            self.grow(held.backend, 0, subject, takes);
         }
-        let Some(class) = self.stock.catalog.class(problem, &self.ground, subject) else {
-            let stays = ground::stay(problem, &self.ground, subject).into_iter();
-            self.fixed += stays
-                .map(|backend| copy_cost(problem, subject, backend).per_month())
-                .sum::<f64>();
+        let Some(class) = class else {
+            let stays = ground::stay(problem, &self.ground, subject);
+            self.fix(problem, subject, dataset, &stays);
             return None;
         };
         let place = self.stock.lots.len();
@@ -393,15 +436,18 @@ impl Standing {
         Some(place as u32)
     }
 
-    /// Puts a lot where it is best at the tolls and fits. Whether that is another place.
+    /// Puts a lot where it is best at the tolls and fits. Whether it is put at all.
     fn put(&mut self, lot: usize) -> bool {
-        let wish = Wish::cost();
-        let Some((members, _)) =
+        let at = (&Wish::cost(), &self.tolls);
+        let full = self
+            .placed
+            .best_fitting(&self.stock, lot, at, None, &mut self.scales);
+        let found = full.map(|(members, _)| members).or_else(|| {
+            // Not everything that is asked for has room: as much as has.
             self.placed
-                .best_fitting(&self.stock, lot, (&wish, &self.tolls), None, &mut self.scales)
-        else {
-            return false;
-        };
+                .best_within(&self.stock, lot, &self.tolls, None, &mut self.scales)
+        });
+        let members = found.unwrap_or_else(|| self.stay(lot));
         if members == self.placed.sets[lot] {
             return false;
         }
@@ -435,7 +481,7 @@ impl Standing {
             shadow_prices: self.tolls.room.iter().map(|toll| toll * BYTES_PER_GIB).collect(),
             objective,
             sets,
-            stuck: std::collections::BTreeMap::new(),
+            stuck: BTreeMap::new(),
         }
     }
 }

@@ -566,6 +566,9 @@ impl<'s> Vertex<'s> {
 
     /// The mean tolls since the last start.
     pub fn mean_tolls(&self) -> Tolls {
+        if self.mean.sums.is_empty() {
+            return self.tolls.clone();
+        }
         let mean: Vec<f64> = self
             .mean
             .sums

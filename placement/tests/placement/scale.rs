@@ -1,0 +1,166 @@
+//! The method for large estates, held against the exact one on small ones, and plans that stand through changes.
+
+use std::collections::BTreeSet;
+
+use domicile_estate::ByteCount;
+use domicile_placement::{
+    Bars, Change, Problem, Reason, RefusalKind, Solution, Standing, check, solve, solve_at_scale,
+};
+use proptest::prelude::*;
+
+use crate::world::{Dice, GIB, Shape, shaped};
+
+/// Estates of a few dozen datasets: small enough for the exact method to be near the optimum.
+fn some(seed: u64, odd: bool) -> Problem {
+    let mut dice = Dice::new(seed);
+    let shape = Shape {
+        backends: 5 + dice.below(6),
+        datasets: 10 + dice.below(30),
+        policies: 1 + dice.below(3),
+        spare: dice.pick(&[0.3, 0.6, 1.5, 3.0]),
+        odd,
+    };
+    shaped(&mut dice, shape)
+}
+
+/// What is missing, summed over all datasets, by priority from the top.
+fn missing(problem: &Problem, solution: &Solution) -> Vec<(i64, [u64; 3])> {
+    let checked = check(problem, solution).unwrap_or_else(|violated| panic!("{violated:?}"));
+    let priorities: BTreeSet<_> = problem
+        .datasets
+        .iter()
+        .map(|subject| -subject.profile.priority)
+        .collect();
+    let of = |priority: i64| {
+        let pairs = problem.datasets.iter().zip(&checked.missing);
+        let own = pairs.filter(|(subject, _)| subject.profile.priority == priority);
+        own.fold([0; 3], |sum, (_, missing)| {
+            [
+                sum[0] + u64::from(missing.0),
+                sum[1] + u64::from(missing.1),
+                sum[2] + u64::from(missing.2),
+            ]
+        })
+    };
+    priorities
+        .into_iter()
+        .map(|negative| (negative, of(-negative)))
+        .collect()
+}
+
+/// Datasets that keep a copy which is not admissible for want of better.
+fn fallbacks(problem: &Problem, solution: &Solution) -> usize {
+    let pairs = problem.datasets.iter().zip(&solution.sets);
+    let kept = pairs.filter(|(subject, set)| {
+        let bars = |backend: &usize| {
+            let mut reasons = problem.reasons_against(subject, *backend);
+            reasons.any(|reason| problem.reasons[reason].bars == Bars::Every)
+        };
+        set.iter()
+            .any(|backend| subject.kept_origin() != Some(*backend) && bars(backend))
+    });
+    kept.count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_method_for_large_estates_keeps_every_rule_and_its_bound(seed in any::<u64>(), odd in any::<bool>()) {
+        let problem = some(seed, odd);
+        let (large, small) = (solve_at_scale(&problem), solve(&problem, None));
+        let (by_large, by_small) = (missing(&problem, &large), missing(&problem, &small));
+        prop_assert!(by_large >= by_small, "seed {seed}: it satisfies more than the exact method");
+        if by_large == by_small && fallbacks(&problem, &large) == fallbacks(&problem, &small) {
+            let rounding = 1e-9 * small.objective.per_month.abs();
+            prop_assert!(
+                large.lower_bound <= small.objective.per_month + rounding,
+                "seed {seed}: the bound {} is above {}", large.lower_bound, small.objective.per_month
+            );
+            prop_assert!(
+                small.lower_bound <= large.objective.per_month + rounding,
+                "seed {seed}: {} is below the exact bound {}", large.objective.per_month, small.lower_bound
+            );
+        }
+        prop_assert_eq!(&large, &solve_at_scale(&problem), "seed {}: another answer", seed);
+    }
+
+    #[test]
+    fn what_a_change_does_not_touch_stays(seed in any::<u64>()) {
+        let problem = some(seed, false);
+        let solution = solve_at_scale(&problem);
+        for which in 0..3 {
+            let (changed, changes, touched) = change(&problem, &solution, seed, which);
+            let mut standing = Standing::of(&problem, &solution);
+            let revision = standing.revise(&changed, &changes);
+            let after = standing.solution(&changed);
+            prop_assert!((after.objective.per_month - revision.per_month).abs() <= 1e-7 * (1.0 + revision.per_month));
+            if !revision.fits {
+                continue;
+            }
+            if let Err(violated) = check(&changed, &after) {
+                let text: Vec<_> = violated.iter().map(ToString::to_string).collect();
+                prop_assert!(false, "seed {seed}, change {which}: {}", text.join("; "));
+            }
+            for (dataset, set) in solution.sets.iter().enumerate() {
+                let moved = after.sets[dataset] != *set;
+                // A copy that is yet to be made gives way to one that is there and has to stay.
+                let is_open = set.iter().any(|backend| problem.datasets[dataset].copy_on(*backend).is_none());
+                let may_move = is_open || touched.contains(&dataset);
+                prop_assert!(!moved || may_move, "seed {seed}, change {which}: {dataset} moved");
+            }
+        }
+    }
+}
+
+/// A change, and the datasets that may move for it.
+fn change(
+    problem: &Problem,
+    solution: &Solution,
+    seed: u64,
+    which: u8,
+) -> (Problem, Vec<Change>, BTreeSet<usize>) {
+    let mut dice = Dice::new(seed ^ u64::from(which));
+    let mut changed = problem.clone();
+    if which == 0 {
+        let backend = dice.below(problem.backends.len() as u64) as usize;
+        changed.reasons.push(Reason {
+            rule: "drain".to_owned(),
+            kind: RefusalKind::Cordoned,
+            bars: Bars::Every,
+            message: "being emptied".to_owned(),
+        });
+        changed.backends[backend].reasons.push(changed.reasons.len() - 1);
+        let on = (0..problem.datasets.len()).filter(|dataset| solution.sets[*dataset].contains(&backend));
+        return (changed, vec![Change::Drained { backend }], on.collect());
+    }
+    let dataset = dice.below(problem.datasets.len() as u64) as usize;
+    if which == 1 {
+        let summary = &mut changed.datasets[dataset].summary;
+        let factor = 1 + dice.below(2);
+        summary.bytes = ByteCount(summary.bytes.0 / 2 * factor);
+        summary
+            .billable
+            .iter_mut()
+            .for_each(|(_, sum)| sum.0 = sum.0 / 2 * factor);
+        // Where a dataset grew, new copies of others may have no room any more.
+        let all = (0..problem.datasets.len()).collect();
+        return (changed, vec![Change::Resized { dataset }], all);
+    }
+    let mut subject = problem.datasets[dataset].clone();
+    subject.name = domicile_estate::DatasetName::new("zz-new").unwrap();
+    subject.summary.bytes = ByteCount(GIB);
+    subject
+        .summary
+        .billable
+        .iter_mut()
+        .for_each(|(minimum, sum)| sum.0 = GIB.max(minimum.0));
+    changed.datasets.push(subject);
+    let added = problem.datasets.len();
+    // Its origin may fill a backend, so that new copies of others find no room.
+    (
+        changed,
+        vec![Change::Added { dataset: added }],
+        (0..=added).collect(),
+    )
+}
