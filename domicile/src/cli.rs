@@ -249,6 +249,9 @@ pub enum Kind {
     /// Backends
     #[value(name = "backends", alias = "backend", alias = "Backend")]
     Backends,
+    /// Links between backends
+    #[value(name = "links", alias = "link", alias = "Link")]
+    Links,
     /// Datasets
     #[value(name = "datasets", alias = "dataset", alias = "ds", alias = "Dataset")]
     Datasets,

@@ -8,6 +8,7 @@ mod exit_codes;
 mod faults;
 mod inventory;
 mod life;
+mod links;
 mod memory;
 mod mistakes;
 mod names;
