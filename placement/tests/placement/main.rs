@@ -12,4 +12,5 @@ mod oracle;
 mod order;
 mod problem_files;
 mod properties;
+mod replay;
 mod world;
