@@ -25,6 +25,8 @@ from problem import GIB
 # What a byte too much costs, as a multiple of the dearest copy of its kind; only so that a program always has a solution.
 PENALTY = 20.0
 NEW_COLUMNS = 4
+# Groups of the program that gives the first prices.
+COARSE = 1000
 
 
 class Block:
@@ -123,14 +125,14 @@ class Program:
         return mask
 
     def likely(self):
-        """Columns to begin with: what is there, and for each need the cheapest, also of each group."""
-        chosen = []
+        """Columns to begin with: for each need the cheapest at the prices of room, also of each group."""
+        chosen, prices = [], self.coarse_prices()
         for block, free in zip(self.blocks, self.free):
             mask = np.zeros(self.count, dtype=bool)
-            mask[sorted(block.shape.current)] = True
+            costs = block.costs + prices * block.gib
             for need in block.shape.needs:
-                order = [b for b in np.argsort(block.costs, kind="stable") if need.counts[b] and free[b]]
-                mask[order[: need.copies + 2]] = True
+                order = [b for b in np.argsort(costs, kind="stable") if need.counts[b] and free[b]]
+                mask[order[: need.copies + 1]] = True
                 for groups, group in need.spreads:
                     seen = set()
                     for backend in order:
@@ -139,6 +141,17 @@ class Program:
                             mask[backend] = True
             chosen.append(mask & free)
         return chosen
+
+    def coarse_prices(self):
+        """The prices of room of a program over the largest groups, which take a like share of all room."""
+        if len(self.blocks) <= 2 * COARSE:
+            return np.zeros(self.count)
+        largest = sorted(self.blocks, key=lambda block: -block.gib)[:COARSE]
+        coarse = Program(self.problem, largest)
+        share = sum(block.gib for block in largest) / sum(block.gib for block in self.blocks)
+        coarse.room, coarse.limit = self.room * share, self.limit * share
+        coarse.solve(coarse.free, 1e9)
+        return np.clip(-coarse.duals[coarse.rows[0]] / coarse.scale, 0.0, coarse.penalty)
 
     def solve(self, columns, time_limit, integral=False, gap=0.0):
         import highspy

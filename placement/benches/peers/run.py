@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import resource
+import sys
 import time
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -67,8 +68,8 @@ def highs_lp(problem, limit, each_dataset=False):
 def highs_lp_need(problem, limit):
     begun = time.process_time()
     program = lp.Program(problem, lp.blocks(problem))
-    columns = program.likely()
     made = time.process_time()
+    columns = program.likely()
     best, rounds = -np.inf, 0
     for rounds in range(1, ROUNDS + 1):
         left = limit - (time.process_time() - made)
@@ -77,6 +78,8 @@ def highs_lp_need(problem, limit):
             break
         reduced = program.price()
         best = max(best, program.bound)
+        spent = time.process_time() - made
+        print(f"round {rounds}: {program.value!r} over {program.size[1]} columns, bound {program.bound!r}, {spent:.1f} s", file=sys.stderr)
         added, columns = program.wanted(reduced)
         if added == 0:
             break

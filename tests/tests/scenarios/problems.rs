@@ -10,7 +10,7 @@ fn estate() -> Estate {
     let estate = Estate::new();
     seed(&estate, "secret-plants");
     seed(&estate, "secret-birds");
-    let text = manifest::home(&["origin", "secret-vault", "attic", "cellar"])
+    let text = manifest::home(&["secret-vault", "attic", "cellar"])
         + &manifest::dataset("secret-plants", "home", "origin", &[])
         + &manifest::dataset("secret-birds", "home", "origin", &[])
         + &manifest::copies(3);
