@@ -5,9 +5,10 @@
 Run it with the Python of the environment that has the requirements installed. Domicile's bench is built first, by cargo.
 Every run is a process of its own, one at a time; with --rounds N each is run N times in turn and the least CPU time counts.
 
-The checks that are printed are those of the proof: our bound must not be above the optimum of the linear program (a bound
-on whole plans that many datasets cannot beat by much), nor above what any method found; nor may our objective be below
-the bound of any method. Where datasets stay unsatisfied the methods solve different problems, and nothing is compared.
+The checks that are printed are those of the proof: our bound must not be above a plan that any method found, nor our
+objective below the bound of any method. Against a linear program it is said whether our bound is below its optimum, as it
+is wherever it comes from prices alone; on small problems, whole plans can be shown to cost more. Where datasets stay
+unsatisfied the methods solve different problems, and nothing is compared.
 """
 import argparse
 import json
@@ -76,7 +77,11 @@ def check(answer, ours):
     slack = ROUNDING * max(abs(ours["objective"]), 1e-300)
     said = []
     found, bound = answer.get("objective"), answer.get("bound")
-    if found is not None:
+    if found is not None and answer["method"].startswith("highs-lp"):
+        # The optimum of a linear program is no plan: branching on whole plans may prove more than it.
+        below = ours["bound"] <= found + slack
+        said.append(f"our bound {'<=' if below else 'is above (by branching)'} its optimum")
+    elif found is not None:
         fine = ours["bound"] <= found + slack
         said.append(f"our bound {'<=' if fine else '> (WRONG)'} its objective")
     if bound is not None and bound > float("-inf"):

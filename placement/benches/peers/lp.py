@@ -183,6 +183,10 @@ class Program:
         solver.setOptionValue("time_limit", float(time_limit))
         if integral:
             solver.setOptionValue("mip_rel_gap", gap)
+        else:
+            # A bound is a sum over all columns, and so are the tolerances in it.
+            solver.setOptionValue("dual_feasibility_tolerance", 1e-9)
+            solver.setOptionValue("primal_feasibility_tolerance", 1e-9)
         solver.passModel(matrix.model(highspy, lower, upper, cost, is_x if integral else None))
         solver.run()
         self.solver, self.place, self.rows = solver, place, rows

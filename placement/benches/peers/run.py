@@ -32,6 +32,10 @@ GAP = 1e-4
 # More columns than this are not even tried: HiGHS then needs more memory than the machines at hand have.
 MOST_COLUMNS = 6_000_000
 ROUNDS = 60
+# GiB or money too much that rounding may leave.
+SHORT = 1e-6
+# What these methods say where some dataset must stay unsatisfied: which one is beyond them.
+NOT_EVERYTHING = "not everything fits"
 
 
 def one_thread():
@@ -59,9 +63,11 @@ def highs_lp(problem, limit, each_dataset=False):
     solved = time.process_time()
     answer = {"status": status, "rows": program.size[0], "columns": program.size[1], "groups": len(program.blocks)}
     answer |= {"modelSeconds": made - begun, "cpuSeconds": solved - made}
-    if status == "Optimal" and program.short <= 1e-6:
+    if status == "Optimal" and program.short <= SHORT:
         program.price()
         answer |= {"objective": program.value, "bound": program.bound}
+    elif status == "Optimal":
+        answer["status"] = NOT_EVERYTHING
     return answer | {"short": program.short}
 
 
@@ -85,8 +91,10 @@ def highs_lp_need(problem, limit):
             break
     answer = {"status": status, "rows": program.size[0], "columns": program.size[1], "groups": len(program.blocks)}
     answer |= {"rounds": rounds, "modelSeconds": made - begun, "cpuSeconds": time.process_time() - made}
-    feasible = status == "Optimal" and program.short <= 1e-6
-    return answer | {"objective": program.value if feasible else None, "bound": best, "short": program.short}
+    if status == "Optimal" and program.short > SHORT:
+        return answer | {"status": NOT_EVERYTHING, "short": program.short}
+    objective = program.value if status == "Optimal" else None
+    return answer | {"objective": objective, "bound": float(best), "short": program.short}
 
 
 def sets_of(problem, chosen):
@@ -117,8 +125,9 @@ def highs_mip(problem, limit):
     solved = time.process_time()
     answer = {"status": status, "rows": program.size[0], "columns": program.size[1]}
     answer |= {"modelSeconds": made - begun, "cpuSeconds": solved - made, "short": program.short}
-    # Where something is too full, not everything can be satisfied, and the bound is one of another program.
-    bound = program.mip_bound if np.isfinite(program.mip_bound) and program.short <= 1e-6 else None
+    if program.short > SHORT:
+        return answer | {"status": NOT_EVERYTHING}
+    bound = program.mip_bound if np.isfinite(program.mip_bound) else None
     if not len(program.values) or not np.isfinite(program.value):
         return answer | {"bound": bound}
     chosen = [
@@ -169,6 +178,8 @@ def cp_sat(problem, limit):
     answer = {"status": solver.status_name(status), "columns": len(goal), "modelSeconds": made - begun, "cpuSeconds": solved - made}
     # Each rounded cost is off by half a step at most.
     bound = program.base + solver.best_objective_bound * step - len(program.blocks) * len(problem.backends) * step / 2
+    if status == cp_model.INFEASIBLE:
+        return answer | {"status": NOT_EVERYTHING}
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return answer | {"bound": bound}
     chosen = [
