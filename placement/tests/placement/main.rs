@@ -13,4 +13,5 @@ mod order;
 mod posing;
 mod problem_files;
 mod properties;
+mod replay;
 mod world;

@@ -13,6 +13,7 @@ mod memory;
 mod mistakes;
 mod names;
 mod oracle;
+mod problems;
 mod quickstart;
 mod safety;
 
