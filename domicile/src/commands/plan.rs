@@ -1,11 +1,14 @@
 //! `plan`, and what `apply` shares with it.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
 use domicile_catalogue::ManifestRow;
 use domicile_estate::OriginFinding;
-use domicile_placement::{Plan, Problem};
+use domicile_placement::wire::PlanDocument;
+use domicile_placement::{Plan, Problem, Solution};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,6 +28,8 @@ pub struct Proposal {
     pub number: u64,
     /// The problem that it answers.
     pub problem: Problem,
+    /// How the datasets are placed.
+    pub solution: Solution,
     /// The plan.
     pub plan: Plan,
 }
@@ -33,10 +38,11 @@ impl Proposal {
     /// Plans for a world that was looked at.
     pub async fn of(world: &World) -> anyhow::Result<Self> {
         let problem = world.problem();
-        let plan = domicile_placement::propose(&problem);
+        let (solution, plan) = domicile_placement::propose_with_solution(&problem);
         Ok(Self {
             number: world.catalogue.next_plan_number().await?,
             problem,
+            solution,
             plan,
         })
     }
@@ -62,13 +68,14 @@ impl Proposal {
         }
     }
 
-    /// The plan as programs read it, with what was found at the origins.
-    pub fn document(&self, world: &World) -> anyhow::Result<Value> {
-        let mut document = serde_json::to_value(self.plan.to_wire(self.number))?;
-        if let Some(fields) = document.as_object_mut() {
-            fields.insert("findings".to_owned(), findings(world));
-        }
-        Ok(document)
+    /// The plan as programs read it.
+    pub fn wire(&self) -> PlanDocument<'_> {
+        self.plan.to_wire(&self.problem, &self.solution, self.number)
+    }
+
+    /// The same with what was found at the origins.
+    pub fn document(&self, world: &World) -> PlanDocument<'_> {
+        self.wire().with("findings", findings(world))
     }
 }
 
@@ -150,12 +157,15 @@ fn is_unrecorded(world: &World) -> bool {
 }
 
 fn write_out(path: &Path, proposal: &Proposal, world: &World) -> anyhow::Result<()> {
-    let mut document = proposal.document(world)?;
-    if let Some(fields) = document.as_object_mut() {
-        fields.insert("inputs".to_owned(), serde_json::to_value(Inputs::of(world)?)?);
-    }
-    let text = serde_json::to_string_pretty(&document)?;
-    std::fs::write(path, text + "\n").with_context(|| format!("`{}` could not be written", path.display()))
+    let inputs = serde_json::to_value(Inputs::of(world)?)?;
+    let document = proposal.document(world).with("inputs", inputs);
+    let unwritten = || format!("`{}` could not be written", path.display());
+    let mut file = BufWriter::with_capacity(1 << 16, File::create(path).with_context(unwritten)?);
+    serde_json::to_writer_pretty(&mut file, &document)
+        .map_err(std::io::Error::from)
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.flush())
+        .with_context(unwritten)
 }
 
 /// Answers with the plan, in the form asked for.
@@ -164,10 +174,14 @@ pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Resu
         Format::Name => terminal::answer(&proposal.name()),
         Format::Table | Format::Wide => {
             let style = render::plan::Style::of(global);
-            terminal::answer(&render::plan::draw(&proposal.name(), &proposal.plan, style));
+            let spell_out = |datasets: &[usize]| {
+                domicile_placement::spell_out(&proposal.problem, &proposal.solution, datasets)
+            };
+            let drawn = render::plan::draw(&proposal.name(), &proposal.plan, spell_out, style);
+            terminal::answer(&drawn);
         }
         Format::Json | Format::Yaml | Format::Jsonl => {
-            let document = proposal.document(world)?;
+            let document = proposal.document(world);
             answer::structured(global.output, &document, std::slice::from_ref(&document))?;
         }
     }
