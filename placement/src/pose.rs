@@ -20,7 +20,7 @@ use crate::problem::{
 #[must_use]
 pub fn pose(
     manifests: &Manifests,
-    datasets: &BTreeMap<DatasetName, Dataset>,
+    datasets: &BTreeMap<DatasetName, Arc<Dataset>>,
     observed: &Observed,
 ) -> Problem {
     let mut posing = Posing::new(manifests);
@@ -33,7 +33,7 @@ pub fn pose(
     let nothing = ObservedDataset::default();
     let subjects = names.into_iter().map(|name| {
         let known = observed.datasets.get(name).unwrap_or(&nothing);
-        posing.subject(name, datasets.get(name), known)
+        posing.subject(name, datasets.get(name).map(Arc::as_ref), known)
     });
     let subjects = subjects.collect();
     Problem {
@@ -193,7 +193,7 @@ impl<'a> Posing<'a> {
 
     /// The policies that select a dataset; a selector looks at its owner and labels alone.
     fn selecting(&mut self, dataset: &'a Dataset, facts: &DatasetFacts<'_>) -> (Arc<[usize]>, bool) {
-        let key = (&dataset.domain, &dataset.labels);
+        let key = (&dataset.domain, &*dataset.labels);
         if let Some(known) = self.selecting.get(&key) {
             return known.clone();
         }

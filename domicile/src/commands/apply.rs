@@ -179,7 +179,7 @@ async fn record(world: &World) -> anyhow::Result<()> {
         catalogue.doubt_backend(backend).await?;
     }
     catalogue
-        .record_manifests(&plan::manifests_to_record(world), &world.pruned)
+        .record_manifests(&plan::manifests_to_record(&world.manifests), &world.pruned)
         .await?;
     for dataset in world.manifests.datasets.values() {
         catalogue
@@ -205,7 +205,7 @@ pub fn carrier(world: &World) -> Carrier {
         worker: Arc::clone(&world.worker),
         layout: Arc::new(Layout::new(
             &world.observed,
-            world.datasets.values(),
+            world.datasets.values().map(Arc::as_ref),
             world.manifests.backends.values(),
         )),
         progress: Arc::new(Progress::new()),

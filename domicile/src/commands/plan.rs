@@ -6,9 +6,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use domicile_catalogue::ManifestRow;
-use domicile_estate::OriginFinding;
+use domicile_estate::{DatasetName, OriginFinding};
 use domicile_placement::wire::PlanDocument;
 use domicile_placement::{Plan, Problem, Solution};
+use domicile_policies::Manifests;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -112,8 +113,8 @@ impl Inputs {
 }
 
 /// The manifests that are new or changed, as the catalogue keeps them.
-pub fn manifests_to_record(world: &World) -> Vec<ManifestRow> {
-    let fresh = world.manifests.documents.iter().filter(|d| !d.stored);
+pub fn manifests_to_record(manifests: &Manifests) -> Vec<ManifestRow> {
+    let fresh = manifests.documents.iter().filter(|d| !d.stored);
     fresh
         .map(|d| ManifestRow {
             kind: d.kind.clone(),
@@ -190,27 +191,23 @@ pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Resu
 }
 
 fn refused_keys(world: &World) -> usize {
-    let all = world
-        .observed
-        .datasets
-        .iter()
-        .filter(|(name, _)| world.datasets.contains_key(*name));
-    all.flat_map(|(_, d)| &d.findings)
-        .filter(|f| matches!(f, OriginFinding::RefusedKey { .. }))
+    found(world)
+        .filter(|(_, finding)| matches!(finding, OriginFinding::RefusedKey { .. }))
         .count()
 }
 
+/// What was found at the origins of the datasets that are planned. Few of a million have any, and only those are
+/// looked up.
+fn found(world: &World) -> impl Iterator<Item = (&DatasetName, &OriginFinding)> {
+    let datasets = world.observed.datasets.iter();
+    let told = datasets.filter(|(name, d)| !d.findings.is_empty() && world.datasets.contains_key(*name));
+    told.flat_map(|(name, d)| d.findings.iter().map(move |finding| (name, finding)))
+}
+
 fn findings(world: &World) -> Value {
-    let known = world
-        .observed
-        .datasets
-        .iter()
-        .filter(|(name, _)| world.datasets.contains_key(*name));
-    let rows = known.flat_map(|(name, dataset)| {
-        dataset.findings.iter().map(move |finding| {
-            let (kind, key, reason) = describe_finding(finding);
-            json!({"dataset": name.as_str(), "kind": kind, "key": key, "message": reason})
-        })
+    let rows = found(world).map(|(name, finding)| {
+        let (kind, key, reason) = describe_finding(finding);
+        json!({"dataset": name.as_str(), "kind": kind, "key": key, "message": reason})
     });
     Value::Array(rows.collect())
 }
@@ -255,21 +252,14 @@ pub fn tell_findings(global: &Global, world: &World) {
         terminal::say(global, &format!("warning: {reason}"));
     }
     let mut told = 0;
-    for (name, dataset) in world
-        .observed
-        .datasets
-        .iter()
-        .filter(|(name, _)| world.datasets.contains_key(*name))
-    {
-        for finding in &dataset.findings {
-            told += 1;
-            if told <= TOLD_FINDINGS {
-                let (_, key, meaning) = describe_finding(finding);
-                terminal::say(
-                    global,
-                    &format!("warning: dataset `{name}`: object `{key}` {meaning}"),
-                );
-            }
+    for (name, finding) in found(world) {
+        told += 1;
+        if told <= TOLD_FINDINGS {
+            let (_, key, meaning) = describe_finding(finding);
+            terminal::say(
+                global,
+                &format!("warning: dataset `{name}`: object `{key}` {meaning}"),
+            );
         }
     }
     if told > TOLD_FINDINGS {

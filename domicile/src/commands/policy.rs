@@ -1,6 +1,7 @@
 //! `policy lint` and `policy test`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domicile_estate::{
     BackendName, ByteCount, Copy, CopyState, Dataset, DatasetName, DatasetSummary, FairRecord, Observed,
@@ -125,13 +126,15 @@ pub fn test(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
 }
 
 /// The fixtures and the manifests' datasets, each lying at its origin and nowhere else.
-fn stage(manifests: &Manifests, test: &PolicyTest) -> (BTreeMap<DatasetName, Dataset>, Observed) {
+fn stage(manifests: &Manifests, test: &PolicyTest) -> (BTreeMap<DatasetName, Arc<Dataset>>, Observed) {
     let minimums = crate::world::minimums(manifests);
-    let mut datasets = manifests.datasets.clone();
+    let described = manifests.datasets.iter();
+    let mut datasets: BTreeMap<_, _> = described
+        .map(|(name, dataset)| (name.clone(), Arc::new(dataset.clone())))
+        .collect();
     let mut observed = Observed::default();
     for dataset in manifests.datasets.values() {
         let known = lying_at(
-            &dataset.name,
             dataset.origin.as_ref().map(|o| &o.backend),
             DatasetSummary::default(),
         );
@@ -148,33 +151,27 @@ fn stage(manifests: &Manifests, test: &PolicyTest) -> (BTreeMap<DatasetName, Dat
             })
         });
         let summary = DatasetSummary::of_sizes(sizes, &minimums);
-        observed.datasets.insert(
-            fixture.name.clone(),
-            lying_at(&fixture.name, fixture.origin.as_ref(), summary),
-        );
+        observed
+            .datasets
+            .insert(fixture.name.clone(), lying_at(fixture.origin.as_ref(), summary));
         let dataset = Dataset {
             name: fixture.name.clone(),
-            labels: fixture.labels.clone(),
+            labels: Arc::new(fixture.labels.clone()),
             domain: fixture.domain.clone(),
-            record: FairRecord::default(),
+            record: Arc::new(FairRecord::default()),
             origin: fixture.origin.clone().map(|backend| Origin {
                 backend,
                 prefix: String::new(),
             }),
             keep_origin: true,
         };
-        datasets.insert(fixture.name.clone(), dataset);
+        datasets.insert(fixture.name.clone(), Arc::new(dataset));
     }
     (datasets, observed)
 }
 
-fn lying_at(
-    dataset: &DatasetName,
-    backend: Option<&BackendName>,
-    summary: DatasetSummary,
-) -> ObservedDataset {
+fn lying_at(backend: Option<&BackendName>, summary: DatasetSummary) -> ObservedDataset {
     let origin = backend.map(|backend| Copy {
-        dataset: dataset.clone(),
         backend: backend.clone(),
         origin: true,
         state: CopyState::Listed,
