@@ -191,6 +191,14 @@ impl World {
         domicile_placement::pose(&self.manifests, &self.datasets, &self.observed)
     }
 
+    /// Forgets what is known of copies, to make room: the problem that was posed has it all. What was found at origins
+    /// is still to be told.
+    pub fn forget_copies(&mut self) {
+        self.registered = BTreeMap::new();
+        let datasets = &mut self.observed.datasets;
+        datasets.retain(|_, known| !known.findings.is_empty());
+    }
+
     /// A dataset by name, also one that no manifest describes any more: its copies are still there.
     pub fn dataset(&self, name: &str) -> anyhow::Result<&Arc<Dataset>> {
         let forgotten = || self.registered.get(name).map(|row| &row.dataset);

@@ -150,7 +150,9 @@ impl<'a> Posing<'a> {
                 missing_objects: copy.missing_objects,
             })
         };
-        let mut copies: Vec<_> = known.copies.iter().filter_map(held).collect();
+        // As long as it comes to be and no longer: there are millions of these lists.
+        let mut copies = Vec::with_capacity(known.copies.len());
+        copies.extend(known.copies.iter().filter_map(held));
         copies.sort_by_key(|held| held.backend);
         Subject {
             name: name.clone(),

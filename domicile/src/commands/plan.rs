@@ -38,7 +38,11 @@ pub struct Proposal {
 impl Proposal {
     /// Plans for a world that was looked at.
     pub async fn of(world: &World) -> anyhow::Result<Self> {
-        let problem = world.problem();
+        Self::answering(world, world.problem()).await
+    }
+
+    /// Plans for a problem that was posed.
+    async fn answering(world: &World, problem: Problem) -> anyhow::Result<Self> {
         let (solution, plan) = domicile_placement::propose_with_solution(&problem);
         Ok(Self {
             number: world.catalogue.next_plan_number().await?,
@@ -129,7 +133,9 @@ pub async fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<Outcome> {
     let catalogue = open_to_read(global).await?;
     let mut world = World::load(global, catalogue, &args.files).await?;
     world.look(global).await?;
-    let proposal = Proposal::of(&world).await?;
+    let problem = world.problem();
+    world.forget_copies();
+    let proposal = Proposal::answering(&world, problem).await?;
     if let Some(out) = &args.out {
         write_out(out, &proposal, &world)?;
     }
