@@ -426,3 +426,27 @@ fn register(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_meets_only_the_copies_below_or_around_its_prefix() {
+        let backend = BackendName::new("b").unwrap();
+        let names = ["plants", "plants-2", "stones"];
+        let others = CopiesOn(BTreeMap::from([(&backend, BTreeSet::from(names))]));
+        let met = |prefix: &str| {
+            let origin = Origin {
+                backend: backend.clone(),
+                prefix: prefix.to_owned(),
+            };
+            others.met_below(&origin).collect::<Vec<_>>()
+        };
+        assert_eq!(met(""), names);
+        assert_eq!(met("plants/"), ["plants"]);
+        assert_eq!(met("plants/of/hesse/"), ["plants"]);
+        assert_eq!(met("plant"), ["plants", "plants-2"]);
+        assert!(met("birds/").is_empty());
+    }
+}
