@@ -1,6 +1,7 @@
 //! The plan: what a checked solution means for people and movers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domicile_estate::{BackendName, ByteCount, DatasetName, PolicyName};
 
@@ -9,7 +10,7 @@ use crate::cost::{self, Objective};
 use crate::ground::Ground;
 use crate::moves::{self, Move};
 use crate::problem::{Problem, RefusalKind, Subject};
-use crate::refusals::{self, Refusal, Violation};
+use crate::refusals::{self, Refusal, Scene, Violation};
 use crate::relax::{self, Relaxation};
 use crate::solution::Solution;
 use crate::{digest, solve};
@@ -42,15 +43,16 @@ pub struct Plan {
     pub warnings: Vec<Warning>,
 }
 
-/// What the plan says of one dataset.
+/// What the plan says of one dataset. Why backends were not taken is not kept: [`spell_out`] says it of those that are
+/// asked about, and the document of a plan of each as it is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetPlan {
     /// Its name.
     pub name: DatasetName,
     /// Whether every requirement of every policy that selects it is met.
     pub satisfied: bool,
-    /// The backends of its set, by name.
-    pub backends: Vec<BackendName>,
+    /// The backends of its set, by name; shared by datasets of equal sets.
+    pub backends: Arc<[BackendName]>,
     /// Its size.
     pub bytes: ByteCount,
     /// Number of its objects.
@@ -59,20 +61,23 @@ pub struct DatasetPlan {
     pub storage_per_month: f64,
     /// Storage carbon of all copies of the set in kg CO2e per month.
     pub carbon_kg_per_month: f64,
-    /// The policies that select and bind it.
-    pub policies: Vec<PolicyName>,
+    /// The policies that select and bind it; shared by datasets of equal profiles.
+    pub policies: Arc<[PolicyName]>,
     /// Copies that stay although a rule refuses them.
     pub violations: Vec<Violation>,
+    /// For rendering, not written: storage and priced carbon per month of what is there before the plan.
+    pub cost_now: f64,
+    /// For rendering, not written: storage, priced carbon and transfers of the set per month.
+    pub cost_planned: f64,
+}
+
+/// Why a dataset lies where it lies, as far as a plan tells of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Spelled {
     /// Why backends were not taken.
     pub refusals: Vec<Refusal>,
     /// What would satisfy it.
     pub relaxations: Vec<Relaxation>,
-    /// For rendering, not written: where it lies before the plan.
-    pub now: Vec<BackendName>,
-    /// For rendering, not written: storage and priced carbon of that per month.
-    pub cost_now: f64,
-    /// For rendering, not written: storage, priced carbon and transfers of the set per month.
-    pub cost_planned: f64,
 }
 
 /// What one more GiB of a backend would save.
@@ -151,19 +156,49 @@ fn carry_out(problem: &Problem) -> (Solution, Vec<Move>) {
     }
 }
 
+/// Says of some datasets of a solution, by their positions in the problem, why backends were not taken and what would
+/// help; the latter of the first 500 unsatisfied ones.
+#[must_use]
+pub fn spell_out(problem: &Problem, solution: &Solution, datasets: &[usize]) -> Vec<Spelled> {
+    let ground = Ground::of(problem);
+    let mut spelling = Spelling::new(Scene::new(problem, &ground, solution));
+    datasets
+        .iter()
+        .map(|dataset| spelling.dataset(*dataset))
+        .collect()
+}
+
+/// Spells out dataset after dataset, and keeps nothing of it.
+pub(crate) struct Spelling<'a> {
+    scene: Scene<'a>,
+    /// Unsatisfied datasets so far.
+    relaxed: usize,
+}
+
+impl<'a> Spelling<'a> {
+    pub fn new(scene: Scene<'a>) -> Self {
+        Self { scene, relaxed: 0 }
+    }
+
+    /// Spells out the dataset at this position.
+    pub fn dataset(&mut self, dataset: usize) -> Spelled {
+        let mut relaxations = Vec::new();
+        if self.relaxed < RELAXED_DATASETS && !self.scene.is_satisfied(dataset) {
+            self.relaxed += 1;
+            relaxations = relax::relaxations(&self.scene, dataset);
+        }
+        Spelled {
+            refusals: refusals::refusals(&self.scene, dataset),
+            relaxations,
+        }
+    }
+}
+
 fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
     let ground = Ground::of(problem);
-    let scene = refusals::Scene::new(problem, &ground, solution);
-    let mut relaxed = 0;
-    let mut datasets = Vec::new();
-    for dataset in 0..problem.datasets.len() {
-        let mut planned = dataset_plan(&scene, dataset);
-        if !planned.satisfied && relaxed < RELAXED_DATASETS {
-            relaxed += 1;
-            planned.relaxations = relax::relaxations(&scene, dataset);
-        }
-        datasets.push(planned);
-    }
+    let scene = Scene::new(problem, &ground, solution);
+    let mut shared = Shared::default();
+    let datasets = (0..problem.datasets.len()).map(|dataset| dataset_plan(&scene, dataset, &mut shared));
     let price = |(place, price): (&crate::problem::Place, &f64)| ShadowPrice {
         backend: place.name.clone(),
         per_gib_month: *price,
@@ -174,7 +209,7 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
         objective: solution.objective,
         lower_bound: solution.lower_bound,
         gap: solution.gap(),
-        datasets,
+        datasets: datasets.collect(),
         moves,
         shadow_prices: problem
             .backends
@@ -186,39 +221,48 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
     }
 }
 
-fn dataset_plan(scene: &refusals::Scene<'_>, dataset: usize) -> DatasetPlan {
+/// Lists of names that many datasets share.
+#[derive(Default)]
+struct Shared<'a> {
+    backends: BTreeMap<&'a [usize], Arc<[BackendName]>>,
+    policies: BTreeMap<&'a [usize], Arc<[PolicyName]>>,
+}
+
+fn dataset_plan<'a>(scene: &Scene<'a>, dataset: usize, shared: &mut Shared<'a>) -> DatasetPlan {
     let problem = scene.problem;
     let subject = &problem.datasets[dataset];
-    let set = &scene.solution.sets[dataset];
-    let satisfied = scene.is_satisfied(dataset);
-    let costs: Vec<_> = set
-        .iter()
-        .map(|backend| cost::copy_cost(problem, subject, *backend))
-        .collect();
+    let set = scene.solution.sets[dataset].as_slice();
+    let (mut storage_per_month, mut carbon_kg_per_month, mut cost_planned) = (0.0, 0.0, 0.0);
+    for backend in set {
+        let cost = cost::copy_cost(problem, subject, *backend);
+        storage_per_month += cost.storage;
+        carbon_kg_per_month += cost.carbon_kg;
+        cost_planned += cost.per_month();
+    }
+    let policy = |policy: &usize| problem.policies[*policy].name.clone();
+    let policies = subject.profile.policies.as_slice();
     DatasetPlan {
         name: subject.name.clone(),
-        satisfied,
-        backends: names(problem, set),
+        satisfied: scene.is_satisfied(dataset),
+        backends: Arc::clone(
+            shared
+                .backends
+                .entry(set)
+                .or_insert_with(|| names(problem, set).into()),
+        ),
         bytes: subject.summary.bytes,
         objects: subject.summary.objects,
-        storage_per_month: costs.iter().map(|cost| cost.storage).sum(),
-        carbon_kg_per_month: costs.iter().map(|cost| cost.carbon_kg).sum(),
-        policies: subject
-            .profile
-            .policies
-            .iter()
-            .map(|policy| problem.policies[*policy].name.clone())
-            .collect(),
+        storage_per_month,
+        carbon_kg_per_month,
+        policies: Arc::clone(
+            shared
+                .policies
+                .entry(policies)
+                .or_insert_with(|| policies.iter().map(policy).collect()),
+        ),
         violations: refusals::violations(scene, dataset),
-        refusals: refusals::refusals(scene, dataset),
-        relaxations: if satisfied {
-            Vec::new()
-        } else {
-            relax::relaxations(scene, dataset)
-        },
-        now: names(problem, &subject.now()),
         cost_now: cost_now(problem, subject),
-        cost_planned: costs.iter().map(cost::CopyCost::per_month).sum(),
+        cost_planned,
     }
 }
 

@@ -23,7 +23,7 @@ use terms::{hop, settings, terms};
 #[must_use]
 pub fn pose(
     manifests: &Manifests,
-    datasets: &BTreeMap<DatasetName, Dataset>,
+    datasets: &BTreeMap<DatasetName, Arc<Dataset>>,
     observed: &Observed,
 ) -> Problem {
     let mut posing = Posing::new(manifests);
@@ -36,7 +36,7 @@ pub fn pose(
     let nothing = ObservedDataset::default();
     let subjects = names.into_iter().map(|name| {
         let known = observed.datasets.get(name).unwrap_or(&nothing);
-        posing.subject(name, datasets.get(name), known)
+        posing.subject(name, datasets.get(name).map(Arc::as_ref), known)
     });
     let subjects = subjects.collect();
     Problem {
@@ -164,7 +164,9 @@ impl<'a> Posing<'a> {
                 missing_objects: copy.missing_objects,
             })
         };
-        let mut copies: Vec<_> = known.copies.iter().filter_map(held).collect();
+        // As long as it comes to be and no longer: there are millions of these lists.
+        let mut copies = Vec::with_capacity(known.copies.len());
+        copies.extend(known.copies.iter().filter_map(held));
         copies.sort_by_key(|held| held.backend);
         Subject {
             name: name.clone(),
@@ -207,7 +209,7 @@ impl<'a> Posing<'a> {
 
     /// The policies that select a dataset; a selector looks at its owner and labels alone.
     fn selecting(&mut self, dataset: &'a Dataset, facts: &DatasetFacts<'_>) -> Selecting {
-        let key = (&dataset.domain, &dataset.labels);
+        let key = (&dataset.domain, &*dataset.labels);
         if let Some(known) = self.selecting.get(&key) {
             return known.clone();
         }

@@ -1,6 +1,7 @@
 //! Why backends were not taken, and which copies stay although a rule refuses them. Refusals are data; nothing here
 //! changes a plan.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount, CopyState};
@@ -140,19 +141,36 @@ fn occupied<'s>(
         .chain(ground::left_alone(problem, subject, set))
 }
 
-/// Refusals with equal words, gathered over backends.
+/// Refusals with equal words, gathered over backends. What refuses many backends is put into words once, at the end.
 #[derive(Default)]
-struct Gathered(BTreeMap<(String, RefusalKind, String), BTreeSet<usize>>);
+struct Gathered {
+    worded: BTreeMap<(String, RefusalKind, String), BTreeSet<usize>>,
+    causes: BTreeMap<Cause, Vec<usize>>,
+    /// By requirement, the backends that its `where` does not accept.
+    elsewhere: BTreeMap<usize, Vec<usize>>,
+}
 
 impl Gathered {
     fn add(&mut self, rule: &str, kind: RefusalKind, message: String, backend: usize) {
-        self.0
-            .entry((rule.to_owned(), kind, message))
-            .or_default()
-            .insert(backend);
+        self.add_all(rule, kind, message, std::iter::once(backend));
     }
 
-    fn add_cause(&mut self, problem: &Problem, cause: Cause, backend: usize) {
+    fn add_all(
+        &mut self,
+        rule: &str,
+        kind: RefusalKind,
+        message: String,
+        backends: impl IntoIterator<Item = usize>,
+    ) {
+        let known = self.worded.entry((rule.to_owned(), kind, message));
+        known.or_default().extend(backends);
+    }
+
+    fn add_cause(&mut self, cause: Cause, backend: usize) {
+        self.causes.entry(cause).or_default().push(backend);
+    }
+
+    fn word_cause(&mut self, problem: &Problem, cause: Cause, backends: Vec<usize>) {
         let (rule, kind, message) = match cause {
             Cause::Rule(reason) => {
                 let reason = &problem.reasons[reason];
@@ -174,10 +192,22 @@ impl Gathered {
                 "the backend holds more than its capacity already, and takes nothing new".to_owned(),
             ),
         };
-        self.add(rule, kind, message, backend);
+        self.add_all(rule, kind, message, backends);
     }
 
-    fn into_refusals(self, problem: &Problem) -> Vec<Refusal> {
+    fn into_refusals(mut self, problem: &Problem) -> Vec<Refusal> {
+        for (cause, backends) in std::mem::take(&mut self.causes) {
+            self.word_cause(problem, cause, backends);
+        }
+        for (requirement, backends) in std::mem::take(&mut self.elsewhere) {
+            let requirement = &problem.requirements[requirement];
+            let policy = &problem.policies[requirement.policy].name;
+            let message = format!(
+                "policy `{policy}`, requirement `{}`: only where {}",
+                requirement.name, requirement.place
+            );
+            self.add_all(&requirement.name, RefusalKind::Requirement, message, backends);
+        }
         let refusal = |((rule, kind, message), backends): (_, BTreeSet<usize>)| {
             let backends: Vec<_> = backends.into_iter().collect();
             Refusal {
@@ -187,7 +217,7 @@ impl Gathered {
                 message,
             }
         };
-        self.0.into_iter().map(refusal).collect()
+        self.worded.into_iter().map(refusal).collect()
     }
 }
 
@@ -203,7 +233,7 @@ pub(crate) fn violations(scene: &Scene<'_>, dataset: usize) -> Vec<Violation> {
     for backend in set.iter().copied().chain(undeletable) {
         let bars_every = |reason: &usize| problem.reasons[*reason].bars == Bars::Every;
         for reason in problem.reasons_against(subject, backend).filter(bars_every) {
-            gathered.add_cause(problem, Cause::Rule(reason), backend);
+            gathered.add_cause(Cause::Rule(reason), backend);
         }
         if !set.contains(&backend) {
             continue;
@@ -228,19 +258,24 @@ pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
     let problem = scene.problem;
     let subject = &problem.datasets[dataset];
     let set = &scene.solution.sets[dataset];
-    let wanted = solve::best_alone(problem, scene.ground, dataset);
+    let contest = Contest {
+        scene,
+        dataset,
+        lacking: OnceCell::new(),
+        wanted: OnceCell::new(),
+    };
     let mut gathered = Gathered::default();
     for backend in (0..problem.backends.len()).filter(|backend| !set.contains(backend)) {
         let causes = ground::causes(problem, scene.ground, subject, backend);
         if causes.is_empty() {
-            refused_in_competition(scene, dataset, backend, &wanted, &mut gathered);
+            contest.refuse(backend, &mut gathered);
         }
         // Without a requirement nothing is to be made, so that having no source keeps nothing out.
         for cause in causes
             .into_iter()
             .filter(|cause| subject.is_reached() || matches!(cause, Cause::Rule(_)))
         {
-            gathered.add_cause(problem, cause, backend);
+            gathered.add_cause(cause, backend);
         }
     }
     let mut refusals = gathered.into_refusals(problem);
@@ -268,59 +303,58 @@ pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
     refusals
 }
 
-/// Why an admissible backend was not taken: no requirement asks for it, or there is no room or no money.
-fn refused_in_competition(
-    scene: &Scene<'_>,
+/// What a dataset lost to others.
+struct Contest<'a> {
+    scene: &'a Scene<'a>,
     dataset: usize,
-    backend: usize,
-    wanted: &[usize],
-    gathered: &mut Gathered,
-) {
-    let (problem, subject) = (scene.problem, &scene.problem.datasets[dataset]);
-    let requirements = || {
-        subject
-            .profile
-            .requirements
-            .iter()
-            .map(|requirement| &problem.requirements[*requirement])
-    };
-    if subject.is_reached() && !requirements().any(|requirement| requirement.accepts[backend]) {
-        for requirement in requirements() {
-            let policy = &problem.policies[requirement.policy].name;
-            let message = format!(
-                "policy `{policy}`, requirement `{}`: only where {}",
-                requirement.name, requirement.place
-            );
-            gathered.add(&requirement.name, RefusalKind::Requirement, message, backend);
+    /// Its requirements that lack something.
+    lacking: OnceCell<Vec<&'a Requirement>>,
+    /// Where it would lie if it shared room and budgets with nobody: searched for only where that is the question.
+    wanted: OnceCell<Vec<usize>>,
+}
+
+impl Contest<'_> {
+    /// Why an admissible backend was not taken: no requirement asks for it, or there is no room or no money.
+    fn refuse(&self, backend: usize, gathered: &mut Gathered) {
+        let (scene, dataset) = (self.scene, self.dataset);
+        let (problem, subject) = (scene.problem, &scene.problem.datasets[dataset]);
+        let asked = &subject.profile.requirements;
+        if subject.is_reached() && !asked.iter().any(|r| problem.requirements[*r].accepts[backend]) {
+            for requirement in asked {
+                gathered.elsewhere.entry(*requirement).or_default().push(backend);
+            }
+            return;
         }
-        return;
-    }
-    let lacking = requirements().any(|r| r.accepts[backend] && scene.missing(dataset, r).is_some());
-    if !lacking && !wanted.contains(&backend) {
-        return;
-    }
-    if let Some(circle) = scene.solution.stuck.get(&dataset) {
-        let circle: Vec<_> = names(problem, circle)
-            .iter()
-            .map(|name| format!("`{name}`"))
+        let circle = scene.solution.stuck.get(&dataset);
+        let crowded = !scene.has_room(dataset, backend);
+        let budgets = scene.ground.budgets.iter().zip(&scene.spent);
+        let overspent: Vec<_> = budgets
+            .map(|(budget, spent)| (budget, spent, budget.spends(problem, subject, backend)))
+            .filter(|(budget, spent, spends)| *spends > 0.0 && !budget.allows(*spent + *spends))
             .collect();
-        let message = format!(
-            "copies to {} would wait for each other's room in a circle",
-            circle.join(", ")
-        );
-        gathered.add("capacity", RefusalKind::Capacity, message, backend);
-    } else if !scene.has_room(dataset, backend) {
-        let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
-        let free = ByteCount(u64::try_from(free).unwrap_or(u64::MAX));
-        let message = format!(
-            "{} are free beside the rest of the plan, {} are needed",
-            free, subject.summary.bytes
-        );
-        gathered.add("capacity", RefusalKind::Capacity, message, backend);
-    }
-    for (budget, spent) in scene.ground.budgets.iter().zip(&scene.spent) {
-        let spends = budget.spends(problem, subject, backend);
-        if spends > 0.0 && !budget.allows(spent + spends) {
+        if circle.is_none() && !crowded && overspent.is_empty() || !self.is_sought(backend) {
+            return;
+        }
+        if let Some(circle) = circle {
+            let circle: Vec<_> = names(problem, circle)
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let message = format!(
+                "copies to {} would wait for each other's room in a circle",
+                circle.join(", ")
+            );
+            gathered.add("capacity", RefusalKind::Capacity, message, backend);
+        } else if crowded {
+            let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
+            let free = ByteCount(u64::try_from(free).unwrap_or(u64::MAX));
+            let message = format!(
+                "{} are free beside the rest of the plan, {} are needed",
+                free, subject.summary.bytes
+            );
+            gathered.add("capacity", RefusalKind::Capacity, message, backend);
+        }
+        for (budget, spent, spends) in overspent {
             let policy = &problem.policies[budget.policy].name;
             let message = format!(
                 "policy `{policy}`: {}",
@@ -328,6 +362,23 @@ fn refused_in_competition(
             );
             gathered.add(policy.as_str(), RefusalKind::Budget, message, backend);
         }
+    }
+
+    /// Whether a copy there would help: a requirement that lacks something accepts it, or it is where the dataset would
+    /// lie if it were alone.
+    fn is_sought(&self, backend: usize) -> bool {
+        let (scene, dataset) = (self.scene, self.dataset);
+        let asked = scene.problem.datasets[dataset].profile.requirements.iter();
+        let lacking = || {
+            asked
+                .map(|requirement| &scene.problem.requirements[*requirement])
+                .filter(|requirement| scene.missing(dataset, requirement).is_some())
+                .collect()
+        };
+        let alone = || solve::best_alone(scene.problem, scene.ground, dataset);
+        let lacking = self.lacking.get_or_init(lacking);
+        lacking.iter().any(|requirement| requirement.accepts[backend])
+            || self.wanted.get_or_init(alone).contains(&backend)
     }
 }
 

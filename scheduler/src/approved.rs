@@ -112,7 +112,11 @@ fn sources(problem: &Problem, subject: &Subject, from: &BackendName, to: &Backen
 fn planned_set(plan: &Plan, planned: &Move) -> BTreeSet<BackendName> {
     let position = plan.datasets.binary_search_by(|d| d.name.cmp(&planned.dataset));
     let dataset = position.ok().map(|index| &plan.datasets[index]);
-    dataset.into_iter().flat_map(|d| &d.backends).cloned().collect()
+    dataset
+        .into_iter()
+        .flat_map(|d| d.backends.iter())
+        .cloned()
+        .collect()
 }
 
 /// What a retirement must leave met, the policies' rules applied to the backends: what each requirement demands, or as

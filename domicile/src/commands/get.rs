@@ -187,7 +187,7 @@ fn datasets(world: &World) -> Items {
     Items {
         headings: &["name", "owner", "size", "objects", "copies"],
         wide: &["title", "license"],
-        items: world.datasets.values().map(item).collect(),
+        items: world.datasets.values().map(|dataset| item(dataset)).collect(),
     }
 }
 
@@ -199,7 +199,7 @@ fn inventory_manifest(dataset: &domicile_estate::Dataset) -> Value {
         .map(|o| json!({"backend": o.backend.as_str(), "prefix": o.prefix}));
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "Dataset",
-        "metadata": {"name": dataset.name.as_str(), "labels": dataset.labels},
+        "metadata": {"name": dataset.name.as_str(), "labels": *dataset.labels},
         "spec": {"domain": dataset.domain.as_str(), "origin": origin, "keepOrigin": dataset.keep_origin},
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use domicile_placement::{Action, DatasetPlan, Move, Plan};
+use domicile_placement::{Action, DatasetPlan, Move, Plan, Spelled};
 
 use crate::amount;
 use crate::cli::{Format, Global};
@@ -62,18 +62,25 @@ impl Style {
     }
 }
 
-/// Draws a plan.
-pub fn draw(name: &str, plan: &Plan, style: Style) -> String {
+/// Draws a plan. `spell_out` says of datasets, by their positions, why backends were not taken and what would help.
+pub fn draw(name: &str, plan: &Plan, spell_out: impl Fn(&[usize]) -> Vec<Spelled>, style: Style) -> String {
     let mut text = String::new();
     headline(&mut text, name, plan, style);
-    let changed: Vec<&DatasetPlan> = plan
-        .datasets
-        .iter()
-        .filter(|d| is_worth_drawing(plan, d))
-        .collect();
-    let limit = if style.wide { usize::MAX } else { DRAWN };
-    for dataset in changed.iter().take(limit) {
-        draw_dataset(&mut text, plan, dataset, style);
+    let changed = worth_drawing(plan);
+    let limit = if style.wide { changed.len() } else { DRAWN };
+    // Only of those that are drawn and unsatisfied is it asked why.
+    let drawn = changed.iter().copied().take(limit);
+    let unsatisfied: Vec<usize> = drawn.clone().filter(|d| !plan.datasets[*d].satisfied).collect();
+    let spelled = spell_out(&unsatisfied);
+    let mut spelled = unsatisfied.iter().zip(&spelled).peekable();
+    for position in drawn {
+        let why = spelled.next_if(|(dataset, _)| **dataset == position);
+        draw_dataset(
+            &mut text,
+            plan,
+            (&plan.datasets[position], why.map(|(_, why)| why)),
+            style,
+        );
     }
     if changed.len() > limit {
         let _ = writeln!(
@@ -95,8 +102,20 @@ fn moves_of<'a>(plan: &'a Plan, dataset: &DatasetPlan) -> &'a [Move] {
     &plan.moves[start..start + length]
 }
 
-fn is_worth_drawing(plan: &Plan, dataset: &DatasetPlan) -> bool {
-    !dataset.satisfied || !dataset.violations.is_empty() || !moves_of(plan, dataset).is_empty()
+/// The positions of datasets that change or that something is amiss with. Moves and datasets both stand by name.
+fn worth_drawing(plan: &Plan) -> Vec<usize> {
+    let mut moves = plan.moves.iter().map(|m| &m.dataset).peekable();
+    let mut worth = Vec::new();
+    for (position, dataset) in plan.datasets.iter().enumerate() {
+        let mut moves_some = false;
+        while moves.next_if(|name| **name <= dataset.name).is_some() {
+            moves_some = true;
+        }
+        if moves_some || !dataset.satisfied || !dataset.violations.is_empty() {
+            worth.push(position);
+        }
+    }
+    worth
 }
 
 /// Counts of a plan: datasets that change, copies, retirements, bytes to move.
@@ -151,7 +170,12 @@ fn headline(text: &mut String, name: &str, plan: &Plan, style: Style) {
     );
 }
 
-fn draw_dataset(text: &mut String, plan: &Plan, dataset: &DatasetPlan, style: Style) {
+fn draw_dataset(
+    text: &mut String,
+    plan: &Plan,
+    (dataset, why): (&DatasetPlan, Option<&Spelled>),
+    style: Style,
+) {
     let policies: Vec<_> = dataset.policies.iter().map(ToString::to_string).collect();
     let because = if policies.is_empty() {
         String::new()
@@ -193,8 +217,8 @@ fn draw_dataset(text: &mut String, plan: &Plan, dataset: &DatasetPlan, style: St
     for violation in &dataset.violations {
         let _ = writeln!(text, "      {} {}", style.red("violation:"), violation.message);
     }
-    if !dataset.satisfied {
-        draw_unsatisfied(text, dataset, style);
+    if let Some(why) = why {
+        draw_unsatisfied(text, dataset, why, style);
     }
 }
 
@@ -221,14 +245,14 @@ fn draw_move(text: &mut String, plan: &Plan, planned: &Move, style: Style) {
     let _ = writeln!(text, "      {line}");
 }
 
-fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, style: Style) {
+fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, why: &Spelled, style: Style) {
     let limit = if style.wide { usize::MAX } else { DRAWN_REASONS };
     let _ = writeln!(
         text,
         "      {} no admissible set of backends meets every requirement",
         style.red("unsatisfied:")
     );
-    for refusal in dataset.refusals.iter().take(limit) {
+    for refusal in why.refusals.iter().take(limit) {
         let backends: Vec<_> = refusal.backends.iter().map(ToString::to_string).collect();
         let _ = if backends.is_empty() {
             writeln!(text, "        {}", refusal.message)
@@ -242,7 +266,7 @@ fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, style: Style) {
             )
         };
     }
-    for relaxation in dataset.relaxations.iter().take(limit) {
+    for relaxation in why.relaxations.iter().take(limit) {
         let _ = writeln!(
             text,
             "        {} {}",
@@ -250,7 +274,7 @@ fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, style: Style) {
             relaxation.message
         );
     }
-    let untold = dataset.refusals.len().saturating_sub(limit);
+    let untold = why.refusals.len().saturating_sub(limit);
     if untold > 0 {
         let _ = writeln!(
             text,

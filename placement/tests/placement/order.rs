@@ -201,7 +201,7 @@ fn nothing_is_retired_from_a_read_only_backend() {
     problem.backends[0].price.storage_per_gib_month = 1.0;
     let plan = propose(&problem);
     assert!(matches!(&plan.moves[..], [only] if matches!(only.action, Action::Copy { .. })));
-    assert_eq!(plan.datasets[0].backends, [problem.backends[1].name.clone()]);
+    assert_eq!(*plan.datasets[0].backends, [problem.backends[1].name.clone()]);
     assert!(plan.datasets[0].satisfied && plan.datasets[0].violations.is_empty());
     let after = carried_out(&problem, &plan);
     assert!(after.datasets[0].copy_on(0).is_some());

@@ -1,10 +1,12 @@
 //! What holds for every small estate. `DOMICILE_CASES` sets how many are tried.
 
+use domicile_estate::BackendName;
 use domicile_placement::{
-    Action, Plan, Problem, Solution, Violated, check, invariants, objective, propose, propose_with_solution,
-    solve,
+    Action, DatasetPlan, Plan, Problem, Refusal, Relaxation, Solution, Spelled, Violated, check, invariants,
+    objective, propose_with_solution, solve, spell_out,
 };
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use crate::oracle;
 use crate::world::{carried_out, world};
@@ -52,6 +54,22 @@ fn assert_best(problem: &Problem, solution: &Solution) {
         solution.lower_bound,
         best.per_month
     );
+}
+
+/// A dataset of a plan as its document has it.
+fn dataset_document(dataset: &DatasetPlan, spelled: &Spelled) -> Value {
+    let names = |names: &[BackendName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let refusal = |r: &Refusal| json!({"rule": r.rule, "kind": r.kind.as_str(), "backends": names(&r.backends), "message": r.message});
+    let relaxation = |r: &Relaxation| json!({"rule": r.rule, "change": r.change, "message": r.message});
+    json!({
+        "name": dataset.name.as_str(), "satisfied": dataset.satisfied, "backends": names(&dataset.backends),
+        "bytes": dataset.bytes.0, "objects": dataset.objects, "storagePerMonth": dataset.storage_per_month,
+        "carbonKgPerMonth": dataset.carbon_kg_per_month,
+        "policies": dataset.policies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "violations": dataset.violations.iter().map(refusal).collect::<Vec<_>>(),
+        "refusals": spelled.refusals.iter().map(refusal).collect::<Vec<_>>(),
+        "relaxations": spelled.relaxations.iter().map(relaxation).collect::<Vec<_>>(),
+    })
 }
 
 proptest! {
@@ -107,17 +125,27 @@ proptest! {
     }
 
     #[test]
-    fn the_wire_loses_nothing(seed in any::<u64>()) {
-        let plan = propose(&world(seed));
-        let text = serde_json::to_string(&plan.to_wire(7)).unwrap();
-        let back = Plan::try_from(serde_json::from_str::<domicile_placement::wire::PlanDocument>(&text).unwrap()).unwrap();
-        prop_assert_eq!(serde_json::to_string(&back.to_wire(7)).unwrap(), text);
+    fn the_document_tells_of_every_dataset_what_is_spelled_out_of_it(seed in any::<u64>()) {
+        let problem = world(seed);
+        let (solution, plan) = propose_with_solution(&problem);
+        let all: Vec<usize> = (0..problem.datasets.len()).collect();
+        let text = serde_json::to_string(&plan.to_wire(&problem, &solution, 7)).unwrap();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(&text, &document.to_string(), "fields stand by name");
+        let told = document["datasets"].as_array().unwrap();
+        prop_assert_eq!(told.len(), all.len());
+        for ((dataset, spelled), told) in plan.datasets.iter().zip(spell_out(&problem, &solution, &all)).zip(told) {
+            prop_assert_eq!(told, &dataset_document(dataset, &spelled));
+        }
     }
 
     #[test]
     fn planning_again_gives_the_same_plan(seed in any::<u64>()) {
         let problem = world(seed);
-        let wire = |problem: &Problem| serde_json::to_string(&propose(problem).to_wire(1)).unwrap();
+        let wire = |problem: &Problem| {
+            let (solution, plan) = propose_with_solution(problem);
+            serde_json::to_string(&plan.to_wire(problem, &solution, 1)).unwrap()
+        };
         prop_assert_eq!(wire(&problem), wire(&problem.clone()));
     }
 
