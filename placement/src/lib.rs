@@ -23,6 +23,7 @@ mod pose;
 mod problem;
 mod refusals;
 mod relax;
+mod routes;
 mod solution;
 mod solve;
 pub mod wire;
@@ -34,7 +35,7 @@ pub use cost::{
 };
 pub use digest::input_digest;
 pub use explain::{AuditState, CandidateState, Explanation, RequirementState, explain};
-pub use moves::{Action, Move};
+pub use moves::{Action, Move, MoveId, MoveIdError};
 pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, propose, propose_with_solution};
 pub use pose::pose;
 pub use problem::{

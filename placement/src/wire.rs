@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use domicile_estate::{BackendName, ByteCount, DatasetName, NameError, PolicyName};
 
 use crate::cost::Objective;
-use crate::moves::{Action, Move};
+use crate::moves::{Action, Move, MoveIdError};
 use crate::plan::{DatasetPlan, Plan, ShadowPrice, Warning};
 use crate::problem::RefusalKind;
 use crate::refusals::Refusal;
@@ -51,6 +51,8 @@ shape!(/// The objective and its proof; per month unless its name says otherwise
         carbon_kg_per_month: f64,
         transfer_once: f64,
         transfer_carbon_kg: f64,
+        #[serde(default)] routed_once: f64,
+        #[serde(default)] saved_by_routes: f64,
     }
 );
 shape!(/// One dataset.
@@ -142,6 +144,9 @@ pub enum DocumentError {
     /// A name that none can be.
     #[error("the plan names what cannot exist: {0}")]
     Name(#[from] NameError),
+    /// An id of a move that none can be.
+    #[error("the plan names a move that cannot exist: {0}")]
+    MoveId(#[from] MoveIdError),
     /// A kind of refusal that there is not.
     #[error("`{kind}` is no kind of refusal")]
     UnknownKind {
@@ -171,6 +176,8 @@ impl Plan {
                 carbon_kg_per_month: o.carbon_kg,
                 transfer_once: o.transfer_once,
                 transfer_carbon_kg: o.transfer_carbon_kg,
+                routed_once: self.routed_once,
+                saved_by_routes: o.transfer_once - self.routed_once,
             },
             datasets: self.datasets.iter().map(DatasetDocument::from).collect(),
             moves: self.moves.iter().map(MoveDocument::from).collect(),
@@ -205,6 +212,7 @@ impl TryFrom<PlanDocument> for Plan {
             input_digest: document.input_digest,
             currency: o.currency,
             objective,
+            routed_once: o.routed_once,
             lower_bound: o.lower_bound,
             gap: o.gap,
             datasets: document
@@ -402,7 +410,8 @@ impl From<&Move> for MoveDocument {
             objects,
             after,
         } = planned.clone();
-        let (dataset, bytes) = (dataset.to_string(), bytes.0);
+        let (id, dataset, bytes) = (id.to_string(), dataset.to_string(), bytes.0);
+        let after = after.iter().map(ToString::to_string).collect();
         match action {
             Action::Copy {
                 from,
@@ -458,7 +467,7 @@ impl TryFrom<MoveDocument> for Move {
                 let action = Action::Copy {
                     from,
                     to,
-                    via: backends(&via)?,
+                    via: backends(&via)?.into(),
                     cost,
                     carbon_kg,
                 };
@@ -483,12 +492,12 @@ impl TryFrom<MoveDocument> for Move {
             ),
         };
         Ok(Self {
-            id,
+            id: id.parse()?,
             dataset: DatasetName::new(&dataset)?,
             action,
             bytes: ByteCount(bytes),
             objects,
-            after,
+            after: after.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
         })
     }
 }

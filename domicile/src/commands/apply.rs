@@ -259,7 +259,7 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         .map(|(id, reason)| (id.as_str(), reason))
         .collect();
     for (id, reason) in told.iter().take(TOLD_FAILURES) {
-        let planned = proposal.plan.moves.iter().find(|m| m.id == *id);
+        let planned = proposal.plan.moves.iter().find(|m| m.id.to_string() == *id);
         let what = planned.map_or_else(String::new, |m| format!("dataset `{}`: ", m.dataset));
         terminal::say(global, &format!("failed: {what}{reason}"));
     }
