@@ -52,7 +52,7 @@ struct Idea {
 /// The parts that sit on backends without room.
 pub(super) struct Circles {
     /// For each backend, what would leave it, by size.
-    sitting: Vec<Vec<(u128, u32)>>,
+    sitting: Vec<Vec<(u64, u32)>>,
     broken: u32,
 }
 
@@ -80,11 +80,11 @@ impl Circles {
             let Some(least) = waiting.map(|(bytes, _)| *bytes).min() else {
                 continue;
             };
-            let needed = least.saturating_sub(way.pools[full].free());
+            let needed = u128::from(least).saturating_sub(way.pools[full].free());
             let parts = &mut self.sitting[full];
             parts.retain(|(_, part)| !way.done[*part as usize] && !way.detours.contains_key(part));
             // The smallest that makes enough room, else the largest.
-            let enough = parts.partition_point(|(bytes, _)| *bytes < needed);
+            let enough = parts.partition_point(|(bytes, _)| u128::from(*bytes) < needed);
             let larger = parts[enough..].iter().take(TRIED);
             let smaller = parts[..enough].iter().rev().take(TRIED);
             let tried: Vec<u32> = larger.chain(smaller).map(|(_, part)| *part).take(TRIED).collect();

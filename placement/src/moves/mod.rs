@@ -15,6 +15,8 @@ mod circle;
 mod id;
 mod part;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod way;
 
 use domicile_estate::{BackendName, ByteCount, DatasetName};

@@ -41,8 +41,11 @@ enum Taste {
     Smallest,
 }
 
-/// Parts that wait at one scarce backend: by which scarce backends they free, then by size.
-type Queue = BTreeMap<u32, BTreeSet<(u128, Reverse<u32>)>>;
+/// A part by its size; of equal ones the first by name is taken last from the front, and first from the back.
+type Sized = (u64, Reverse<u32>);
+
+/// Parts that wait at one scarce backend: by the scarcest backend that they free, then by size.
+type Queue = BTreeMap<usize, BTreeSet<Sized>>;
 
 /// The way from what is there now to a solution, simulated.
 pub(super) struct Way<'a> {
@@ -61,9 +64,6 @@ pub(super) struct Way<'a> {
     waits: Vec<(u32, MoveId)>,
     /// The strong component of each backend in the knot.
     knot: Vec<usize>,
-    /// Sets of scarce backends that parts free.
-    sources: Vec<Vec<usize>>,
-    source_ids: BTreeMap<Vec<usize>, u32>,
     /// Parts that go by a third place.
     pub detours: BTreeMap<u32, Detour>,
     taste: Taste,
@@ -115,8 +115,6 @@ impl<'a> Way<'a> {
             holes: (0..backends).rev().filter(scarce).collect(),
             waits: Vec::new(),
             knot: Vec::new(),
-            sources: Vec::new(),
-            source_ids: BTreeMap::new(),
             detours: BTreeMap::new(),
             taste,
             looks: 0,
@@ -147,37 +145,35 @@ impl<'a> Way<'a> {
         self.lack[backend] > 0
     }
 
-    pub fn bytes(&self, part: u32) -> u128 {
-        u128::from(self.parts.subject(&self.part(part)).summary.bytes.0)
+    pub fn bytes(&self, part: u32) -> u64 {
+        self.parts.subject(&self.part(part)).summary.bytes.0
     }
 
     /// The strong components of the graph that leads from each scarce target to what is freed for it.
     fn find_knot(&self) -> Vec<usize> {
-        let mut edges = BTreeSet::new();
+        let count = self.lack.len();
+        let mut leads = vec![false; count * count];
         for part in 0..super::part::narrow(self.done.len()) {
             for to in self.scarce_targets(part) {
-                edges.extend(
-                    self.frees(part)
-                        .filter(|from| self.is_scarce(*from))
-                        .map(|from| (to, from)),
-                );
+                for from in self.frees(part).filter(|from| self.is_scarce(*from)) {
+                    leads[to * count + from] = true;
+                }
             }
         }
-        self.components(edges)
+        let edges = (0..count * count).filter(|edge| leads[*edge]);
+        self.components(edges.map(|edge| (edge / count, edge % count)).collect())
     }
 
     /// The same of the parts that wait, each with the one backend at which it does.
     fn knot_now(&self) -> Vec<usize> {
         let mut edges = BTreeSet::new();
         for (to, queue) in self.waiting.iter().enumerate() {
-            for id in queue.keys() {
-                let sources = self.sources[*id as usize].iter().copied();
-                edges.extend(
-                    sources
-                        .filter(|from| self.is_scarce(*from))
-                        .map(|from| (to, from)),
-                );
-            }
+            edges.extend(
+                queue
+                    .keys()
+                    .filter(|from| self.is_scarce(**from))
+                    .map(|from| (to, *from)),
+            );
         }
         self.components(edges)
     }
@@ -238,26 +234,23 @@ impl<'a> Way<'a> {
             self.run_part(part);
             return;
         };
-        let sources: Vec<_> = self.frees(part).filter(|from| self.is_scarce(*from)).collect();
-        if sources.is_empty() {
-            self.parked[first].push(part);
-            return;
-        }
-        let bytes = self.bytes(part);
+        let bytes = u128::from(self.bytes(part));
         let full = scarce.into_iter().find(|to| self.pools[*to].free() < bytes);
-        self.wait_at(part, full.unwrap_or(first), sources);
+        self.wait_at(part, full.unwrap_or(first));
     }
 
-    fn wait_at(&mut self, part: u32, backend: usize, sources: Vec<usize>) {
-        let next = super::part::narrow(self.sources.len());
-        let id = *self.source_ids.entry(sources.clone()).or_insert(next);
-        if id == next {
-            self.sources.push(sources);
-        }
+    /// Lets a part wait at a scarce backend: in the queue of the scarcest backend that it frees, or, if it frees none,
+    /// until the backend is not scarce.
+    fn wait_at(&mut self, part: u32, backend: usize) {
+        let scarcest = self.frees(part).filter(|from| self.is_scarce(*from));
+        let Some(source) = scarcest.max_by_key(|from| (self.lack[*from], Reverse(*from))) else {
+            self.parked[backend].push(part);
+            return;
+        };
         let entry = (self.bytes(part), Reverse(part));
-        self.waiting[backend].entry(id).or_default().insert(entry);
+        self.waiting[backend].entry(source).or_default().insert(entry);
         // Room that is there already is offered to it as well.
-        if self.pools[backend].free() >= entry.0 && self.holes.last() != Some(&backend) {
+        if self.pools[backend].free() >= u128::from(entry.0) && self.holes.last() != Some(&backend) {
             self.holes.push(backend);
         }
     }
@@ -268,40 +261,72 @@ impl<'a> Way<'a> {
         if self.taste == Taste::Careful {
             self.knot = self.knot_now();
         }
+        self.queue_anew(hole);
         loop {
             self.looks += 1;
-            let free = self.pools[hole].free();
-            let mut best = None;
-            for (id, queue) in &self.waiting[hole] {
-                let Some(score) = self.score(hole, *id) else {
-                    continue;
-                };
-                let fitting = match self.taste {
-                    Taste::Largest | Taste::Careful => queue.range(..=(free, Reverse(0))).next_back(),
-                    Taste::Smallest => queue.first().filter(|(bytes, _)| *bytes <= free),
-                };
-                let Some(entry) = fitting else { continue };
-                if best.is_none_or(|(highest, _, _)| score > highest) {
-                    best = Some((score, *id, *entry));
-                }
-            }
-            let (_, id, entry) = best?;
-            self.leave(hole, id, entry);
+            let (source, entry) = self.first_that_fits(hole)?;
+            self.leave(hole, source, entry);
             let part = entry.1.0;
+            let bytes = u128::from(entry.0);
             let full = self
                 .scarce_targets(part)
-                .find(|to| self.pools[*to].free() < entry.0);
+                .find(|to| self.pools[*to].free() < bytes);
             let Some(full) = full else { return Some(part) };
-            let sources = self.sources[id as usize].clone();
-            self.wait_at(part, full, sources);
+            self.wait_at(part, full);
         }
     }
 
-    fn leave(&mut self, backend: usize, id: u32, entry: (u128, Reverse<u32>)) {
-        if let Some(queue) = self.waiting[backend].get_mut(&id) {
+    /// Puts those into other queues whose source is scarce no more.
+    fn queue_anew(&mut self, hole: usize) {
+        let plenty: Vec<_> = self.waiting[hole]
+            .keys()
+            .copied()
+            .filter(|from| !self.is_scarce(*from))
+            .collect();
+        for source in plenty {
+            for (_, part) in self.waiting[hole].remove(&source).into_iter().flatten() {
+                self.wait_at(part.0, hole);
+            }
+        }
+    }
+
+    /// The part to which the room of a backend is given: first whether what it frees stays in the knot, then whether
+    /// somebody waits for it there, then how much is lacking there.
+    fn first_that_fits(&self, hole: usize) -> Option<(usize, Sized)> {
+        let free = u64::try_from(self.pools[hole].free()).unwrap_or(u64::MAX);
+        let knot = self.knot[hole];
+        let score = |from: usize| {
+            let waited_for = !self.waiting[from].is_empty();
+            (
+                self.knot[from] == knot,
+                waited_for,
+                self.lack[from],
+                Reverse(from),
+            )
+        };
+        let mut queues: Vec<_> = self.waiting[hole]
+            .iter()
+            .map(|(from, queue)| (score(*from), queue))
+            .collect();
+        // Mostly somebody in the first queue fits, so that sorting them all would be idle.
+        while let Some(best) = (0..queues.len()).max_by_key(|place| queues[*place].0) {
+            let ((_, _, _, Reverse(source)), queue) = queues.swap_remove(best);
+            let fitting = match self.taste {
+                Taste::Largest | Taste::Careful => queue.range(..=(free, Reverse(0))).next_back(),
+                Taste::Smallest => queue.first().filter(|(bytes, _)| *bytes <= free),
+            };
+            if let Some(entry) = fitting {
+                return Some((source, *entry));
+            }
+        }
+        None
+    }
+
+    fn leave(&mut self, backend: usize, source: usize, entry: Sized) {
+        if let Some(queue) = self.waiting[backend].get_mut(&source) {
             queue.remove(&entry);
             if queue.is_empty() {
-                self.waiting[backend].remove(&id);
+                self.waiting[backend].remove(&source);
             }
         }
     }
@@ -311,23 +336,12 @@ impl<'a> Way<'a> {
         let entry = (self.bytes(part), Reverse(part));
         let targets: Vec<_> = self.scarce_targets(part).collect();
         for backend in targets {
-            let holds = |(id, queue): (&u32, &BTreeSet<_>)| queue.contains(&entry).then_some(*id);
-            if let Some(id) = self.waiting[backend].iter().find_map(holds) {
-                self.leave(backend, id, entry);
+            let holds =
+                |(source, queue): (&usize, &BTreeSet<Sized>)| queue.contains(&entry).then_some(*source);
+            if let Some(source) = self.waiting[backend].iter().find_map(holds) {
+                self.leave(backend, source, entry);
             }
         }
-    }
-
-    /// How good it is to give room on a backend for what frees these: first whether the room stays in the knot, then
-    /// whether somebody waits for it there, then how much is lacking there. `None` if nothing there is scarce any more.
-    fn score(&self, hole: usize, id: u32) -> Option<(bool, bool, i128)> {
-        let scarce = self.sources[id as usize]
-            .iter()
-            .filter(|from| self.is_scarce(**from));
-        let stays = |from: usize| self.knot[from] == self.knot[hole];
-        scarce
-            .map(|from| (stays(*from), !self.waiting[*from].is_empty(), self.lack[*from]))
-            .max()
     }
 
     fn run_part(&mut self, part: u32) {
@@ -356,6 +370,10 @@ impl<'a> Way<'a> {
     /// The copies of a part, each after the one that it reads.
     fn in_reading_order(&self, part: Part) -> Vec<usize> {
         let mut open: Vec<_> = part.copies().collect();
+        // Most read current copies, which are there.
+        if open.iter().all(|place| self.parts.moves[*place].after.is_empty()) {
+            return open;
+        }
         let mut order = Vec::with_capacity(open.len());
         while !open.is_empty() {
             let unread: Vec<MoveId> = open.iter().map(|place| self.parts.moves[*place].id).collect();

@@ -15,11 +15,11 @@ use proptest::prelude::*;
 use crate::world::{Dice, carried_out};
 
 /// Bytes of every dataset.
-const SIZE: u64 = 1000;
+pub const SIZE: u64 = 1000;
 
 /// Datasets of equal size, each to leave one backend for another; `None`: it starts on `x`, which is being emptied and
 /// has room for all. Backends are `b0` and on, then `x`.
-fn estate(capacities: &[u64], ways: &[(Option<usize>, usize)]) -> Problem {
+pub fn estate(capacities: &[u64], ways: &[(Option<usize>, usize)]) -> Problem {
     let outside = capacities.len();
     let mut backends: Vec<_> = capacities
         .iter()

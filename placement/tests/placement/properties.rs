@@ -74,6 +74,8 @@ proptest! {
         prop_assert!(invariants::pl_3(&problem, &plan.moves), "PL-3");
         prop_assert!(invariants::pl_4(&problem, &solution), "PL-4");
         prop_assert!(invariants::pl_5(&problem, &solution), "PL-5");
+        prop_assert!(invariants::mv_5(&problem, &plan.moves), "MV-5");
+        prop_assert!(invariants::sources_exist(&problem, &plan.moves), "a copy has nothing to read");
         assert_protected(&problem, &plan);
     }
 
@@ -146,7 +148,7 @@ proptest! {
 
 /// No retirement leaves a dataset without a whole copy, or a requirement less met than it asked for and had before the
 /// plan (MV-4), with every retirement run as early as its `after` allows.
-fn assert_protected(problem: &Problem, plan: &Plan) {
+pub fn assert_protected(problem: &Problem, plan: &Plan) {
     let mut done = std::collections::BTreeSet::new();
     let mut state = problem.clone();
     let before = met_now(problem, &state);
