@@ -192,7 +192,9 @@ pub fn assert_protected(problem: &Problem, plan: &Plan) {
 fn met_now(problem: &Problem, state: &Problem) -> Vec<usize> {
     let mut met = Vec::new();
     for (dataset, subject) in problem.datasets.iter().enumerate() {
-        let now = state.datasets[dataset].now();
+        // A kept origin that is not whole belongs to what is there, and meets nothing.
+        let mut now = state.datasets[dataset].now();
+        now.retain(|backend| state.datasets[dataset].is_current_on(*backend));
         for requirement in subject
             .profile
             .requirements
