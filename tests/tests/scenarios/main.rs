@@ -13,6 +13,7 @@ mod mistakes;
 mod names;
 mod oracle;
 mod quickstart;
+mod routes;
 mod safety;
 
 use domicile_tests::{Estate, bytes, manifest};
