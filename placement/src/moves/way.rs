@@ -28,6 +28,8 @@ use crate::problem::Problem;
 const LOOKS: u64 = 64;
 /// Parts up to which the knot is looked at anew before each step, where the quick order is stuck.
 const CAREFUL: usize = 5_000;
+/// Looks for which the queues at a backend keep their ranks, where there are more parts than that.
+const RANKED_FOR: u32 = 32;
 
 /// Which of the parts that fit runs first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub(super) struct Way<'a> {
     knot: Vec<usize>,
     /// Parts that go by a third place.
     pub detours: BTreeMap<u32, Detour>,
+    /// For each backend, the queues there from the best on, and for how many looks that still holds.
+    ranks: Vec<(u32, Vec<usize>)>,
     taste: Taste,
     looks: u64,
 }
@@ -116,6 +120,7 @@ impl<'a> Way<'a> {
             waits: Vec::new(),
             knot: Vec::new(),
             detours: BTreeMap::new(),
+            ranks: vec![(0, Vec::new()); backends],
             taste,
             looks: 0,
             parts,
@@ -261,7 +266,6 @@ impl<'a> Way<'a> {
         if self.taste == Taste::Careful {
             self.knot = self.knot_now();
         }
-        self.queue_anew(hole);
         loop {
             self.looks += 1;
             let (source, entry) = self.first_that_fits(hole)?;
@@ -290,36 +294,44 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// The part to which the room of a backend is given: first whether what it frees stays in the knot, then whether
-    /// somebody waits for it there, then how much is lacking there.
-    fn first_that_fits(&self, hole: usize) -> Option<(usize, Sized)> {
-        let free = u64::try_from(self.pools[hole].free()).unwrap_or(u64::MAX);
-        let knot = self.knot[hole];
-        let score = |from: usize| {
-            let waited_for = !self.waiting[from].is_empty();
-            (
-                self.knot[from] == knot,
-                waited_for,
-                self.lack[from],
-                Reverse(from),
-            )
+    /// The part to which the room of a backend is given.
+    fn first_that_fits(&mut self, hole: usize) -> Option<(usize, Sized)> {
+        if let Some(left) = self.ranks[hole].0.checked_sub(1) {
+            self.ranks[hole].0 = left;
+            if let Some(found) = self.first_in_rank(hole) {
+                return Some(found);
+            }
+        }
+        self.queue_anew(hole);
+        self.rank(hole);
+        self.first_in_rank(hole)
+    }
+
+    /// Ranks the queues at a backend: first whether what they free stays in the knot, then whether somebody waits for
+    /// it there, then how much is lacking there. All of that changes slowly where many wait.
+    fn rank(&mut self, hole: usize) {
+        let score = |from: &usize| {
+            let waited_for = !self.waiting[*from].is_empty();
+            let stays = self.knot[*from] == self.knot[hole];
+            Reverse((stays, waited_for, self.lack[*from], Reverse(*from)))
         };
-        let mut queues: Vec<_> = self.waiting[hole]
-            .iter()
-            .map(|(from, queue)| (score(*from), queue))
-            .collect();
-        // Mostly somebody in the first queue fits, so that sorting them all would be idle.
-        while let Some(best) = (0..queues.len()).max_by_key(|place| queues[*place].0) {
-            let ((_, _, _, Reverse(source)), queue) = queues.swap_remove(best);
-            let fitting = match self.taste {
+        let mut order: Vec<_> = self.waiting[hole].keys().copied().collect();
+        order.sort_by_cached_key(score);
+        let looks = if self.done.len() > CAREFUL { RANKED_FOR } else { 0 };
+        self.ranks[hole] = (looks, order);
+    }
+
+    fn first_in_rank(&self, hole: usize) -> Option<(usize, Sized)> {
+        let free = u64::try_from(self.pools[hole].free()).unwrap_or(u64::MAX);
+        let fitting = |from: &usize| {
+            let queue = self.waiting[hole].get(from).filter(|_| self.is_scarce(*from))?;
+            let entry = match self.taste {
                 Taste::Largest | Taste::Careful => queue.range(..=(free, Reverse(0))).next_back(),
                 Taste::Smallest => queue.first().filter(|(bytes, _)| *bytes <= free),
             };
-            if let Some(entry) = fitting {
-                return Some((source, *entry));
-            }
-        }
-        None
+            entry.map(|entry| (*from, *entry))
+        };
+        self.ranks[hole].1.iter().find_map(fitting)
     }
 
     fn leave(&mut self, backend: usize, source: usize, entry: Sized) {

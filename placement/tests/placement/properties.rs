@@ -169,7 +169,7 @@ pub fn assert_protected(problem: &Problem, plan: &Plan) {
             ..plan.clone()
         };
         state = carried_out(&state, &step);
-        done.insert(next.id.clone());
+        done.insert(next.id);
         let dataset = problem.dataset(next.dataset.as_str()).unwrap();
         assert!(
             state.datasets[dataset].has_current(),
