@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domicile_estate::{BackendName, ByteCount, CopyState};
 use domicile_placement::{Action as Planned, Bars, Held, Move, MoveId, Plan, Problem, Subject};
 
-use crate::{Action, Demand, DemandedCopies, Rooms, Step, StepId};
+use crate::{Action, Demand, DemandedCopies, DemandedNines, Rooms, Step, StepId};
 
 /// The steps of a plan in its order, with the room on every backend. A copy that goes through relays becomes a step for
 /// each relay, one for the copy itself, and one for each relay to be emptied again.
@@ -301,10 +301,23 @@ fn demand(
                 .collect();
             (spread.groups.min(count(met.len())), groups)
         });
+        let durability = requirement.durability.as_ref().map(|durability| {
+            let adds = durability.of.iter().enumerate();
+            let all = DemandedNines {
+                milli_nines: u32::MAX,
+                of: adds.filter_map(|(b, nines)| Some((name(b), (*nines)?))).collect(),
+            };
+            let met = all.nines_in(set, &eligible);
+            DemandedNines {
+                milli_nines: durability.milli_nines.min(met),
+                ..all
+            }
+        });
         DemandedCopies {
             name: requirement.name.clone(),
             copies: requirement.copies.min(count(counting.len())),
             spreads: spreads.collect(),
+            durability,
             eligible,
         }
     };
