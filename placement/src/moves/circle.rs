@@ -147,7 +147,7 @@ impl Idea {
     ) -> Option<Self> {
         let of = way.part(part);
         let subject = way.parts.subject(&of);
-        let to: Vec<_> = of.copies().map(|place| way.parts.at[place] as usize).collect();
+        let to: Vec<_> = of.copies().map(|place| way.parts.backend(place)).collect();
         let relays = relays(way, subject, third.as_ref().map(|(third, _)| *third));
         let legs = routes::tree(way.problem(), subject, sources, &to, &relays)?;
         let per_kg = crate::cost::price_per_kg(subject);
@@ -196,7 +196,7 @@ impl Idea {
         });
         let retirement = of
             .retirements()
-            .find(|place| way.parts.at[*place] as usize == self.left);
+            .find(|place| way.parts.backend(*place) == self.left);
         let id = retirement.map(|place| way.parts.moves[place].id);
         let left = self.left;
         way.detours.insert(part, Detour { left, end });
@@ -224,7 +224,7 @@ fn relays(way: &Way<'_>, subject: &Subject, third: Option<usize>) -> Vec<usize> 
 fn thirds(way: &Way<'_>, part: &Part, subject: &Subject) -> Vec<usize> {
     let Parts { problem, ground, .. } = &way.parts;
     let bytes = signed(u128::from(subject.summary.bytes.0));
-    let is_target = |backend: usize| part.copies().any(|place| way.parts.at[place] as usize == backend);
+    let is_target = |backend: usize| part.copies().any(|place| way.parts.backend(place) == backend);
     (0..problem.backends.len())
         .filter(|backend| way.parts.spare(&way.lack, *backend) >= bytes)
         .filter(|backend| subject.copy_on(*backend).is_none() && !is_target(*backend))

@@ -17,8 +17,8 @@ pub(super) struct Parts<'a> {
     pub parts: Vec<Part>,
     /// Their moves, in the order of the parts.
     pub moves: Vec<Move>,
-    /// The backend of each move: where a copy is written, what is retired.
-    pub at: Vec<u32>,
+    /// Where each move writes or deletes.
+    pub at: Vec<Spot>,
     /// For each backend, bytes that new copies will take, less what is free there now. Where this is above zero, not
     /// all of them find room before something is retired.
     pub lack: Vec<i128>,
@@ -26,9 +26,34 @@ pub(super) struct Parts<'a> {
     pub passing: Vec<i128>,
 }
 
+/// The backend where a move writes or deletes, and whether it takes room there: what is recorded there already is only
+/// completed. Kept close together, for the order looks at it again and again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spot(u32);
+
+/// The bit of a spot that says that no room is taken.
+const ROOMLESS: u32 = 1 << 31;
+
+impl Spot {
+    fn new(backend: usize, takes_room: bool) -> Self {
+        let backend = narrow(backend);
+        Self(if takes_room { backend } else { backend | ROOMLESS })
+    }
+
+    pub fn backend(self) -> usize {
+        (self.0 & !ROOMLESS) as usize
+    }
+
+    pub fn takes_room(self) -> bool {
+        self.0 & ROOMLESS == 0
+    }
+}
+
 /// One dataset that changes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
+    /// The bytes of each of its copies.
+    pub bytes: u64,
     /// The dataset.
     pub dataset: u32,
     /// Its first move; its copies come first.
@@ -87,13 +112,9 @@ impl<'a> Parts<'a> {
         &self.problem.datasets[part.dataset as usize]
     }
 
-    /// Bytes that a dataset's copy takes on a backend: none where one is recorded already.
-    pub fn takes(&self, subject: &Subject, to: usize) -> u128 {
-        if subject.copy_on(to).is_some() {
-            0
-        } else {
-            u128::from(subject.summary.bytes.0)
-        }
+    /// The backend of a move.
+    pub fn backend(&self, place: usize) -> usize {
+        self.at[place].backend()
     }
 
     /// Bytes on a backend that nothing of the plan will need, now or later.
@@ -139,12 +160,15 @@ impl<'a> Parts<'a> {
         }
         let first = narrow(self.moves.len());
         self.moves.extend(copies(problem, subject, &legs));
-        self.at.extend(legs.iter().map(|leg| narrow(leg.to)));
+        let empty = subject.summary.bytes.0 == 0;
+        let spot = |leg: &Leg| Spot::new(leg.to, subject.copy_on(leg.to).is_none() && !empty);
+        self.at.extend(legs.iter().map(spot));
         for from in &retired {
             self.moves.push(Move::retire(problem, subject, *from));
-            self.at.push(narrow(*from));
+            self.at.push(Spot::new(*from, false));
         }
         self.parts.push(Part {
+            bytes: subject.summary.bytes.0,
             dataset: narrow(dataset),
             first,
             copies: narrow(legs.len()),

@@ -19,7 +19,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::DiGraph;
 
 use super::circle::{Circles, Detour};
-use super::part::{Part, Parts, signed};
+use super::part::{Part, Parts, Spot, signed};
 use super::pool::Pool;
 use super::{Move, MoveId, Stuck};
 use crate::problem::Problem;
@@ -131,7 +131,7 @@ impl<'a> Way<'a> {
 
     /// Parts that find no room at once.
     fn in_the_knot(&self) -> usize {
-        let scarce = |place: &usize| self.parts.lack[self.parts.at[*place] as usize] > 0;
+        let scarce = |place: &usize| self.parts.lack[self.parts.backend(*place)] > 0;
         let parts = self.parts.parts.iter();
         parts
             .filter(|part| part.copies().any(|place| scarce(&place)))
@@ -151,7 +151,7 @@ impl<'a> Way<'a> {
     }
 
     pub fn bytes(&self, part: u32) -> u64 {
-        self.parts.subject(&self.part(part)).summary.bytes.0
+        self.part(part).bytes
     }
 
     /// The strong components of the graph that leads from each scarce target to what is freed for it.
@@ -199,17 +199,17 @@ impl<'a> Way<'a> {
     /// The scarce backends on which a part takes room.
     pub fn scarce_targets(&self, part: u32) -> impl Iterator<Item = usize> + '_ {
         let of = self.part(part);
-        let subject = self.parts.subject(&of);
         of.copies()
-            .map(|place| self.parts.at[place] as usize)
-            .filter(move |to| self.is_scarce(*to) && self.parts.takes(subject, *to) > 0)
+            .map(|place| self.parts.at[place])
+            .filter(|spot| self.is_scarce(spot.backend()) && spot.takes_room())
+            .map(Spot::backend)
     }
 
     /// The backends that a part frees, its detour's end aside.
     pub fn frees(&self, part: u32) -> impl Iterator<Item = usize> + '_ {
         let left = self.detours.get(&part).map(|detour| detour.left);
         let of = self.part(part);
-        let retired = of.retirements().map(|place| self.parts.at[place] as usize);
+        let retired = of.retirements().map(|place| self.parts.backend(place));
         retired.filter(move |from| Some(*from) != left)
     }
 
@@ -362,7 +362,7 @@ impl<'a> Way<'a> {
             self.make(of, place);
         }
         for place in of.retirements() {
-            let backend = self.parts.at[place] as usize;
+            let backend = self.parts.backend(place);
             if self
                 .detours
                 .get(&part)
@@ -405,10 +405,13 @@ impl<'a> Way<'a> {
 
     /// Makes one copy: it takes room for good where it goes, and for a while on its relays.
     fn make(&mut self, part: Part, place: usize) {
-        let subject = self.parts.subject(&part);
-        let bytes = u128::from(subject.summary.bytes.0);
-        let to = self.parts.at[place] as usize;
-        let takes = self.parts.takes(subject, to);
+        let bytes = u128::from(part.bytes);
+        let to = self.parts.backend(place);
+        let takes = if self.parts.at[place].takes_room() {
+            bytes
+        } else {
+            0
+        };
         let (waits, pools) = (&mut self.waits, &mut self.pools);
         let planned = &self.parts.moves[place];
         let mut wait = |id: MoveId| waits.push((super::part::narrow(place), id));
@@ -427,7 +430,7 @@ impl<'a> Way<'a> {
 
     /// Frees a backend. Where that ends scarcity, all that waited there is looked at again.
     pub fn free(&mut self, part: Part, backend: usize, freed_by: MoveId) {
-        let bytes = u128::from(self.parts.subject(&part).summary.bytes.0);
+        let bytes = u128::from(part.bytes);
         let was_scarce = self.is_scarce(backend);
         self.pools[backend].put(bytes, freed_by);
         self.lack[backend] -= signed(bytes);
@@ -471,7 +474,7 @@ impl<'a> Way<'a> {
             let detour = self.detours.get(&number);
             let copies: Box<[MoveId]> = part.copies().map(|place| moves[place].id).collect();
             for place in part.retirements() {
-                let early = detour.filter(|detour| detour.left == self.parts.at[place] as usize);
+                let early = detour.filter(|detour| detour.left == self.parts.at[place].backend());
                 moves[place].after = early.map_or_else(|| copies.clone(), Detour::leaves_after);
             }
             for (_, copy, retire) in detour.into_iter().filter_map(|detour| detour.end.clone()) {
