@@ -212,10 +212,10 @@ fn priced(planned: &Move, per_kg: f64) -> f64 {
     }
 }
 
-/// No relays for what makes way: each would need room of its own at a moment that is not known.
+/// The relays whose room is kept free for the largest copy that any part passes on there, if that is large enough for
+/// this one: at this moment no other room on a relay is known to stay.
 fn relays(way: &Way<'_>, subject: &Subject, third: Option<usize>) -> Vec<usize> {
     let bytes = signed(u128::from(subject.summary.bytes.0));
-    // Only where a copy planned before counts on it is the room kept free.
     let kept = |relay: &usize| way.parts.passing[*relay] >= bytes && Some(*relay) != third;
     way.parts.relays.iter().copied().filter(kept).collect()
 }
