@@ -177,8 +177,42 @@ impl Scene<'_> {
         let can_be_made = !held.is_some_and(|held| held.origin)
             && subject.copies.iter().any(|other| other.is_current())
             && (held.is_some()
-                || self.used[backend] <= u128::from(self.problem.backends[backend].capacity.0));
+                || self.used[backend] <= u128::from(self.problem.backends[backend].capacity.0))
+            && self.has_way(subject, backend);
         !refused && (current || can_be_made)
+    }
+
+    /// Whether some way leads to a backend from another current copy that no link forbids, past relays that may hold
+    /// the dataset for a while.
+    fn has_way(&self, subject: &Subject, to: usize) -> bool {
+        let problem = self.problem;
+        if problem.links.is_empty() {
+            return true;
+        }
+        let passes = |relay: usize| {
+            let place = &problem.backends[relay];
+            let refused = subject
+                .profile
+                .refused
+                .iter()
+                .any(|refused| refused.backend == relay);
+            let empty = subject.copies.iter().all(|held| held.backend != relay);
+            let fits = subject.summary.bytes <= place.capacity;
+            place.relays && place.reachable && place.reasons.is_empty() && !refused && empty && fits
+        };
+        let mut reached: Vec<_> = current(subject).into_iter().filter(|from| *from != to).collect();
+        let mut next = 0;
+        while let Some(from) = reached.get(next).copied() {
+            next += 1;
+            let open = |to: &usize| !problem.links.get(&(from, *to)).is_some_and(|hop| hop.forbidden);
+            if open(&to) {
+                return true;
+            }
+            let relays = (0..problem.backends.len()).filter(|relay| open(relay) && passes(*relay));
+            let new: Vec<_> = relays.filter(|relay| !reached.contains(relay)).collect();
+            reached.extend(new);
+        }
+        false
     }
 
     /// For each requirement of a dataset, the copies and, for each of its spreads, the groups that a set has of what is

@@ -24,6 +24,7 @@ mod problem;
 pub mod problem_file;
 mod refusals;
 mod relax;
+mod routes;
 mod solution;
 mod solve;
 pub mod wire;
@@ -35,7 +36,7 @@ pub use cost::{
 };
 pub use digest::input_digest;
 pub use explain::{AuditState, CandidateState, Explanation, RequirementState, explain};
-pub use moves::{Action, Move};
+pub use moves::{Action, Move, MoveId};
 pub use plan::{DatasetPlan, Plan, ShadowPrice, Spelled, Warning, propose, propose_with_solution, spell_out};
 pub use pose::pose;
 pub use problem::{

@@ -29,6 +29,10 @@ pub struct Plan {
     pub currency: String,
     /// What the plan costs.
     pub objective: Objective,
+    /// Money that the copies cost once by the routes that they take, without priced carbon: less than
+    /// `objective.transfer_once` where copies are read once behind a dear link; more where a circle of full backends
+    /// is broken through a third place.
+    pub routed_once: f64,
     /// No plan that satisfies as much costs less per month.
     pub lower_bound: f64,
     /// `(per_month - lower_bound) / per_month`, 0 if both are 0.
@@ -207,6 +211,7 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
         input_digest: digest::input_digest(problem),
         currency: problem.currency.clone(),
         objective: solution.objective,
+        routed_once: moves::routed_once(&moves),
         lower_bound: solution.lower_bound,
         gap: solution.gap(),
         datasets: datasets.collect(),

@@ -181,6 +181,11 @@ impl Gathered {
                 RefusalKind::Unreachable,
                 "no current copy is known to read from: scrub the dataset, or bring back a backend that holds it whole".to_owned(),
             ),
+            Cause::NoWay => (
+                "link",
+                RefusalKind::Confinement,
+                "links forbid every way there from a current copy, and no relay that the dataset's rules admit leads there".to_owned(),
+            ),
             Cause::DamagedOrigin => (
                 "origin",
                 RefusalKind::ReadOnly,

@@ -140,6 +140,8 @@ struct ObjectiveDocument<'a> {
     gap: f64,
     lower_bound: f64,
     per_month: f64,
+    routed_once: f64,
+    saved_by_routes: f64,
     storage_per_month: f64,
     transfer_carbon_kg: f64,
     transfer_once: f64,
@@ -156,6 +158,8 @@ impl<'a> From<&'a Plan> for ObjectiveDocument<'a> {
             gap: plan.gap,
             lower_bound: plan.lower_bound,
             per_month: o.per_month,
+            routed_once: plan.routed_once,
+            saved_by_routes: o.transfer_once - plan.routed_once,
             storage_per_month: o.storage,
             transfer_carbon_kg: o.transfer_carbon_kg,
             transfer_once: o.transfer_once,
@@ -291,31 +295,32 @@ impl<'a> From<&'a Warning> for WarningDocument<'a> {
 pub enum MoveDocument<'a> {
     /// Makes, completes or repairs a copy.
     Copy {
-        after: &'a [String],
+        after: Vec<String>,
         bytes: u64,
         carbon_kg: f64,
         cost: f64,
         dataset: &'a str,
         from: &'a str,
-        id: &'a str,
+        id: String,
         objects: u64,
         to: &'a str,
         via: Vec<&'a str>,
     },
     /// Deletes a copy.
     Retire {
-        after: &'a [String],
+        after: Vec<String>,
         bytes: u64,
         dataset: &'a str,
         from: &'a str,
-        id: &'a str,
+        id: String,
         objects: u64,
     },
 }
 
 impl<'a> From<&'a Move> for MoveDocument<'a> {
     fn from(planned: &'a Move) -> Self {
-        let (after, id) = (planned.after.as_slice(), planned.id.as_str());
+        let after = planned.after.iter().map(ToString::to_string).collect();
+        let id = planned.id.to_string();
         let (dataset, bytes, objects) = (planned.dataset.as_str(), planned.bytes.0, planned.objects);
         match &planned.action {
             Action::Copy {

@@ -241,7 +241,7 @@ async fn record_plan(world: &World, proposal: &Proposal) -> anyhow::Result<()> {
     let rows = moves
         .map(|planned| {
             Ok((
-                planned.id.clone(),
+                planned.id.to_string(),
                 serde_json::to_string(&MoveDocument::from(planned))?,
             ))
         })
@@ -261,7 +261,7 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         .map(|(id, reason)| (id.as_str(), reason))
         .collect();
     for (id, reason) in told.iter().take(TOLD_FAILURES) {
-        let planned = proposal.plan.moves.iter().find(|m| m.id == *id);
+        let planned = proposal.plan.moves.iter().find(|m| m.id.to_string() == *id);
         let what = planned.map_or_else(String::new, |m| format!("dataset `{}`: ", m.dataset));
         terminal::say(global, &format!("failed: {what}{reason}"));
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use domicile_estate::BackendName;
 use domicile_placement::{Action, DatasetPlan, Move, Plan, Spelled};
 
 use crate::amount;
@@ -198,8 +199,9 @@ fn draw_dataset(
         style.bold(dataset.name.as_str()),
         style.dim(&because)
     );
-    for planned in moves_of(plan, dataset) {
-        draw_move(text, plan, planned, style);
+    let moves = moves_of(plan, dataset);
+    for planned in moves {
+        draw_move(text, plan, (planned, moves), style);
     }
     let copies: Vec<_> = dataset.backends.iter().map(ToString::to_string).collect();
     let _ = writeln!(
@@ -222,16 +224,36 @@ fn draw_dataset(
     }
 }
 
-fn draw_move(text: &mut String, plan: &Plan, planned: &Move, style: Style) {
+/// Whether a move makes the copy on a backend.
+fn makes(planned: &Move, backend: &BackendName) -> bool {
+    matches!(&planned.action, Action::Copy { to, .. } if to == backend)
+}
+
+/// A move among those of its dataset.
+fn draw_move(text: &mut String, plan: &Plan, (planned, moves): (&Move, &[Move]), style: Style) {
     let line = match &planned.action {
-        Action::Copy { from, to, cost, .. } => {
-            let waits = if planned.after.is_empty() {
-                ""
+        Action::Copy {
+            from, to, via, cost, ..
+        } => {
+            let source = moves
+                .iter()
+                .find(|other| makes(other, from) && planned.after.contains(&other.id));
+            let read = if source.is_some() {
+                ", once that copy is verified"
             } else {
-                ", once there is room"
+                ""
             };
-            let (from, cost) = (from.as_str(), amount::once(*cost, &plan.currency));
-            style.green(&format!("+ {to}   {} from {from}, {cost}{waits}", planned.bytes))
+            let room = if planned.after.len() > usize::from(source.is_some()) {
+                ", once there is room"
+            } else {
+                ""
+            };
+            let via: String = via.iter().map(|relay| format!(" by {relay}")).collect();
+            let cost = amount::once(*cost, &plan.currency);
+            style.green(&format!(
+                "+ {to}   {} from {from}{via}, {cost}{read}{room}",
+                planned.bytes
+            ))
         }
         Action::Retire { from } => {
             let waits = if planned.after.is_empty() {
@@ -284,6 +306,21 @@ fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, why: &Spelled, sty
     }
 }
 
+/// What the copies cost once by their routes, and what these save or, through a third place, cost more.
+fn routed(plan: &Plan) -> String {
+    let once = amount::once(plan.routed_once, &plan.currency);
+    let saved = plan.objective.transfer_once - plan.routed_once;
+    // What adding up leaves is no saving.
+    let rounding = 1e-9 * plan.objective.transfer_once.abs().max(1.0);
+    if saved > rounding {
+        format!("{once} ({} saved by routes)", amount::number(saved))
+    } else if saved < -rounding {
+        format!("{once} ({} of it through third places)", amount::number(-saved))
+    } else {
+        once
+    }
+}
+
 fn totals(text: &mut String, plan: &Plan, style: Style) {
     let objective = &plan.objective;
     let now: f64 = plan.datasets.iter().map(|d| d.cost_now).sum();
@@ -306,7 +343,7 @@ fn totals(text: &mut String, plan: &Plan, style: Style) {
             text,
             "        {} to move: {}, {} kg CO2e once, ETA about {} at {}/s",
             domicile_estate::ByteCount(bytes),
-            amount::once(objective.transfer_once, &plan.currency),
+            routed(plan),
             amount::number(objective.transfer_carbon_kg),
             duration((bytes as f64 / ASSUMED_RATE).ceil()),
             domicile_estate::ByteCount(ASSUMED_RATE as u64),

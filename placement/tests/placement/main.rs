@@ -14,4 +14,5 @@ mod posing;
 mod problem_files;
 mod properties;
 mod replay;
+mod routes;
 mod world;

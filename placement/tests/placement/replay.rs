@@ -57,7 +57,7 @@ fn every_problem_is_solved_soundly_and_as_well_as_others_do() {
         let unsatisfied = checked
             .missing
             .iter()
-            .filter(|missing| **missing != (0, 0))
+            .filter(|missing| **missing != (0, 0, 0))
             .count();
         let (objective, bound) = (solution.objective.per_month, solution.lower_bound);
         let known = &known[&name];

@@ -15,6 +15,7 @@ mod names;
 mod oracle;
 mod problems;
 mod quickstart;
+mod routes;
 mod safety;
 
 use domicile_tests::{Estate, bytes, manifest};
