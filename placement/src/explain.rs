@@ -121,7 +121,7 @@ pub fn explain(problem: &Problem, solution: &Solution, dataset: usize) -> Explan
         relaxations: if satisfied {
             Vec::new()
         } else {
-            relax::relaxations(&scene, dataset)
+            relax::relaxations(&scene, dataset, &mut relax::Effort::of_a_plan())
         },
         audits: subject
             .profile

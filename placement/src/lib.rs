@@ -35,7 +35,7 @@ pub use cost::{
 pub use digest::input_digest;
 pub use explain::{AuditState, CandidateState, Explanation, RequirementState, explain};
 pub use moves::{Action, Move};
-pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, propose, propose_with_solution};
+pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, place, propose, propose_with_solution};
 pub use pose::pose;
 pub use problem::{
     Audit, Bars, Durability, Goal, GoalAim, Held, Hop, Movement, Place, Problem, Profile, Reason,

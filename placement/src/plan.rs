@@ -117,8 +117,17 @@ pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
     (solution, plan)
 }
 
+/// The best solution that can be carried out: a plan without its moves, refusals and relaxations.
+///
+/// # Panics
+/// As [`propose`].
+#[must_use]
+pub fn place(problem: &Problem) -> Solution {
+    carry_out(problem).0
+}
+
 /// The best solution that can be carried out, and its moves.
-fn carry_out(problem: &Problem) -> (Solution, Vec<Move>) {
+pub(crate) fn carry_out(problem: &Problem) -> (Solution, Vec<Move>) {
     let mut stuck = BTreeMap::new();
     loop {
         let solution = solve::solve_pinned(problem, None, stuck.clone());
@@ -155,12 +164,13 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
     let ground = Ground::of(problem);
     let scene = refusals::Scene::new(problem, &ground, solution);
     let mut relaxed = 0;
+    let mut effort = relax::Effort::of_a_plan();
     let mut datasets = Vec::new();
     for dataset in 0..problem.datasets.len() {
         let mut planned = dataset_plan(&scene, dataset);
         if !planned.satisfied && relaxed < RELAXED_DATASETS {
             relaxed += 1;
-            planned.relaxations = relax::relaxations(&scene, dataset);
+            planned.relaxations = relax::relaxations(&scene, dataset, &mut effort);
         }
         datasets.push(planned);
     }
@@ -211,11 +221,7 @@ fn dataset_plan(scene: &refusals::Scene<'_>, dataset: usize) -> DatasetPlan {
             .collect(),
         violations: refusals::violations(scene, dataset),
         refusals: refusals::refusals(scene, dataset),
-        relaxations: if satisfied {
-            Vec::new()
-        } else {
-            relax::relaxations(scene, dataset)
-        },
+        relaxations: Vec::new(),
         now: names(problem, &subject.now()),
         cost_now: cost_now(problem, subject),
         cost_planned: costs.iter().map(cost::CopyCost::per_month).sum(),

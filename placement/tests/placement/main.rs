@@ -11,4 +11,5 @@ mod large;
 mod oracle;
 mod order;
 mod properties;
+mod relaxations;
 mod world;
