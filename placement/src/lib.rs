@@ -18,14 +18,18 @@ mod explain;
 mod ground;
 pub mod invariants;
 mod moves;
+mod pareto;
 mod plan;
 mod pose;
 mod problem;
 mod refusals;
 mod relax;
+mod runner_up;
 mod solution;
 mod solve;
+mod tally;
 pub mod wire;
+mod worth;
 
 pub use check::{Checked, Violated, check};
 pub use cost::{
@@ -35,6 +39,7 @@ pub use cost::{
 pub use digest::input_digest;
 pub use explain::{AuditState, CandidateState, Explanation, RequirementState, explain};
 pub use moves::{Action, Move};
+pub use pareto::{Frontier, ParetoPoint, pareto};
 pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, place, propose, propose_with_solution};
 pub use pose::pose;
 pub use problem::{
@@ -43,5 +48,8 @@ pub use problem::{
 };
 pub use refusals::{Refusal, Violation};
 pub use relax::Relaxation;
+pub use runner_up::RunnerUp;
 pub use solution::Solution;
 pub use solve::solve;
+pub use tally::Tally;
+pub use worth::{BudgetState, Estate, PolicyWorth, RuleCost, Spending, policy_worth};

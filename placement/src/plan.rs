@@ -112,25 +112,26 @@ pub fn propose(problem: &Problem) -> Plan {
 /// As [`propose`].
 #[must_use]
 pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
-    let (solution, moves) = carry_out(problem);
+    let (solution, moves) = carry_out(problem, None);
     let plan = assemble(problem, &solution, moves);
     (solution, plan)
 }
 
-/// The best solution that can be carried out: a plan without its moves, refusals and relaxations.
+/// The best solution that can be carried out: a plan without its moves, refusals and relaxations. `previous` is where
+/// the search begins, as in [`crate::solve`].
 ///
 /// # Panics
 /// As [`propose`].
 #[must_use]
-pub fn place(problem: &Problem) -> Solution {
-    carry_out(problem).0
+pub fn place(problem: &Problem, previous: Option<&Solution>) -> Solution {
+    carry_out(problem, previous).0
 }
 
 /// The best solution that can be carried out, and its moves.
-pub(crate) fn carry_out(problem: &Problem) -> (Solution, Vec<Move>) {
+fn carry_out(problem: &Problem, previous: Option<&Solution>) -> (Solution, Vec<Move>) {
     let mut stuck = BTreeMap::new();
     loop {
-        let solution = solve::solve_pinned(problem, None, stuck.clone());
+        let solution = solve::solve_pinned(problem, previous, stuck.clone());
         if let Err(violated) = check(problem, &solution) {
             let violated: Vec<_> = violated.iter().map(ToString::to_string).collect();
             panic!("the solver's answer breaks the rules: {}", violated.join("; "));

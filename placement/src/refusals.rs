@@ -10,7 +10,7 @@ use crate::plan::{Warning, names};
 use crate::problem::{Bars, Problem, RefusalKind, Requirement, Subject};
 use crate::relax::thousandths;
 use crate::solution::Solution;
-use crate::solve;
+use crate::{solve, tally};
 
 /// Which rule refused which backends, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,7 @@ pub(crate) struct Scene<'a> {
 }
 
 /// What a set has of what a requirement asks for, no more than that.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Had {
     pub copies: u32,
     /// For each spread.
@@ -74,6 +75,31 @@ impl Had {
             groups: groups.collect(),
             milli_nines,
         }
+    }
+
+    /// The same, no more than another.
+    pub fn at_most(&self, other: &Self) -> Self {
+        Self {
+            copies: self.copies.min(other.copies),
+            groups: self
+                .groups
+                .iter()
+                .zip(&other.groups)
+                .map(|(own, other)| *own.min(other))
+                .collect(),
+            milli_nines: self.milli_nines.min(other.milli_nines),
+        }
+    }
+
+    /// Whether it is no less of anything than another.
+    pub fn reaches(&self, other: &Self) -> bool {
+        self.copies >= other.copies
+            && self
+                .groups
+                .iter()
+                .zip(&other.groups)
+                .all(|(own, other)| own >= other)
+            && self.milli_nines >= other.milli_nines
     }
 
     /// Whether that is everything.
@@ -306,8 +332,9 @@ pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
         if let Some(missing) = scene.missing(dataset, requirement) {
             let policy = &problem.policies[requirement.policy].name;
             let message = format!(
-                "policy `{policy}`, requirement `{}`: only {missing} can be had",
-                requirement.name
+                "policy `{policy}`, requirement `{}`: only {missing} can be had; {}",
+                requirement.name,
+                tally::tally(scene, dataset, &[requirement]),
             );
             refusals.push(Refusal {
                 rule: requirement.name.clone(),

@@ -5,7 +5,7 @@ use domicile_estate::ByteCount;
 use super::change::Change;
 use crate::cost::copy_cost;
 use crate::ground::{self, BudgetLimit, BudgetUnit, Ground};
-use crate::plan::carry_out;
+use crate::plan::place;
 use crate::problem::{Problem, Requirement};
 use crate::refusals::{Had, Scene};
 use crate::solution::Solution;
@@ -134,7 +134,7 @@ impl<'a> Trial<'a> {
         if !could_be_satisfied(&changed, self.dataset) {
             return None;
         }
-        let (solution, _) = carry_out(&changed);
+        let solution = place(&changed, None);
         let ground = Ground::of(&changed);
         let after = Scene::new(&changed, &ground, &solution);
         if !after.is_satisfied(self.dataset) {
@@ -158,7 +158,7 @@ impl<'a> Trial<'a> {
         if !could_be_satisfied(&changed, 0) {
             return None;
         }
-        let (solution, _) = carry_out(&changed);
+        let solution = place(&changed, None);
         let ground = Ground::of(&changed);
         let after = Scene::new(&changed, &ground, &solution);
         if !after.is_satisfied(0) {

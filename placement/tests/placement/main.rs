@@ -6,6 +6,7 @@
     reason = "a test may end where a value is missing"
 )]
 
+mod explanations;
 mod formulas;
 mod large;
 mod oracle;
