@@ -116,15 +116,15 @@ pub struct Files {
 pub enum Command {
     /// Show what would change, why, and what it costs; changes nothing
     #[command(
-        after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json"
+        after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json\n  domicile plan -f estate/ --pareto cost,carbon    what less carbon would cost"
     )]
     Plan(PlanArgs),
     /// Carry out a plan: copy, read back, verify, record, and only then retire
     #[command(after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes")]
     Apply(ApplyArgs),
-    /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, what would help
+    /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, the runner-up, what would help
     #[command(
-        after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive"
+        after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive\n  domicile why --policy eu-only            what it costs and emits, and what each of its rules costs"
     )]
     Why(WhyArgs),
     /// List the copies of a dataset, or of one object
@@ -176,6 +176,17 @@ pub struct PlanArgs {
     /// Exit with 2 when changes are pending
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Show the plans between the cheapest and the greenest instead of one plan
+    #[arg(long, value_enum, value_name = "AIMS", conflicts_with_all = ["out", "detailed_exitcode"])]
+    pub pareto: Option<Aims>,
+}
+
+/// What a frontier lies between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Aims {
+    /// Cost per month and carbon per month
+    #[value(name = "cost,carbon", alias = "carbon,cost")]
+    CostAndCarbon,
 }
 
 /// `apply`.
@@ -193,10 +204,14 @@ pub struct ApplyArgs {
 #[derive(Debug, Args)]
 pub struct WhyArgs {
     /// The dataset
-    pub dataset: String,
+    #[arg(required_unless_present = "policy")]
+    pub dataset: Option<String>,
     /// Only this backend
     #[arg(long, value_name = "BACKEND")]
     pub backend: Option<String>,
+    /// What a policy costs and emits, and what each of its rules costs: the plan without that rule
+    #[arg(long, value_name = "POLICY", conflicts_with_all = ["dataset", "backend"])]
+    pub policy: Option<String>,
     /// Manifests to explain with
     #[command(flatten)]
     pub files: Files,

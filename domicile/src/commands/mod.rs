@@ -3,12 +3,14 @@
 mod apply;
 mod backend;
 mod dataset;
+mod frontier;
 mod get;
 mod plan;
 pub mod policy;
 mod status;
 mod whereis;
 mod why;
+mod worth;
 
 use clap::CommandFactory as _;
 

@@ -9,6 +9,7 @@ use domicile_placement::{Plan, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::frontier;
 use crate::answer;
 use crate::cli::{Format, Global, PlanArgs};
 use crate::outcome::Outcome;
@@ -121,6 +122,9 @@ pub async fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<Outcome> {
     let catalogue = open_to_read(global).await?;
     let mut world = World::load(global, catalogue, &args.files).await?;
     world.look(global).await?;
+    if args.pareto.is_some() {
+        return frontier::frontier(global, &world);
+    }
     let proposal = Proposal::of(&world).await?;
     if let Some(out) = &args.out {
         write_out(out, &proposal, &world)?;
