@@ -130,7 +130,7 @@ pub fn explain(problem: &Problem, solution: &Solution, dataset: usize) -> Explan
         relaxations: if satisfied {
             Vec::new()
         } else {
-            relax::relaxations(&scene, dataset, &mut relax::Effort::of_a_plan())
+            relax::relaxations(&scene, dataset, &mut relax::Effort::of_an_explanation())
         },
         audits: subject
             .profile

@@ -168,7 +168,7 @@ pub(super) fn capacity(trial: &mut Trial<'_>) -> Option<Change> {
             best = Some((bytes - now, Change::Capacity { backend, bytes }));
         }
     }
-    best.map(|(_, change)| change)
+    best.map(|(_, change)| change).filter(|_| !trial.is_exhausted())
 }
 
 /// A capacity that holds whatever there is.
@@ -186,33 +186,44 @@ pub(super) fn least_capacity(
     backend: usize,
     most: u64,
 ) -> Option<Change> {
-    let now = trial.scene.problem.backends[backend].capacity.0;
+    let now = u128::from(trial.scene.problem.backends[backend].capacity.0);
     let change = |bytes: u128| Change::Capacity {
         backend,
         bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
     };
-    let range = (u128::from(now), u128::from(most));
-    let found = least(trial, others, range, &change, &|answer| answer.used[backend]);
-    // More room may also be worse: another dataset takes it. What is used is always a sum of sizes, so that only those
-    // can be the least.
-    let below = found.unwrap_or(u128::from(most) + 1);
-    for bytes in sums(trial, backend)
+    let sums: Vec<u128> = sums(trial, backend)
         .into_iter()
-        .filter(|bytes| (u128::from(now) + 1..below).contains(bytes))
-        .take(SCANNED)
-    {
-        if trial.satisfying(&with(others, change(bytes))).is_some() {
-            return Some(change(bytes));
+        .filter(|bytes| (now + 1..=u128::from(most)).contains(bytes))
+        .collect();
+    // More room may also be worse, since another dataset takes it: the smallest are looked at one by one.
+    for bytes in sums.iter().take(SCANNED) {
+        if trial.satisfying(&with(others, change(*bytes))).is_some() {
+            return Some(change(*bytes));
         }
     }
-    found.filter(|_| !trial.is_exhausted()).map(change)
+    if trial.scene.problem.datasets.len() > SUMMED_DATASETS {
+        let range = (now, u128::from(most));
+        return least(trial, others, range, &change, &|answer| answer.used[backend]).map(change);
+    }
+    let rest = sums.get(SCANNED..).unwrap_or_default();
+    if rest.is_empty() {
+        return None;
+    }
+    let at = |position: u128| rest[usize::try_from(position - 1).unwrap_or(0)];
+    let position = |bytes: u128| rest.partition_point(|sum| *sum < bytes) as u128 + 1;
+    let range = (0, rest.len() as u128);
+    let found = least(trial, others, range, &|p| change(at(p)), &|answer| {
+        position(answer.used[backend])
+    });
+    found.map(|found| change(at(found)))
 }
 
 fn with(others: &[Change], change: Change) -> Vec<Change> {
     others.iter().cloned().chain([change]).collect()
 }
 
-/// Every sum of sizes of some datasets that are or may be on a backend, ascending, if they are few.
+/// Every sum of sizes of some datasets that are or may be on a backend, if they are few: what it holds, at any time, is
+/// one of them, so that no capacity between two of them makes a difference.
 fn sums(trial: &Trial<'_>, backend: usize) -> BTreeSet<u128> {
     let (problem, ground) = (trial.scene.problem, trial.scene.ground);
     let mut sums = BTreeSet::new();

@@ -1,20 +1,31 @@
 //! Trying changes out: the problem is changed, solved anew, and the dataset looked at.
 
+use std::sync::Arc;
+
 use domicile_estate::ByteCount;
 
 use super::change::Change;
 use crate::cost::copy_cost;
 use crate::ground::{self, BudgetLimit, BudgetUnit, Ground};
 use crate::plan::place;
-use crate::problem::{Problem, Requirement};
+use crate::problem::{Problem, Requirement, Subject};
 use crate::refusals::{Had, Scene};
 use crate::solution::Solution;
 
 /// Pairs of a dataset and a backend up to which every try plans the whole estate anew; beyond, the other datasets stay
 /// as planned.
 const WHOLE_PAIRS: usize = 400;
+/// Pairs up to which what was found beside the others is tried once more by planning the whole estate anew.
+const VERIFIED_PAIRS: usize = 20_000;
 /// Pairs that one plan may solve anew for its relaxations, all tries together.
-const EFFORT_PAIRS: usize = 200_000;
+const PLAN_PAIRS: usize = 100_000;
+/// The same for the explanation of one dataset.
+const EXPLANATION_PAIRS: usize = 200_000;
+/// Times that one plan is made anew to verify what was found beside the others: few, since it may take as long each time
+/// as the plan itself.
+const PLAN_VERIFICATIONS: usize = 4;
+/// The same for the explanation of one dataset, so that all that is offered is verified.
+const EXPLANATION_VERIFICATIONS: usize = 12;
 /// Tries for one dataset and one kind of change where the whole estate is planned anew.
 const WHOLE_TRIES: usize = 400;
 /// Tries for one dataset and one kind of change where the others stay.
@@ -24,12 +35,24 @@ const BESIDE_TRIES: usize = 160;
 #[derive(Debug)]
 pub(crate) struct Effort {
     pairs: usize,
+    verifications: usize,
 }
 
 impl Effort {
-    /// What one plan, or one explanation, may try.
+    /// What one plan may try for all its datasets.
     pub fn of_a_plan() -> Self {
-        Self { pairs: EFFORT_PAIRS }
+        Self {
+            pairs: PLAN_PAIRS,
+            verifications: PLAN_VERIFICATIONS,
+        }
+    }
+
+    /// What the explanation of one dataset may try.
+    pub fn of_an_explanation() -> Self {
+        Self {
+            pairs: EXPLANATION_PAIRS,
+            verifications: EXPLANATION_VERIFICATIONS,
+        }
     }
 }
 
@@ -124,6 +147,16 @@ impl<'a> Trial<'a> {
         } else {
             self.beside_the_others(changes)
         }
+    }
+
+    /// Plans the whole estate anew with what was found beside the others: whether that satisfies the dataset too, and
+    /// whom it harms. `None` where the estate is too large or too much was tried already.
+    pub fn verified(&mut self, changes: &[Change]) -> Option<Option<Vec<usize>>> {
+        if pairs(self.scene.problem) > VERIFIED_PAIRS || self.effort.verifications == 0 {
+            return None;
+        }
+        self.effort.verifications -= 1;
+        Some(self.by_planning_anew(changes).map(|answer| answer.victims))
     }
 
     fn by_planning_anew(&self, changes: &[Change]) -> Option<Answer> {
@@ -328,10 +361,33 @@ fn moved(problem: &Problem, solution: &Solution, counts: impl Fn(usize) -> bool)
     moved
 }
 
+/// The requirements of one dataset in their places; of the others no more than the place, since every try copies them.
+fn requirements_of(problem: &Problem, subject: &Subject) -> Vec<Requirement> {
+    let own = &subject.profile.requirements;
+    let stated = problem.requirements.iter().enumerate();
+    stated
+        .map(|(position, requirement)| {
+            if own.contains(&position) {
+                return requirement.clone();
+            }
+            Requirement {
+                policy: requirement.policy,
+                name: String::new(),
+                copies: 0,
+                place: String::new(),
+                accepts: Vec::new(),
+                spread: Vec::new(),
+                durability: None,
+            }
+        })
+        .collect()
+}
+
 impl Beside {
     fn of(scene: &Scene<'_>, dataset: usize) -> Self {
         let problem = scene.problem;
-        let subject = problem.datasets[dataset].clone();
+        let mut subject = problem.datasets[dataset].clone();
+        Arc::make_mut(&mut subject.profile).audits.clear();
         let others: Vec<_> = (0..problem.backends.len())
             .map(|backend| scene.used_by_others(dataset, backend))
             .collect();
@@ -367,7 +423,7 @@ impl Beside {
                 backends,
                 policies,
                 reasons: problem.reasons.clone(),
-                requirements: problem.requirements.clone(),
+                requirements: requirements_of(problem, &subject),
                 links: problem.links.clone(),
                 datasets: vec![subject],
             },

@@ -8,7 +8,7 @@ use domicile_estate::ByteCount;
 use domicile_placement::{DatasetPlan, Problem, RefusalKind, Relaxation, check, place, propose};
 use proptest::prelude::*;
 
-use crate::world::world;
+use crate::world::{Dice, Shape, shaped, world};
 
 /// Relaxations of one dataset past which some are left out.
 const REPORTED: usize = 12;
@@ -270,4 +270,35 @@ proptest! {
             assert_complete(&problem, dataset, planned);
         }
     }
+}
+
+/// An estate too large for every try to plan it anew, with too little room.
+fn middling(seed: u64) -> Problem {
+    let shape = Shape {
+        backends: 8,
+        datasets: 60,
+        policies: 3,
+        spare: 0.3,
+        odd: false,
+    };
+    shaped(&mut Dice::new(seed), shape)
+}
+
+#[test]
+fn what_is_found_beside_the_others_and_planned_anew_satisfies() {
+    let mut verified = 0;
+    for seed in 0..4 {
+        let problem = middling(seed);
+        let plan = propose(&problem);
+        for (dataset, planned) in plan.datasets.iter().enumerate() {
+            for relaxation in &planned.relaxations {
+                if relaxation.message.contains("then planned anew)") {
+                    verified += 1;
+                    let changed = with(&problem, dataset, &parts(relaxation));
+                    assert!(is_satisfied(&changed, dataset), "seed {seed}: {relaxation:?}");
+                }
+            }
+        }
+    }
+    assert!(verified > 0, "nothing was to be verified");
 }
