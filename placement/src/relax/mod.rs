@@ -24,6 +24,8 @@ use trial::Trial;
 const REPORTED: usize = 12;
 /// Changes in one combination; more nobody would carry out.
 const COMBINED: usize = 4;
+/// Times that a combination is made smaller.
+const ROUNDS: usize = 5;
 /// Other datasets that are named as going without.
 const NAMED: usize = 3;
 
@@ -157,25 +159,37 @@ fn combinations(trial: &mut Trial<'_>) -> Vec<Vec<Change>> {
     found
 }
 
-/// What is needed of a proposal, every amount as small as it goes.
+/// What is needed of a proposal, every amount as small as it goes. Once amounts are small another member may be needed no
+/// longer, so that both are done until neither finds anything.
 fn needed(trial: &mut Trial<'_>, mut changes: Vec<Change>) -> Option<Vec<Change>> {
     trial.satisfying(&changes)?;
+    for round in 0..ROUNDS {
+        let before = changes.clone();
+        leave_out(trial, &mut changes);
+        if changes.len() > COMBINED {
+            return None;
+        }
+        if round > 0 && changes == before {
+            return (!trial.is_exhausted()).then_some(changes);
+        }
+        for at in 0..changes.len() {
+            let mut others = changes.clone();
+            let change = others.remove(at);
+            changes[at] = least::shrunk(trial, &others, &change)?;
+        }
+    }
+    None
+}
+
+/// Leaves out what is not needed.
+fn leave_out(trial: &mut Trial<'_>, changes: &mut Vec<Change>) {
     let mut at = changes.len();
     while at > 0 {
         at -= 1;
         let mut fewer = changes.clone();
         fewer.remove(at);
         if trial.satisfying(&fewer).is_some() {
-            changes = fewer;
+            *changes = fewer;
         }
     }
-    if changes.len() > COMBINED {
-        return None;
-    }
-    for at in 0..changes.len() {
-        let mut others = changes.clone();
-        let change = others.remove(at);
-        changes[at] = least::shrunk(trial, &others, &change)?;
-    }
-    (!trial.is_exhausted()).then_some(changes)
 }

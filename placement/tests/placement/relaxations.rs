@@ -247,28 +247,53 @@ proptest! {
 
     #[test]
     fn every_relaxation_satisfies_and_none_is_larger_than_need_be(seed in any::<u64>()) {
-        let problem = world(seed);
-        let plan = propose(&problem);
-        for (dataset, planned) in plan.datasets.iter().enumerate().filter(|(_, planned)| !planned.satisfied) {
-            for relaxation in &planned.relaxations {
-                let parts = parts(relaxation);
-                prop_assert!(
-                    is_satisfied(&with(&problem, dataset, &parts), dataset),
-                    "{} with {relaxation:?}", planned.name
-                );
-                if let [(rule, change)] = parts.as_slice() {
-                    assert_smallest(&problem, dataset, rule, change);
-                }
-                for without in (0..parts.len()).filter(|_| parts.len() > 1) {
-                    let others = parts.iter().enumerate().filter(|(at, _)| *at != without).map(|(_, part)| part);
-                    prop_assert!(
-                        !is_satisfied(&with(&problem, dataset, others), dataset),
-                        "{relaxation:?} has more than it needs"
-                    );
-                }
+        assert_offers_hold(&world(seed));
+    }
+}
+
+/// A combination of which a part was needed only until the others were as small as they go.
+#[test]
+fn a_combination_has_no_part_that_it_does_not_need() {
+    assert_offers_hold(&world(10_762_260_812_151_858_098));
+}
+
+/// Another dataset takes the room of a capacity in between.
+#[test]
+fn the_least_capacity_is_found_where_more_is_worse() {
+    assert_offers_hold(&world(4_530_709_286_010_948_267));
+}
+
+fn assert_offers_hold(problem: &Problem) {
+    let plan = propose(problem);
+    for (dataset, planned) in plan
+        .datasets
+        .iter()
+        .enumerate()
+        .filter(|(_, planned)| !planned.satisfied)
+    {
+        for relaxation in &planned.relaxations {
+            let parts = parts(relaxation);
+            assert!(
+                is_satisfied(&with(problem, dataset, &parts), dataset),
+                "{} with {relaxation:?}",
+                planned.name
+            );
+            if let [(rule, change)] = parts.as_slice() {
+                assert_smallest(problem, dataset, rule, change);
             }
-            assert_complete(&problem, dataset, planned);
+            for without in (0..parts.len()).filter(|_| parts.len() > 1) {
+                let others = parts
+                    .iter()
+                    .enumerate()
+                    .filter(|(at, _)| *at != without)
+                    .map(|(_, part)| part);
+                assert!(
+                    !is_satisfied(&with(problem, dataset, others), dataset),
+                    "{relaxation:?} has more than it needs"
+                );
+            }
         }
+        assert_complete(problem, dataset, planned);
     }
 }
 
