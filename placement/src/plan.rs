@@ -121,16 +121,26 @@ pub fn propose(problem: &Problem) -> Plan {
 /// As [`propose`].
 #[must_use]
 pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
-    let (solution, moves) = carry_out(problem);
+    let (solution, moves) = carry_out(problem, None);
     let plan = assemble(problem, &solution, moves);
     (solution, plan)
 }
 
+/// The best solution that can be carried out: a plan without its moves, refusals and relaxations. `previous` is where
+/// the search begins, as in [`crate::solve`].
+///
+/// # Panics
+/// As [`propose`].
+#[must_use]
+pub fn place(problem: &Problem, previous: Option<&Solution>) -> Solution {
+    carry_out(problem, previous).0
+}
+
 /// The best solution that can be carried out, and its moves.
-fn carry_out(problem: &Problem) -> (Solution, Vec<Move>) {
+fn carry_out(problem: &Problem, previous: Option<&Solution>) -> (Solution, Vec<Move>) {
     let mut stuck = BTreeMap::new();
     loop {
-        let solution = solve::solve_pinned(problem, None, stuck.clone());
+        let solution = solve::solve_pinned(problem, previous, stuck.clone());
         if let Err(violated) = check(problem, &solution) {
             let violated: Vec<_> = violated.iter().map(ToString::to_string).collect();
             panic!("the solver's answer breaks the rules: {}", violated.join("; "));
@@ -177,11 +187,17 @@ pub(crate) struct Spelling<'a> {
     scene: Scene<'a>,
     /// Unsatisfied datasets so far.
     relaxed: usize,
+    /// What is left of the work on relaxations.
+    effort: relax::Effort,
 }
 
 impl<'a> Spelling<'a> {
     pub fn new(scene: Scene<'a>) -> Self {
-        Self { scene, relaxed: 0 }
+        Self {
+            scene,
+            relaxed: 0,
+            effort: relax::Effort::of_a_plan(),
+        }
     }
 
     /// Spells out the dataset at this position.
@@ -189,7 +205,7 @@ impl<'a> Spelling<'a> {
         let mut relaxations = Vec::new();
         if self.relaxed < RELAXED_DATASETS && !self.scene.is_satisfied(dataset) {
             self.relaxed += 1;
-            relaxations = relax::relaxations(&self.scene, dataset);
+            relaxations = relax::relaxations(&self.scene, dataset, &mut self.effort);
         }
         Spelled {
             refusals: refusals::refusals(&self.scene, dataset),

@@ -9,8 +9,9 @@ use domicile_estate::{BackendName, ByteCount, CopyState};
 use crate::ground::{self, BudgetLimit, BudgetUnit, Cause, Ground};
 use crate::plan::{Warning, names};
 use crate::problem::{Bars, Problem, RefusalKind, Requirement, Subject};
+use crate::relax::thousandths;
 use crate::solution::Solution;
-use crate::solve;
+use crate::{solve, tally};
 
 /// Which rule refused which backends, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,79 @@ pub(crate) struct Scene<'a> {
     pub used: Vec<u128>,
     /// What is spent of each budget in the end.
     pub spent: Vec<f64>,
+}
+
+/// What a set has of what a requirement asks for, no more than that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Had {
+    pub copies: u32,
+    /// For each spread.
+    pub groups: Vec<u32>,
+    /// Thousandths of a nine; `None` where none are asked for.
+    pub milli_nines: Option<u32>,
+}
+
+impl Had {
+    /// What copies that count have of it.
+    pub fn of(counting: &[usize], requirement: &Requirement) -> Self {
+        let count = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
+        let groups = requirement.spread.iter().map(|spread| {
+            let groups: BTreeSet<_> = counting
+                .iter()
+                .filter_map(|backend| spread.group_of[*backend])
+                .collect();
+            count(groups.len()).min(spread.groups)
+        });
+        let milli_nines = requirement.durability.as_ref().map(|asked| {
+            let mut best = BTreeMap::new();
+            for (domain, nines) in counting.iter().filter_map(|backend| asked.of[*backend]) {
+                let best = best.entry(domain).or_insert(nines);
+                *best = nines.max(*best);
+            }
+            best.into_values()
+                .fold(0, u32::saturating_add)
+                .min(asked.milli_nines)
+        });
+        Self {
+            copies: count(counting.len()).min(requirement.copies),
+            groups: groups.collect(),
+            milli_nines,
+        }
+    }
+
+    /// The same, no more than another.
+    pub fn at_most(&self, other: &Self) -> Self {
+        Self {
+            copies: self.copies.min(other.copies),
+            groups: self
+                .groups
+                .iter()
+                .zip(&other.groups)
+                .map(|(own, other)| *own.min(other))
+                .collect(),
+            milli_nines: self.milli_nines.min(other.milli_nines),
+        }
+    }
+
+    /// Whether it is no less of anything than another.
+    pub fn reaches(&self, other: &Self) -> bool {
+        self.copies >= other.copies
+            && self
+                .groups
+                .iter()
+                .zip(&other.groups)
+                .all(|(own, other)| own >= other)
+            && self.milli_nines >= other.milli_nines
+    }
+
+    /// Whether that is everything.
+    pub fn is_all_of(&self, requirement: &Requirement) -> bool {
+        let nines = requirement.durability.as_ref().map(|asked| asked.milli_nines);
+        let groups = requirement.spread.iter().map(|spread| spread.groups);
+        self.copies == requirement.copies
+            && groups.eq(self.groups.iter().copied())
+            && self.milli_nines == nines
+    }
 }
 
 impl<'a> Scene<'a> {
@@ -86,26 +160,31 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
+    /// What a dataset's set has of what a requirement asks for, no more than that.
+    pub fn had(&self, dataset: usize, requirement: &Requirement) -> Had {
+        Had::of(&self.counting(dataset, requirement), requirement)
+    }
+
     /// What a requirement lacks, for people; `None` if it is met.
     pub fn missing(&self, dataset: usize, requirement: &Requirement) -> Option<String> {
-        let counting = self.counting(dataset, requirement);
+        let had = self.had(dataset, requirement);
         let mut lacks = Vec::new();
-        if counting.len() < requirement.copies as usize {
-            lacks.push(format!("{} of {} copies", counting.len(), requirement.copies));
+        if had.copies < requirement.copies {
+            lacks.push(format!("{} of {} copies", had.copies, requirement.copies));
         }
-        for spread in &requirement.spread {
-            let groups: BTreeSet<_> = counting
-                .iter()
-                .filter_map(|backend| spread.group_of[*backend])
-                .collect();
-            if groups.len() < spread.groups as usize {
+        for (spread, groups) in requirement.spread.iter().zip(&had.groups) {
+            if *groups < spread.groups {
                 lacks.push(format!(
-                    "{} of {} distinct values of `{}`",
-                    groups.len(),
-                    spread.groups,
-                    spread.across
+                    "{groups} of {} distinct values of `{}`",
+                    spread.groups, spread.across
                 ));
             }
+        }
+        if let (Some(asked), Some(nines)) = (&requirement.durability, had.milli_nines)
+            && nines < asked.milli_nines
+        {
+            let [had, wanted] = [nines, asked.milli_nines].map(thousandths);
+            lacks.push(format!("{had} of {wanted} nines"));
         }
         (!lacks.is_empty()).then(|| lacks.join(" and "))
     }
@@ -293,8 +372,9 @@ pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
         if let Some(missing) = scene.missing(dataset, requirement) {
             let policy = &problem.policies[requirement.policy].name;
             let message = format!(
-                "policy `{policy}`, requirement `{}`: only {missing} can be had",
-                requirement.name
+                "policy `{policy}`, requirement `{}`: only {missing} can be had; {}",
+                requirement.name,
+                tally::tally(scene, dataset, &[requirement]),
             );
             refusals.push(Refusal {
                 rule: requirement.name.clone(),

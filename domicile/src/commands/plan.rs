@@ -13,6 +13,7 @@ use domicile_policies::Manifests;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::frontier;
 use crate::answer;
 use crate::cli::{Format, Global, PlanArgs};
 use crate::outcome::Outcome;
@@ -134,6 +135,9 @@ pub async fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<Outcome> {
     let catalogue = open_to_read(global).await?;
     let mut world = World::load(global, catalogue, &args.files).await?;
     world.look(global).await?;
+    if args.pareto.is_some() {
+        return frontier::frontier(global, &world);
+    }
     let problem = world.problem();
     if let Some(file) = &args.write_problem {
         write_problem(file, &problem, args.anonymous)?;

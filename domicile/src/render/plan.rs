@@ -94,6 +94,30 @@ pub fn draw(name: &str, plan: &Plan, spell_out: impl Fn(&[usize]) -> Vec<Spelled
         let _ = writeln!(text, "  {} {}", style.red("!"), warning.message);
     }
     totals(&mut text, plan, style);
+    if style.wide {
+        text.push_str(&room(plan));
+    }
+    text
+}
+
+/// What one more GiB is worth, of each backend of which it is worth something.
+pub fn room(plan: &Plan) -> String {
+    let mut text = String::new();
+    for price in plan
+        .shadow_prices
+        .iter()
+        .filter(|price| price.per_gib_month > 0.0)
+    {
+        let _ = writeln!(
+            text,
+            "Room:   one more GiB on {} would save about {}",
+            price.backend,
+            amount::per_month(price.per_gib_month, &plan.currency),
+        );
+    }
+    if text.is_empty() {
+        text.push_str("Room:   more on any backend would save nothing\n");
+    }
     text
 }
 
@@ -269,24 +293,20 @@ fn draw_move(text: &mut String, plan: &Plan, (planned, moves): (&Move, &[Move]),
 
 fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, why: &Spelled, style: Style) {
     let limit = if style.wide { usize::MAX } else { DRAWN_REASONS };
-    let _ = writeln!(
-        text,
-        "      {} no admissible set of backends meets every requirement",
-        style.red("unsatisfied:")
-    );
-    for refusal in why.refusals.iter().take(limit) {
+    // What is lacking comes first, with the backends counted; then who refuses.
+    let (lacking, refused): (Vec<_>, Vec<_>) = why.refusals.iter().partition(|r| r.backends.is_empty());
+    for refusal in &lacking {
+        let _ = writeln!(text, "      {} {}", style.red("unsatisfied:"), refusal.message);
+    }
+    for refusal in refused.iter().take(limit) {
         let backends: Vec<_> = refusal.backends.iter().map(ToString::to_string).collect();
-        let _ = if backends.is_empty() {
-            writeln!(text, "        {}", refusal.message)
-        } else {
-            writeln!(
-                text,
-                "        {} refused by {}: {}",
-                backends.join(", "),
-                refusal.rule,
-                refusal.message
-            )
-        };
+        let _ = writeln!(
+            text,
+            "        {} refused by {}: {}",
+            backends.join(", "),
+            refusal.rule,
+            refusal.message
+        );
     }
     for relaxation in why.relaxations.iter().take(limit) {
         let _ = writeln!(
@@ -296,7 +316,7 @@ fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, why: &Spelled, sty
             relaxation.message
         );
     }
-    let untold = why.refusals.len().saturating_sub(limit);
+    let untold = refused.len().saturating_sub(limit);
     if untold > 0 {
         let _ = writeln!(
             text,

@@ -6,6 +6,7 @@
     reason = "a test may end where a value is missing"
 )]
 
+mod explanations;
 mod formulas;
 mod large;
 mod oracle;
@@ -13,6 +14,7 @@ mod order;
 mod posing;
 mod problem_files;
 mod properties;
+mod relaxations;
 mod replay;
 mod routes;
 mod world;

@@ -5,6 +5,7 @@
 mod contract;
 mod damage;
 mod exit_codes;
+mod explain;
 mod faults;
 mod inventory;
 mod life;
