@@ -53,7 +53,7 @@ pub use problem::{
 pub use refusals::{Refusal, Violation};
 pub use relax::Relaxation;
 pub use runner_up::RunnerUp;
-pub use solution::Solution;
+pub use solution::{Solution, Stuck};
 pub use solve::solve;
 pub use tally::Tally;
 pub use worth::{BudgetState, Estate, PolicyWorth, RuleCost, Spending, policy_worth};

@@ -12,10 +12,10 @@ use crate::moves::{self, Move};
 use crate::problem::{Problem, RefusalKind, Subject};
 use crate::refusals::{self, Refusal, Scene, Violation};
 use crate::relax::{self, Relaxation};
-use crate::solution::Solution;
+use crate::solution::{Solution, Stuck};
 use crate::{digest, solve};
 
-/// Datasets that are pinned one at a time when copies wait for each other in a circle; further ones are pinned together.
+/// Datasets that are pinned one at a time where copies cannot be made; further ones are pinned together.
 const PINNED_SINGLY: usize = 16;
 /// Unsatisfied datasets for which a plan says what would help; `why` says it for any.
 const RELAXED_DATASETS: usize = 500;
@@ -106,7 +106,8 @@ pub struct Warning {
     pub message: String,
 }
 
-/// Plans: solves, checks and spells out. Where copies would wait for each other in a circle, one of them stays.
+/// Plans: solves, checks and spells out. Where copies cannot be made, since they would wait for each
+/// other in a circle or the relays on their way are full, some dataset stays.
 ///
 /// # Panics
 /// If the solver's answer breaks a rule, which is a bug of this crate.
@@ -147,27 +148,31 @@ fn carry_out(problem: &Problem, previous: Option<&Solution>) -> (Solution, Vec<M
         }
         match moves::moves(problem, &solution) {
             Ok(moves) => return (solution, moves),
-            Err(waiting) => {
-                let circle: BTreeSet<_> = waiting
-                    .iter()
-                    .flat_map(|(_, backends)| backends)
-                    .copied()
-                    .collect();
-                let circle: Vec<_> = circle.into_iter().collect();
+            Err(blocked) => {
                 let count = if stuck.len() < PINNED_SINGLY {
                     1
                 } else {
-                    waiting.len()
+                    blocked.len()
                 };
-                stuck.extend(
-                    waiting
-                        .into_iter()
-                        .take(count)
-                        .map(|(dataset, _)| (dataset, circle.clone())),
-                );
+                let all = all_of_the_circle(&blocked);
+                let pinned = blocked.into_iter().take(count);
+                stuck.extend(pinned.map(|(dataset, why)| match why {
+                    Stuck::Circle(_) => (dataset, Stuck::Circle(all.clone())),
+                    Stuck::Relays(_) => (dataset, why),
+                }));
             }
         }
     }
+}
+
+/// The backends that any dataset of a circle waits for.
+fn all_of_the_circle(blocked: &[(usize, Stuck)]) -> Vec<usize> {
+    let own = |(_, stuck): &(usize, Stuck)| match stuck {
+        Stuck::Circle(backends) => backends.clone(),
+        Stuck::Relays(_) => Vec::new(),
+    };
+    let all: BTreeSet<_> = blocked.iter().flat_map(own).collect();
+    all.into_iter().collect()
 }
 
 /// Says of some datasets of a solution, by their positions in the problem, why backends were not taken and what would

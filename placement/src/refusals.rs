@@ -10,7 +10,7 @@ use crate::ground::{self, BudgetLimit, BudgetUnit, Cause, Ground};
 use crate::plan::{Warning, names};
 use crate::problem::{Bars, Problem, RefusalKind, Requirement, Subject};
 use crate::relax::thousandths;
-use crate::solution::Solution;
+use crate::solution::{Solution, Stuck};
 use crate::{solve, tally};
 
 /// Which rule refused which backends, and why.
@@ -410,25 +410,18 @@ impl Contest<'_> {
             }
             return;
         }
-        let circle = scene.solution.stuck.get(&dataset);
+        let stuck = scene.solution.stuck.get(&dataset);
         let crowded = !scene.has_room(dataset, backend);
         let budgets = scene.ground.budgets.iter().zip(&scene.spent);
         let overspent: Vec<_> = budgets
             .map(|(budget, spent)| (budget, spent, budget.spends(problem, subject, backend)))
             .filter(|(budget, spent, spends)| *spends > 0.0 && !budget.allows(*spent + *spends))
             .collect();
-        if circle.is_none() && !crowded && overspent.is_empty() || !self.is_sought(backend) {
+        if stuck.is_none() && !crowded && overspent.is_empty() || !self.is_sought(backend) {
             return;
         }
-        if let Some(circle) = circle {
-            let circle: Vec<_> = names(problem, circle)
-                .iter()
-                .map(|name| format!("`{name}`"))
-                .collect();
-            let message = format!(
-                "copies to {} would wait for each other's room in a circle",
-                circle.join(", ")
-            );
+        if let Some(stuck) = stuck {
+            let message = stuck_words(problem, stuck);
             gathered.add("capacity", RefusalKind::Capacity, message, backend);
         } else if crowded {
             let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
@@ -464,6 +457,26 @@ impl Contest<'_> {
         let lacking = self.lacking.get_or_init(lacking);
         lacking.iter().any(|requirement| requirement.accepts[backend])
             || self.wanted.get_or_init(alone).contains(&backend)
+    }
+}
+
+/// Why copies that every rule admits cannot be made, for people.
+fn stuck_words(problem: &Problem, stuck: &Stuck) -> String {
+    let quoted = |backends: &[usize]| {
+        let names = names(problem, backends);
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    match stuck {
+        Stuck::Circle(backends) => format!(
+            "copies to {} would wait for each other's room in a circle",
+            quoted(backends)
+        ),
+        Stuck::Relays(backends) => format!(
+            "copies to {} cannot all be made: links leave some only a way through relays, which have no room for it \
+             beside the rest of the plan",
+            quoted(backends)
+        ),
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use crate::ground::{self, Cause};
 use crate::problem::{RefusalKind, Requirement};
 use crate::refusals::Scene;
+use crate::solution::Stuck;
 
 /// How many backends fit, and why the others do not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,6 +46,7 @@ enum First {
     Elsewhere(String),
     Full,
     Circle,
+    Relays,
     Budget(String),
     NoNewGroup(String),
 }
@@ -65,6 +67,7 @@ impl fmt::Display for First {
             Self::Elsewhere(requirement) => write!(f, "requirement {requirement}"),
             Self::Full => f.write_str("full"),
             Self::Circle => f.write_str("waiting in a circle for room"),
+            Self::Relays => f.write_str("behind relays without room"),
             Self::Budget(policy) => write!(f, "budget {policy}"),
             Self::NoNewGroup(key) => write!(f, "adding no new {key}"),
         }
@@ -128,8 +131,10 @@ fn first(scene: &Scene<'_>, dataset: usize, backend: usize, requirements: &[&Req
     if overfull || !scene.has_room(dataset, backend) {
         return Some(First::Full);
     }
-    if scene.solution.stuck.contains_key(&dataset) {
-        return Some(First::Circle);
+    match scene.solution.stuck.get(&dataset) {
+        Some(Stuck::Circle(_)) => return Some(First::Circle),
+        Some(Stuck::Relays(_)) => return Some(First::Relays),
+        None => {}
     }
     let mut budgets = scene.ground.budgets.iter().zip(&scene.spent);
     let exceeded = budgets.find(|(budget, spent)| {

@@ -25,7 +25,7 @@ use crate::cost::{self, Transfer};
 use crate::ground;
 use crate::problem::{Problem, Subject};
 use crate::routes::Leg;
-use crate::solution::Solution;
+use crate::solution::{Solution, Stuck};
 
 pub use id::MoveId;
 use way::Way;
@@ -155,11 +155,11 @@ pub(crate) fn routed_once(moves: &[Move]) -> f64 {
     moves.iter().filter_map(cost).sum()
 }
 
-/// Datasets whose copies wait for each other in a circle, by name, each with the backends that they wait for.
-pub(crate) type Stuck = Vec<(usize, Vec<usize>)>;
+/// Datasets whose copies cannot be made, by name; of a circle each with the backends that it waits for itself.
+pub(crate) type Blocked = Vec<(usize, Stuck)>;
 
 /// The moves that lead to a solution, by dataset, copies first, then by backend.
-pub(crate) fn moves(problem: &Problem, solution: &Solution) -> Result<Vec<Move>, Stuck> {
+pub(crate) fn moves(problem: &Problem, solution: &Solution) -> Result<Vec<Move>, Blocked> {
     let parts = part::Parts::of(problem, solution)?;
     Way::find(parts)
 }

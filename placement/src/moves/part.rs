@@ -3,9 +3,9 @@
 use crate::ground::Ground;
 use crate::problem::{Problem, Subject};
 use crate::routes::{self, Leg};
-use crate::solution::Solution;
+use crate::solution::{Solution, Stuck};
 
-use super::{Move, MoveId, Stuck, retired, targets};
+use super::{Blocked, Move, MoveId, retired, targets};
 
 /// All that is to be done.
 pub(super) struct Parts<'a> {
@@ -76,7 +76,7 @@ impl Part {
 
 impl<'a> Parts<'a> {
     /// The parts of a solution; or the datasets for which no route is left, since the relays have no room.
-    pub fn of(problem: &'a Problem, solution: &Solution) -> Result<Self, Stuck> {
+    pub fn of(problem: &'a Problem, solution: &Solution) -> Result<Self, Blocked> {
         let ground = Ground::of(problem);
         let free = ground
             .room
@@ -102,7 +102,7 @@ impl<'a> Parts<'a> {
         let mut stuck = Vec::new();
         for (dataset, set) in solution.sets.iter().enumerate() {
             if let Err(backends) = parts.add(dataset, set) {
-                stuck.push((dataset, backends));
+                stuck.push((dataset, Stuck::Relays(backends)));
             }
         }
         if stuck.is_empty() { Ok(parts) } else { Err(stuck) }

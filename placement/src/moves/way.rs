@@ -21,8 +21,9 @@ use petgraph::graph::DiGraph;
 use super::circle::{Circles, Detour};
 use super::part::{Part, Parts, Spot, signed};
 use super::pool::Pool;
-use super::{Move, MoveId, Stuck};
+use super::{Blocked, Move, MoveId};
 use crate::problem::Problem;
+use crate::solution::Stuck;
 
 /// How often parts are looked at, for each part: what is still unordered then is taken for stuck.
 const LOOKS: u64 = 64;
@@ -76,7 +77,7 @@ pub(super) struct Way<'a> {
 
 impl<'a> Way<'a> {
     /// The moves in their order, or the datasets whose copies wait for each other in circles that nothing breaks.
-    pub fn find(parts: Parts<'a>) -> Result<Vec<Move>, Stuck> {
+    pub fn find(parts: Parts<'a>) -> Result<Vec<Move>, Blocked> {
         let mut way = Self::begin(parts, Taste::Largest);
         way.run();
         let last = if way.in_the_knot() <= CAREFUL {
@@ -451,12 +452,12 @@ impl<'a> Way<'a> {
     }
 
     /// Datasets that did not run, each with the backends without room that they wait for.
-    fn stuck(&self) -> Stuck {
+    fn stuck(&self) -> Blocked {
         let open = (0u32..).zip(&self.done).filter(|(_, done)| !**done);
         open.map(|(part, _)| {
             (
                 self.part(part).dataset as usize,
-                self.scarce_targets(part).collect(),
+                Stuck::Circle(self.scarce_targets(part).collect()),
             )
         })
         .collect()

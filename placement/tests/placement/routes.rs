@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domicile_estate::{BackendName, ByteCount};
 use domicile_placement::{
-    Action, Bars, Hop, Move, Plan, Problem, Reason, RefusalKind, Refused, check, copy_cost, explain,
+    Action, Bars, Hop, Move, Plan, Problem, Reason, RefusalKind, Refused, Stuck, check, copy_cost, explain,
     invariants, objective, propose, propose_with_solution, spell_out,
 };
 use proptest::prelude::*;
@@ -241,6 +241,33 @@ fn copies_take_turns_on_a_relay_with_little_room() {
     let mut hasty = plan.moves.clone();
     hasty.iter_mut().for_each(|copy| copy.after = Box::default());
     assert!(!invariants::pl_3(&problem, &hasty));
+}
+
+/// A relay that is filled by others keeps a dataset where it is, and the plan says so.
+#[test]
+fn a_dataset_behind_a_full_relay_stays_and_is_told_why() {
+    let mut problem = estate(&[5 * SIZE, 5 * SIZE, SIZE], &[(Some(0), 1), (Some(2), 2)]);
+    problem.links.insert((0, 1), FORBIDDEN);
+    problem.backends[2].relays = true;
+    let (solution, plan) = propose_with_solution(&problem);
+    assert!(plan.moves.is_empty());
+    let satisfied: Vec<_> = plan.datasets.iter().map(|dataset| dataset.satisfied).collect();
+    assert_eq!(satisfied, [false, true]);
+    assert_eq!(solution.stuck, [(0, Stuck::Relays(vec![1]))].into());
+    let told = spell_out(&problem, &solution, &[0]).remove(0);
+    let of = |text: &str| told.refusals.iter().any(|refusal| refusal.message.contains(text));
+    assert!(of("copies to `b1` cannot all be made"), "{told:?}");
+    assert!(of("1 behind relays without room"), "{told:?}");
+    assert!(!of("circle"), "{told:?}");
+    let more = format!("{SIZE} bytes more on b2");
+    assert!(
+        told.relaxations
+            .iter()
+            .any(|relaxation| relaxation.change == more),
+        "{told:?}"
+    );
+    problem.backends[2].capacity = ByteCount(2 * SIZE);
+    assert_eq!(ways(&propose(&problem)), ["b0>b2>b1"]);
 }
 
 /// A random estate with random links and relays.
