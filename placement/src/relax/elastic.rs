@@ -18,7 +18,7 @@ use crate::ground::{self, Cause};
 const PROPOSALS: usize = 4;
 /// Share of a change below which the program does without it.
 const NOISE: f64 = 1e-6;
-/// What asking for one copy or group less costs, where a rule costs one: rules are looked at first, since asking for
+/// What asking for one copy, group or nine less costs, where a rule costs one: rules are looked at first, since asking for
 /// less alone was tried before.
 const LESS: f64 = 10.0;
 
@@ -31,6 +31,7 @@ enum Family {
     Budget(usize),
     Copies(usize),
     Groups(usize, usize),
+    Nines(usize),
 }
 
 /// Combinations of changes that may satisfy the dataset, the cheapest first.
@@ -144,7 +145,7 @@ fn places(trial: &Trial<'_>, program: &mut Program) -> Option<BTreeMap<usize, Va
     Some(places)
 }
 
-/// Copies and groups of every requirement.
+/// Copies, groups and nines of every requirement.
 fn counts(trial: &Trial<'_>, program: &mut Program, places: &BTreeMap<usize, Variable>) {
     let problem = trial.scene.problem;
     for &position in &problem.datasets[trial.dataset].profile.requirements {
@@ -179,7 +180,47 @@ fn counts(trial: &Trial<'_>, program: &mut Program, places: &BTreeMap<usize, Var
             }
             program.rows.push(constraint!(groups >= f64::from(spread.groups)));
         }
+        if let Some(asked) = &requirement.durability {
+            let offers = counting.iter().filter_map(|(backend, holds)| {
+                let (domain, milli_nines) = asked.of[**backend]?;
+                Some((domain, in_nines(milli_nines), **holds))
+            });
+            nines(
+                program,
+                Family::Nines(position),
+                in_nines(asked.milli_nines),
+                offers,
+            );
+        }
     }
+}
+
+fn in_nines(milli_nines: u32) -> f64 {
+    f64::from(milli_nines) / 1000.0
+}
+
+/// The nines of one requirement: no failure domain adds more than its best backend does. `offers`: failure domain,
+/// nines and whether the backend holds a copy.
+fn nines(
+    program: &mut Program,
+    family: Family,
+    wanted: f64,
+    offers: impl Iterator<Item = (usize, f64, Variable)>,
+) {
+    let mut domains: BTreeMap<usize, (Expression, f64)> = BTreeMap::new();
+    for (domain, nines, holds) in offers {
+        let (sum, best) = domains.entry(domain).or_default();
+        sum.add_mul(nines, holds);
+        *best = nines.max(*best);
+    }
+    let mut total = Expression::default();
+    total.add_mul(1.0, program.gives(family, wanted, LESS));
+    for (sum, best) in domains.into_values() {
+        let adds = program.variables.add(variable().min(0.0).max(best));
+        total.add_mul(1.0, adds);
+        program.rows.push(constraint!(sum - adds >= 0.0));
+    }
+    program.rows.push(constraint!(total >= wanted));
 }
 
 /// What the others leave of every budget.
@@ -215,9 +256,9 @@ fn changes(trial: &Trial<'_>, amounts: &BTreeMap<Family, f64>) -> Vec<Change> {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a count of copies"
+            reason = "a count of copies or of thousandths of a nine"
         )]
-        let count = (amount - NOISE).ceil().max(0.0) as u32;
+        let count = |amount: f64| (amount - NOISE).ceil().max(0.0) as u32;
         match *family {
             Family::Rule(reason) => changes.push(Change::Lift(reason)),
             Family::State(backend, reason) => changes.push(Change::State { backend, reason }),
@@ -225,11 +266,16 @@ fn changes(trial: &Trial<'_>, amounts: &BTreeMap<Family, f64>) -> Vec<Change> {
             Family::Budget(at) => changes.push(least::without_limit(trial, Allowance::Budget(at))),
             Family::Copies(position) => {
                 let less = lowered.entry(position).or_insert_with(|| stated(position));
-                less.copies = less.copies.saturating_sub(count).max(1);
+                less.copies = less.copies.saturating_sub(count(*amount)).max(1);
             }
             Family::Groups(position, at) => {
                 let less = lowered.entry(position).or_insert_with(|| stated(position));
-                less.groups[at] = less.groups[at].saturating_sub(count);
+                less.groups[at] = less.groups[at].saturating_sub(count(*amount));
+            }
+            Family::Nines(position) => {
+                let less = lowered.entry(position).or_insert_with(|| stated(position));
+                let fewer = count(amount * 1000.0);
+                less.milli_nines = less.milli_nines.map(|nines| nines.saturating_sub(fewer));
             }
         }
     }

@@ -6,7 +6,7 @@ use domicile_placement::{Explanation, Problem, check, explain, pareto, place, sp
 use proptest::prelude::*;
 
 use crate::oracle;
-use crate::world::world;
+use crate::world::{durable, world};
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
@@ -82,8 +82,8 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn the_runner_up_is_the_best_set_but_one(seed in any::<u64>()) {
-        let problem = world(seed);
+    fn the_runner_up_is_the_best_set_but_one(seed in any::<u64>(), nines in any::<bool>()) {
+        let problem = if nines { durable(seed) } else { world(seed) };
         let solution = place(&problem, None);
         for dataset in 0..problem.datasets.len() {
             let explanation = explain(&problem, &solution, dataset);
@@ -98,8 +98,8 @@ proptest! {
     }
 
     #[test]
-    fn a_satisfied_dataset_with_another_way_has_a_runner_up(seed in any::<u64>()) {
-        let problem = world(seed);
+    fn a_satisfied_dataset_with_another_way_has_a_runner_up(seed in any::<u64>(), nines in any::<bool>()) {
+        let problem = if nines { durable(seed) } else { world(seed) };
         let solution = place(&problem, None);
         for (dataset, subject) in problem.datasets.iter().enumerate() {
             let explanation = explain(&problem, &solution, dataset);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::oracle;
-use crate::world::{carried_out, world};
+use crate::world::{carried_out, durable, world};
 
 fn cases() -> ProptestConfig {
     let cases = option_env!("DOMICILE_CASES")
@@ -139,6 +139,14 @@ proptest! {
         for ((dataset, spelled), told) in plan.datasets.iter().zip(spell_out(&problem, &solution, &all)).zip(told) {
             prop_assert_eq!(told, &dataset_document(dataset, &spelled));
         }
+    }
+
+    #[test]
+    fn nines_are_met_as_well_and_as_cheaply_as_can_be(seed in any::<u64>()) {
+        let problem = durable(seed);
+        let solution = solve(&problem, None);
+        prop_assert!(check(&problem, &solution).is_ok());
+        assert_best(&problem, &solution);
     }
 
     #[test]

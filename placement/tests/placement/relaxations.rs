@@ -8,7 +8,7 @@ use domicile_estate::ByteCount;
 use domicile_placement::{Problem, RefusalKind, Relaxation, check, place, propose_with_solution, spell_out};
 use proptest::prelude::*;
 
-use crate::world::{Dice, Shape, shaped, world};
+use crate::world::{Dice, Shape, durable, shaped, world};
 
 /// Relaxations of one dataset past which some are left out.
 const REPORTED: usize = 12;
@@ -55,11 +55,18 @@ fn carry_out(problem: &mut Problem, dataset: usize, rule: &str, change: &str) {
                         spread.unwrap().groups = count.parse().unwrap();
                     }
                     ["no", "spread", "across", key] => requirement.spread.retain(|s| s.across != *key),
+                    ["nines:", nines] => {
+                        requirement.durability.as_mut().unwrap().milli_nines = thousandths(nines);
+                    }
                     _ => panic!("what is `{change}`?"),
                 }
             }
         }
     }
+}
+
+fn thousandths(nines: &str) -> u32 {
+    (nines.parse::<f64>().unwrap() * 1000.0).round() as u32
 }
 
 fn budget<'p>(problem: &'p mut Problem, policy: &str) -> &'p mut domicile_placement::Terms {
@@ -172,6 +179,17 @@ fn a_little_more(problem: &Problem, rule: &str, change: &str) -> Vec<String> {
                 let wanted = stated.spread.iter().find(|s| s.across == *key).unwrap().groups;
                 (format!("groups across {key}"), 0, wanted)
             }
+            ["nines:", nines] => {
+                let wanted = stated.durability.as_ref().unwrap().milli_nines;
+                assert!(
+                    thousandths(nines) < wanted,
+                    "`{part}` asks for no less than before"
+                );
+                let next = f64::from(thousandths(nines) + 1) / 1000.0;
+                raised[at] = format!("nines: {next:.3}");
+                more.push(raised.join(", "));
+                continue;
+            }
             _ => panic!("what is `{part}`?"),
         };
         assert!(count < wanted, "`{part}` asks for no less than before");
@@ -247,6 +265,11 @@ proptest! {
     #[test]
     fn every_relaxation_satisfies_and_none_is_larger_than_need_be(seed in any::<u64>()) {
         assert_offers_hold(&world(seed));
+    }
+
+    #[test]
+    fn the_same_holds_of_nines(seed in any::<u64>()) {
+        assert_offers_hold(&durable(seed));
     }
 }
 
