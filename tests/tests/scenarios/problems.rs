@@ -18,6 +18,16 @@ fn estate() -> Estate {
     estate
 }
 
+/// The objective of a plan without what its moves add: `solve` makes none.
+fn of_the_solution(plan: &Value) -> Value {
+    let mut objective = plan["objective"].clone();
+    let fields = objective.as_object_mut().expect("an objective");
+    for of_the_moves in ["routedOnce", "savedByRoutes"] {
+        assert!(fields.remove(of_the_moves).is_some(), "{plan}");
+    }
+    objective
+}
+
 #[test]
 fn a_problem_is_solved_again_as_it_was_planned() {
     let estate = estate();
@@ -27,7 +37,7 @@ fn a_problem_is_solved_again_as_it_was_planned() {
         let replay = estate.run(&["solve", file, "-o", "json"]).exits(0);
         let replayed = replay.json();
         assert_eq!(replayed["inputDigest"], plan["inputDigest"], "{file}");
-        assert_eq!(replayed["objective"], plan["objective"], "{file}");
+        assert_eq!(replayed["objective"], of_the_solution(&plan), "{file}");
         assert_eq!(replayed["unsatisfied"], 0);
         assert_eq!(replayed["datasets"], 2);
         assert!(replay.stderr.contains("CPU seconds: "), "{}", replay.stderr);
@@ -95,7 +105,7 @@ fn an_anonymous_problem_tells_no_names_and_has_the_same_solution() {
         .run(&["solve", "problem.jsonl", "-o", "json"])
         .exits(0)
         .json();
-    assert_eq!(replay["objective"], plan["objective"]);
+    assert_eq!(replay["objective"], of_the_solution(&plan));
     let _ = estate.run(&["plan", "-f", "manifests", "--anonymous"]).exits(64);
 }
 

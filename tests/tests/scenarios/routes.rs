@@ -75,6 +75,151 @@ fn the_other_copies_are_made_where_the_first_one_fails() {
     assert_copy(&estate, "d", "b3");
 }
 
+/// A link from the ends on one side to those on the other.
+fn link(name: &str, from: &str, to: &str, says: &str) -> String {
+    format!(
+        "apiVersion: domicile.dev/v1alpha1\nkind: Link\nmetadata: {{name: {name}}}\nspec: {{from: {{{from}}}, to: {{{to}}}, {says}}}\n---\n"
+    )
+}
+
+/// The copies of `d` of a plan, each with its relays and the ids that it waits for: (id, from, via, to, after).
+fn steps(plan: &Value) -> Vec<(String, String, Vec<String>, String, Vec<String>)> {
+    let texts = |value: &Value| -> Vec<String> {
+        let items = value.as_array().expect("a list");
+        items.iter().map(|item| text(item).to_owned()).collect()
+    };
+    let moves = plan["moves"].as_array().expect("moves");
+    let copies = moves.iter().filter(|step| step["action"] == "Copy");
+    let own = |step: &Value, field: &str| text(&step[field]).to_owned();
+    copies
+        .map(|step| {
+            let (id, from, to) = (own(step, "id"), own(step, "from"), own(step, "to"));
+            (id, from, texts(&step["via"]), to, texts(&step["after"]))
+        })
+        .collect()
+}
+
+/// What every recorded move came to, by its id: its state.
+fn states(estate: &Estate) -> std::collections::BTreeMap<String, String> {
+    let listed = estate.run(&["get", "moves", "-o", "json"]).exits(0).json();
+    let items = listed.as_array().or_else(|| listed["items"].as_array());
+    let items = items.unwrap_or_else(|| panic!("no list of moves: {listed}"));
+    items
+        .iter()
+        .map(|item| (text(&item["id"]).to_owned(), text(&item["state"]).to_owned()))
+        .collect()
+}
+
+/// As [`abroad`], but all that is dear about the way out of home is what a manifest says of it.
+#[test]
+fn the_dear_way_of_a_link_is_crossed_once() {
+    let estate = Estate::new();
+    seed(&estate, "d");
+    let price = manifest::price("0.02");
+    let mut text = manifest::domain("home", "DE")
+        + &manifest::domain("cloud", "FR")
+        + &manifest::folder("origin", "home", "DE", &["accessMode: ReadOnly", &price]);
+    for name in ["b1", "b2", "b3"] {
+        text += &manifest::folder(name, "cloud", "FR", &[&price]);
+    }
+    text += &manifest::dataset("d", "home", "origin", &["keepOrigin: true"]);
+    text += &manifest::copies(4);
+    // Without the links every way costs nothing, and each copy is read where the dataset lies.
+    estate.manifests(&text);
+    let plain = estate.plan().exits(0).json();
+    assert!(
+        steps(&plain).iter().all(|(_, from, ..)| from == "origin"),
+        "{plain}"
+    );
+    assert_eq!(plain["objective"]["savedByRoutes"], 0.0);
+
+    text += &link("out", "domain: home", "domain: cloud", "pricePerGiB: \"0.09\"");
+    text += &link(
+        "within",
+        "domain: cloud",
+        "domain: cloud",
+        "pricePerGiB: \"0.01\"",
+    );
+    estate.manifests(&text);
+    let plan = estate.run(&["plan", "-f", "manifests", "--out", "plan.json", "-o", "json"]);
+    let plan = plan.exits(0).json();
+    let steps = steps(&plan);
+    let (crossing, others): (Vec<_>, Vec<_>) = steps.iter().partition(|(_, from, ..)| from == "origin");
+    assert_eq!((crossing.len(), others.len()), (1, 2), "{plan}");
+    let (first, _, via, landed, after) = crossing[0];
+    assert!(via.is_empty() && after.is_empty(), "{plan}");
+    for (_, from, via, _, after) in others {
+        assert_eq!((from, after), (landed, &vec![first.clone()]), "{plan}");
+        assert!(via.is_empty(), "{plan}");
+    }
+    let amount = |name: &str| plan["objective"][name].as_f64().expect("an amount");
+    assert!(amount("savedByRoutes") > 0.0, "{plan}");
+    let share = amount("routedOnce") / amount("transferOnce");
+    assert!((share - 11.0 / 27.0).abs() < 1e-9, "{plan}");
+
+    estate.run(&["apply", "plan.json", "--yes"]).exits(0);
+    let states = states(&estate);
+    for (id, ..) in &steps {
+        assert_eq!(states.get(id).map(String::as_str), Some("Done"), "{states:?}");
+    }
+    for backend in ["b1", "b2", "b3"] {
+        assert_copy(&estate, "d", backend);
+    }
+    let after = estate.plan().exits(0).json();
+    assert_eq!(after["moves"].as_array().map(Vec::len), Some(0), "{after}");
+}
+
+/// No byte may go straight from home to the vault; a backend between them offers to relay.
+#[test]
+fn past_a_forbidden_link_a_relay_passes_a_copy_on_and_keeps_nothing() {
+    let estate = Estate::new();
+    seed(&estate, "d");
+    let text = |relay: &str| {
+        let dear = manifest::price("1");
+        manifest::domain("home", "DE")
+            + &manifest::domain("vaults", "DE")
+            + &manifest::folder("origin", "home", "DE", &["accessMode: ReadOnly"])
+            + &manifest::folder("between", "home", "DE", &[&dear, relay])
+            + &manifest::folder("vault", "vaults", "DE", &[&manifest::price("0.01")])
+            + &manifest::dataset("d", "home", "origin", &[])
+            + &manifest::policy(
+                "vaulted",
+                &[
+                    "require: [{name: there, copies: 1, where: [{key: store, operator: In, values: [vault]}]}]",
+                ],
+            )
+            + &link("never", "backend: origin", "domain: vaults", "forbidden: true")
+    };
+    estate.manifests(&text("relay: false"));
+    let refused = estate.plan().exits(3).json();
+    let refusals = crate::entry(&refused, "d")["refusals"]
+        .as_array()
+        .expect("refusals");
+    let by_link = refusals.iter().find(|refusal| refusal["rule"] == "link");
+    let by_link = by_link.unwrap_or_else(|| panic!("no link refuses: {refused}"));
+    assert_eq!(by_link["backends"], serde_json::json!(["vault"]));
+
+    estate.manifests(&text("relay: true"));
+    let plan = estate.plan().exits(0).json();
+    let steps = steps(&plan);
+    assert_eq!(steps.len(), 1, "{plan}");
+    let (_, from, via, to, _) = &steps[0];
+    assert_eq!((from.as_str(), to.as_str()), ("origin", "vault"));
+    assert_eq!(*via, ["between"]);
+    estate
+        .run(&["plan", "-f", "manifests"])
+        .exits(0)
+        .says("from origin by between");
+    estate.apply().exits(0);
+    assert_copy(&estate, "d", "vault");
+    assert!(
+        files(&estate.path("stores/between")).is_empty(),
+        "the relay is left empty"
+    );
+    let after = estate.plan().exits(0).json();
+    assert_eq!(after["moves"].as_array().map(Vec::len), Some(0), "{after}");
+}
+
 /// Two full backends hold each other's dataset.
 #[test]
 fn full_backends_change_places_through_a_third() {
