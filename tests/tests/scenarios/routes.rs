@@ -82,19 +82,29 @@ fn link(name: &str, from: &str, to: &str, says: &str) -> String {
     )
 }
 
-/// The copies of `d` of a plan, each with its relays and the ids that it waits for: (id, from, via, to, after).
-fn steps(plan: &Value) -> Vec<(String, String, Vec<String>, String, Vec<String>)> {
+/// A copy of a plan.
+struct Crossing {
+    id: String,
+    from: String,
+    via: Vec<String>,
+    to: String,
+    after: Vec<String>,
+}
+
+fn steps(plan: &Value) -> Vec<Crossing> {
     let texts = |value: &Value| -> Vec<String> {
         let items = value.as_array().expect("a list");
         items.iter().map(|item| text(item).to_owned()).collect()
     };
     let moves = plan["moves"].as_array().expect("moves");
     let copies = moves.iter().filter(|step| step["action"] == "Copy");
-    let own = |step: &Value, field: &str| text(&step[field]).to_owned();
     copies
-        .map(|step| {
-            let (id, from, to) = (own(step, "id"), own(step, "from"), own(step, "to"));
-            (id, from, texts(&step["via"]), to, texts(&step["after"]))
+        .map(|step| Crossing {
+            id: text(&step["id"]).to_owned(),
+            from: text(&step["from"]).to_owned(),
+            via: texts(&step["via"]),
+            to: text(&step["to"]).to_owned(),
+            after: texts(&step["after"]),
         })
         .collect()
 }
@@ -127,10 +137,7 @@ fn the_dear_way_of_a_link_is_crossed_once() {
     // Without the links every way costs nothing, and each copy is read where the dataset lies.
     estate.manifests(&text);
     let plain = estate.plan().exits(0).json();
-    assert!(
-        steps(&plain).iter().all(|(_, from, ..)| from == "origin"),
-        "{plain}"
-    );
+    assert!(steps(&plain).iter().all(|step| step.from == "origin"), "{plain}");
     assert_eq!(plain["objective"]["savedByRoutes"], 0.0);
 
     text += &link("out", "domain: home", "domain: cloud", "pricePerGiB: \"0.09\"");
@@ -144,13 +151,13 @@ fn the_dear_way_of_a_link_is_crossed_once() {
     let plan = estate.run(&["plan", "-f", "manifests", "--out", "plan.json", "-o", "json"]);
     let plan = plan.exits(0).json();
     let steps = steps(&plan);
-    let (crossing, others): (Vec<_>, Vec<_>) = steps.iter().partition(|(_, from, ..)| from == "origin");
-    assert_eq!((crossing.len(), others.len()), (1, 2), "{plan}");
-    let (first, _, via, landed, after) = crossing[0];
-    assert!(via.is_empty() && after.is_empty(), "{plan}");
-    for (_, from, via, _, after) in others {
-        assert_eq!((from, after), (landed, &vec![first.clone()]), "{plan}");
-        assert!(via.is_empty(), "{plan}");
+    assert!(steps.iter().all(|step| step.via.is_empty()), "{plan}");
+    let (first, others): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.from == "origin");
+    assert_eq!((first.len(), others.len()), (1, 2), "{plan}");
+    assert!(first[0].after.is_empty(), "{plan}");
+    for step in others {
+        assert_eq!(step.from, first[0].to, "{plan}");
+        assert_eq!(step.after, [first[0].id.clone()], "{plan}");
     }
     let amount = |name: &str| plan["objective"][name].as_f64().expect("an amount");
     assert!(amount("savedByRoutes") > 0.0, "{plan}");
@@ -159,7 +166,7 @@ fn the_dear_way_of_a_link_is_crossed_once() {
 
     estate.run(&["apply", "plan.json", "--yes"]).exits(0);
     let states = states(&estate);
-    for (id, ..) in &steps {
+    for id in steps.iter().map(|step| &step.id) {
         assert_eq!(states.get(id).map(String::as_str), Some("Done"), "{states:?}");
     }
     for backend in ["b1", "b2", "b3"] {
@@ -203,9 +210,9 @@ fn past_a_forbidden_link_a_relay_passes_a_copy_on_and_keeps_nothing() {
     let plan = estate.plan().exits(0).json();
     let steps = steps(&plan);
     assert_eq!(steps.len(), 1, "{plan}");
-    let (_, from, via, to, _) = &steps[0];
-    assert_eq!((from.as_str(), to.as_str()), ("origin", "vault"));
-    assert_eq!(*via, ["between"]);
+    let step = &steps[0];
+    assert_eq!((step.from.as_str(), step.to.as_str()), ("origin", "vault"));
+    assert_eq!(step.via, ["between"]);
     estate
         .run(&["plan", "-f", "manifests"])
         .exits(0)
