@@ -54,39 +54,36 @@ pub(crate) fn solve_pinned(
         .map(|subject| ground::stay(problem, &ground, subject))
         .collect();
     let pairs = problem.datasets.len().saturating_mul(problem.backends.len());
-    if pairs > EXACT_PAIRS
-        && let Some(solution) = solve_at_scale(problem, &ground, &sets, &stuck)
-    {
-        return solution;
+    if pairs > EXACT_PAIRS {
+        return solve_at_scale(problem, &ground, sets, stuck);
     }
     solve_exactly(problem, &ground, previous, sets, stuck)
 }
 
-/// Solves by one program over all datasets; `None` if not everything that can be met fits together.
+/// Solves by one program over all datasets.
 fn solve_at_scale(
     problem: &Problem,
     ground: &Ground,
-    sets: &[Vec<usize>],
-    stuck: &BTreeMap<usize, Stuck>,
-) -> Option<Solution> {
+    mut sets: Vec<Vec<usize>>,
+    stuck: BTreeMap<usize, Stuck>,
+) -> Solution {
     let chooses = |dataset: usize| !stuck.contains_key(&dataset);
-    let limits = |is_lot: &[bool]| Limits::of(problem, ground, is_lot, sets);
+    let limits = |is_lot: &[bool]| Limits::of(problem, ground, is_lot, &sets);
     let mut stock = scale::take_stock(problem, ground, chooses, limits);
-    let settled = scale::cheapest(&mut stock)?;
-    let mut sets = sets.to_vec();
+    let settled = scale::choose(&mut stock);
     for (lot, members) in settled.placed.sets.iter().enumerate() {
         sets[stock.lots[lot].dataset as usize] = stock.backends(lot, members);
     }
     let objective = cost::objective(problem, &sets);
     let fixed = objective.per_month - settled.placed.cost(&stock);
     let tolls = settled.tolls.room.iter();
-    Some(Solution {
+    Solution {
         lower_bound: (settled.bound + fixed).min(objective.per_month),
         shadow_prices: tolls.map(|toll| toll * domicile_estate::BYTES_PER_GIB).collect(),
         objective,
         sets,
-        stuck: stuck.clone(),
-    })
+        stuck,
+    }
 }
 
 /// Solves a small problem, exactly where steps suffice.

@@ -273,6 +273,12 @@ fn a_dataset_behind_a_full_relay_stays_and_is_told_why() {
 /// A random estate with random links and relays.
 fn linked(seed: u64) -> Problem {
     let mut problem = world(seed);
+    connect(&mut problem, seed);
+    problem
+}
+
+/// Adds random links and relays.
+pub fn connect(problem: &mut Problem, seed: u64) {
     let mut dice = Dice::new(seed ^ 1);
     let count = problem.backends.len();
     let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
@@ -290,7 +296,6 @@ fn linked(seed: u64) -> Problem {
     for place in &mut problem.backends {
         place.relays = dice.one_in(3);
     }
-    problem
 }
 
 /// What the copies of a plan to the backends of its sets cost, with priced carbon, beside what the formula says.

@@ -1,5 +1,5 @@
-//! A small program in place of a large one, for prices to begin with: the largest classes as one lot each, which stand
-//! for the others of their shape too.
+//! A small program in place of a large one, for prices to begin with: whole classes as one lot each, and some of them for
+//! many.
 
 use std::collections::BTreeMap;
 
@@ -14,48 +14,54 @@ struct Heap {
     billable: Vec<u128>,
 }
 
-/// A small program in place of a stock, of the largest `classes`: its lots, and what they bill.
+/// A small program in place of a stock, of about so many classes: its lots, and what they bill.
+///
+/// Half of them are the largest. Of the others every so many stands for those around it: of the same shape, and with as
+/// many copies already, for what is there decides what is cheap.
 pub(crate) fn lots(stock: &Stock, classes: usize) -> (Vec<Lot>, Vec<u64>) {
     let mut heaps = heaps(stock);
     heaps.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.class.cmp(&b.class)));
-    let shape = |heap: &Heap| stock.catalog.classes[heap.class as usize].shape;
-    let mut all: BTreeMap<u32, f64> = BTreeMap::new();
-    let mut taken: BTreeMap<u32, f64> = BTreeMap::new();
-    for (place, heap) in heaps.iter().enumerate() {
-        *all.entry(shape(heap)).or_default() += heap.bytes as f64;
-        if place < classes {
-            *taken.entry(shape(heap)).or_default() += heap.bytes as f64;
-        }
+    let others = heaps.split_off(heaps.len().min(classes / 2));
+    let mut small = Small::default();
+    heaps.iter().for_each(|heap| small.push(heap, 1.0));
+    let every = others.len() / (classes - classes / 2).max(1) + 1;
+    let mut strata: BTreeMap<(u32, usize), Vec<Heap>> = BTreeMap::new();
+    for heap in others {
+        let class = &stock.catalog.classes[heap.class as usize];
+        strata
+            .entry((class.shape, class.current.len()))
+            .or_default()
+            .push(heap);
     }
-    // What no lot of its own shape stands for is shared by all.
-    let left: f64 = all
-        .iter()
-        .filter(|(shape, _)| !taken.contains_key(shape))
-        .map(|(_, bytes)| bytes)
-        .sum();
-    let total: f64 = all.values().sum();
-    let common = if total > left { total / (total - left) } else { 1.0 };
-    heaps.truncate(classes);
-    let mut lots = Vec::new();
-    let mut billable = Vec::new();
-    for heap in &heaps {
-        let (of_shape, own) = (all[&shape(heap)], taken[&shape(heap)]);
-        let factor = if own > 0.0 {
-            common * of_shape / own
-        } else {
-            common
-        };
+    for stratum in strata.values() {
+        let taken = || stratum.iter().skip(every.min(stratum.len()) / 2).step_by(every);
+        let sum = |bytes: u128, heap: &Heap| bytes + heap.bytes;
+        let (all, own) = (stratum.iter().fold(0, sum), taken().fold(0, sum));
+        let factor = if own > 0 { all as f64 / own as f64 } else { 1.0 };
+        taken().for_each(|heap| small.push(heap, factor));
+    }
+    (small.lots, small.billable)
+}
+
+#[derive(Default)]
+struct Small {
+    lots: Vec<Lot>,
+    billable: Vec<u64>,
+}
+
+impl Small {
+    fn push(&mut self, heap: &Heap, factor: f64) {
         let scaled = |amount: u128| (amount as f64 * factor).round() as u64;
-        lots.push(Lot {
+        self.lots.push(Lot {
             dataset: 0,
             class: heap.class,
             bytes: scaled(heap.bytes),
             objects: scaled(heap.objects),
             is_pile: true,
         });
-        billable.extend(heap.billable.iter().map(|amount| scaled(*amount)));
+        self.billable
+            .extend(heap.billable.iter().map(|amount| scaled(*amount)));
     }
-    (lots, billable)
 }
 
 fn heaps(stock: &Stock) -> Vec<Heap> {

@@ -17,6 +17,7 @@ mod piles;
 mod placed;
 mod rates;
 mod rows;
+mod shortage;
 mod sieve;
 mod stock;
 mod sweep;
@@ -35,7 +36,9 @@ const NEAR: f32 = 0.01;
 /// Classes of the small programs.
 const COARSE: [usize; 2] = [2_500, 10_000];
 /// Relative difference between what the program costs and the bound, at which it is settled.
-const SETTLED: f64 = 3e-5;
+const SETTLED: f64 = 4e-5;
+/// Lots that settle among themselves at first, and that join from round to round.
+const ACTIVE: usize = 400_000;
 /// Rounds of settling the near lots and asking all.
 const ROUNDS: usize = 40;
 /// How closely a program is settled: the coarse one; the one over all lots at first, and from round to round.
@@ -62,6 +65,10 @@ const NEXT_ROUNDS: Effort = Effort {
     turns: 6,
     ..FIRST_ROUND
 };
+/// Shares of all room that the program leaves, one after the other, until whole lots fit.
+const SPARE: [f64; 3] = [0.0, 0.005, 0.02];
+/// Rounds after which room and money are said to lack.
+const LACKING_ROUNDS: usize = 4;
 /// How far the prices of the coarse program are trusted.
 const TRUST: (f64, f64) = (0.03, 0.01);
 
@@ -186,16 +193,20 @@ fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) ->
         of_mean: trust.1,
     };
     let mut near = nearest(stock, &margins);
+    let mut active: Vec<u32> = near.iter().copied().take(ACTIVE).collect();
     let mut vertex = Vertex::begin(stock, wish, sets, &around);
     let mut suffices = true;
     let mut best = (f64::NEG_INFINITY, tolls.clone());
     for round in 0..ROUNDS {
         let effort = if round == 0 { FIRST_ROUND } else { NEXT_ROUNDS };
-        suffices = vertex.settle(&near, value, effort);
-        let mut again = Sweep::default();
+        suffices = vertex.settle(&active, value, effort);
+        let mut gains = Vec::new();
         for tolls in [vertex.tolls.clone(), vertex.mean_tolls()] {
-            again = sweep(stock, wish, &tolls);
+            let again = sweep(stock, wish, &tolls);
             let bound = again.bound - worth_of_limits(stock, wish, &tolls);
+            if bound > best.0 || gains.is_empty() {
+                gains = vertex.gains(&again, &tolls);
+            }
             if bound > best.0 {
                 best = (bound, tolls);
             }
@@ -203,12 +214,25 @@ fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) ->
         if suffices && vertex.objective() - best.0 <= SETTLED * best.0.abs() {
             break;
         }
-        near.extend(vertex.stale(&again));
-        near.extend(nearest(stock, &again.margins));
-        near.sort_unstable();
-        near.dedup();
-        sort_by_size(stock, &mut near);
+        if !suffices {
+            if round >= LACKING_ROUNDS {
+                break;
+            }
+            active = (0..stock.lots.len() as u32).collect();
+            sort_by_size(stock, &mut active);
+            continue;
+        }
+        // Those that would gain most join.
+        gains.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        active.extend(gains.iter().take(ACTIVE).map(|(lot, _)| *lot));
+        active.sort_unstable();
+        active.dedup();
+        sort_by_size(stock, &mut active);
     }
+    near.extend(&active);
+    near.sort_unstable();
+    near.dedup();
+    sort_by_size(stock, &mut near);
     let split = vertex.split();
     Program {
         tolls: best.1,
@@ -232,14 +256,22 @@ fn sort_by_size(stock: &Stock, lots: &mut [u32]) {
     lots.sort_by_key(|lot| std::cmp::Reverse(stock.lots[*lot as usize].bytes));
 }
 
-/// The joint choice at the least cost, everything that can be met being met; `None` if that does not fit together.
-pub(crate) fn cheapest(stock: &mut Stock) -> Option<Settled> {
+/// The joint choice: everything that can be met at the least cost; if that does not fit together, as much as does.
+pub(crate) fn choose(stock: &mut Stock) -> Settled {
+    match cheapest(stock) {
+        Ok(settled) => settled,
+        Err(tolls) => shortage::most(stock, &tolls),
+    }
+}
+
+/// Everything that can be met at the least cost. If that does not fit together, tolls that tell what is scarce.
+fn cheapest(stock: &mut Stock) -> Result<Settled, Tolls> {
     let wish = Wish::cost();
     let start = free(stock, &wish);
     let alone = sweep(stock, &wish, &start);
     let placed = Placed::of(stock, alone.sets);
     if placed.is_within(stock) {
-        return Some(Settled {
+        return Ok(Settled {
             tolls: start,
             bound: alone.bound,
             placed,
@@ -247,21 +279,44 @@ pub(crate) fn cheapest(stock: &mut Stock) -> Option<Settled> {
             suffices: true,
         });
     }
+    // No lot can do with fewer copies than it takes alone.
+    if placed.used.iter().sum::<u128>() > stock.limits.room.iter().sum() {
+        return Err(coarse_tolls(stock, &wish));
+    }
     let tolls = coarse_tolls(stock, &wish);
     let mut settled = settle(stock, &wish, &tolls, TRUST);
-    if !settled.suffices {
-        return None;
+    if !settled.suffices || !make_room(stock, &mut settled) {
+        return Err(settled.tolls);
     }
+    if settled.placed.cost(stock) - settled.bound > SETTLED * settled.bound.abs() {
+        settled
+            .placed
+            .improve(stock, &wish, &settled.tolls, &settled.near);
+    }
+    Ok(settled)
+}
+
+/// Makes room for whole lots. Where that fails, the program leaves a little room and is rounded anew.
+fn make_room(stock: &mut Stock, settled: &mut Settled) -> bool {
+    let wish = Wish::cost();
     let all: Vec<u32> = (0..stock.lots.len() as u32).collect();
-    let fits = settled
-        .placed
-        .make_room(stock, &wish, &settled.tolls, &settled.near)
-        || settled.placed.make_room(stock, &wish, &settled.tolls, &all);
-    if !fits {
-        return None;
+    for spare in SPARE {
+        if spare > 0.0 {
+            let limits = stock.limits.clone();
+            for room in &mut stock.limits.room {
+                *room -= (*room as f64 * spare) as u128;
+            }
+            let again = settle(stock, &wish, &settled.tolls, TRUST);
+            stock.limits = limits;
+            settled.placed = Placed::of(stock, again.placed.sets);
+            settled.near = again.near;
+        }
+        let Settled {
+            placed, tolls, near, ..
+        } = settled;
+        if placed.make_room(stock, &wish, tolls, near) || placed.make_room(stock, &wish, tolls, &all) {
+            return true;
+        }
     }
-    settled
-        .placed
-        .improve(stock, &wish, &settled.tolls, &settled.near);
-    Some(settled)
+    false
 }

@@ -1,4 +1,4 @@
-//! Lots of one class that choose alike, taken together: the linear program splits a pile where it would else split lot
+//! Lots of one class that choose alike, or that are twins, taken together: the linear program splits a pile where it would else split lot
 //! after lot, and the shares of a pile are then dealt out to its lots.
 
 use std::ops::Range;
@@ -21,11 +21,12 @@ impl Piles {
         let mut billable = Vec::new();
         let minimums = stock.catalog.minimums.len();
         for (position, lot) in stock.lots.iter().enumerate() {
+            let is_twin = position > 0 && wish.is_cost_alone() && stock.is_twin(position - 1, position);
             let alike = stock.is_alike(position, wish);
             let billed = &stock.billable[position * minimums..(position + 1) * minimums];
             let joins = piles
                 .last_mut()
-                .filter(|pile: &&mut Lot| alike && pile.is_pile && pile.class == lot.class);
+                .filter(|pile: &&mut Lot| pile.is_pile && pile.class == lot.class && (alike || is_twin));
             if let (Some(pile), Some(range)) = (joins, ranges.last_mut()) {
                 pile.bytes = pile.bytes.saturating_add(lot.bytes);
                 pile.objects = pile.objects.saturating_add(lot.objects);
@@ -39,7 +40,7 @@ impl Piles {
                 range.end = position + 1;
             } else {
                 piles.push(Lot {
-                    is_pile: alike,
+                    is_pile: alike || (wish.is_cost_alone() && stock.fits_everywhere(position)),
                     ..*lot
                 });
                 ranges.push(position..position + 1);

@@ -1,5 +1,6 @@
 //! A placement of whole lots, kept exactly: what is used and spent, what fits, what is too much.
 
+use super::super::need::Shortfall;
 use super::stock::{Best, Members, Scales, Stock, Tolls, Wish};
 
 /// Rounds of making room, and of using what is left.
@@ -135,6 +136,28 @@ impl Placed {
         let members: Members = scales.members.iter().map(|member| *member as u16).collect();
         let leaves = but.is_none_or(|backend| !stock.backends(lot, &members).contains(&backend));
         (leaves && self.fits(stock, lot, &members)).then_some((members, value - present))
+    }
+
+    /// The cheapest set of a lot at these tolls that fits beside all others and misses no more than this; without a limit,
+    /// of those that miss least.
+    pub fn best_within(
+        &mut self,
+        stock: &Stock,
+        lot: usize,
+        tolls: &Tolls,
+        most: Option<Shortfall>,
+        scales: &mut Scales,
+    ) -> Option<Members> {
+        stock.weigh(lot, &Wish::cost(), tolls, scales);
+        self.bar_full(stock, lot, None, scales);
+        let least = |scales: &Scales| {
+            let needs = &stock.shape(lot).needs;
+            needs.least_shortfall(|at| needs.forced[at] || scales.prices.candidates[at].is_finite())
+        };
+        let most = most.unwrap_or_else(|| least(scales));
+        stock.choose_within(lot, most, scales)?;
+        let members: Members = scales.members.iter().map(|member| *member as u16).collect();
+        self.fits(stock, lot, &members).then_some(members)
     }
 
     /// Moves lots off backends that hold too much, those that lose least first. Whether all is within the limits then.

@@ -46,8 +46,6 @@ pub(crate) struct Tolls {
 pub(crate) enum Held {
     /// Each lot alone to the least that it reaches.
     Least,
-    /// To nothing: a level above is being settled.
-    Free,
     /// It is what is minimised.
     Aim,
     /// All together to what was reached: the row of that number.
@@ -93,7 +91,6 @@ impl Wish {
 fn price(held: Held, tolls: &Tolls) -> Option<f64> {
     match held {
         Held::Least => None,
-        Held::Free => Some(0.0),
         Held::Aim => Some(1.0),
         Held::AtMost(row) => Some(tolls.levels[row]),
     }
@@ -202,8 +199,16 @@ impl Stock {
             || self.class(lot).roomless.contains(&(position as u16))
     }
 
+    /// Whether two lots of one class are of one size in every respect, so that they choose alike.
+    pub fn is_twin(&self, a: usize, b: usize) -> bool {
+        let (x, y) = (&self.lots[a], &self.lots[b]);
+        let minimums = self.catalog.minimums.len();
+        let billed = |lot: usize| &self.billable[lot * minimums..(lot + 1) * minimums];
+        x.class == y.class && x.bytes == y.bytes && x.objects == y.objects && billed(a) == billed(b)
+    }
+
     /// Whether every backend could hold the lot if nothing else were there.
-    fn fits_everywhere(&self, lot: usize) -> bool {
+    pub fn fits_everywhere(&self, lot: usize) -> bool {
         let bytes = u128::from(self.lots[lot].bytes);
         let holds = |backend: &u32| bytes <= self.limits.room[*backend as usize];
         self.lots[lot].is_pile || self.tight.iter().all(holds)
@@ -461,7 +466,7 @@ impl Stock {
         tolls: &Tolls,
         scales: &mut Scales,
     ) -> Option<Best> {
-        let (class, shape) = (self.class(lot), self.shape(lot));
+        let shape = self.shape(lot);
         if let Some(simple) = &shape.simple
             && wish.missing.is_empty()
         {
@@ -478,6 +483,18 @@ impl Stock {
             scales.prices.missing[unit as usize] = price.unwrap_or(0.0);
             scales.prices.max_missing[unit as usize] = price.is_none().then(|| least.of(unit));
         }
+        self.search(lot, scales)
+    }
+
+    /// The best set of a lot that was weighed which misses no more than this, into `scales.members`.
+    pub fn choose_within(&self, lot: usize, most: Shortfall, scales: &mut Scales) -> Option<Best> {
+        scales.prices.missing = [0.0; 3];
+        scales.prices.max_missing = Unit::ALL.map(|unit| Some(most.of(unit)));
+        self.search(lot, scales)
+    }
+
+    fn search(&self, lot: usize, scales: &mut Scales) -> Option<Best> {
+        let (class, shape) = (self.class(lot), self.shape(lot));
         scales.current.clear();
         scales.current.resize(shape.backends.len(), false);
         class
@@ -588,7 +605,9 @@ pub(crate) fn take_stock(
             is_lot[dataset] = true;
         }
     }
-    lots.sort_unstable_by_key(|lot: &Lot| (lot.class, std::cmp::Reverse(lot.bytes), lot.dataset));
+    lots.sort_unstable_by_key(|lot: &Lot| {
+        (lot.class, std::cmp::Reverse(lot.bytes), lot.objects, lot.dataset)
+    });
     let priorities = catalog.rank();
     let billable = lots.iter().flat_map(|lot| {
         let summary = &problem.datasets[lot.dataset as usize].summary;

@@ -597,24 +597,21 @@ impl<'s> Vertex<'s> {
         keys.sum::<f64>() + sets.sum::<f64>()
     }
 
-    /// The lots of which a sweep at the present tolls found a better set than they have.
-    pub fn stale(&mut self, sweep: &Sweep) -> Vec<u32> {
-        let mut stale = Vec::new();
+    /// The lots that are whole and would gain by the best set that a sweep at these tolls found, and what they would gain.
+    pub fn gains(&mut self, sweep: &Sweep, tolls: &Tolls) -> Vec<(u32, f64)> {
+        let mut gains = Vec::new();
         for (lot, best) in sweep.sets.iter().enumerate() {
             if *best == self.keys[lot] || self.groups.contains_key(&(lot as u32)) {
                 continue;
             }
-            self.stock.weigh(lot, self.wish, &self.tolls, &mut self.scales);
-            let value = |members: &[u16]| {
-                self.stock
-                    .value(lot, self.wish, &self.tolls, members, &self.scales)
-            };
+            self.stock.weigh(lot, self.wish, tolls, &mut self.scales);
+            let value = |members: &[u16]| self.stock.value(lot, self.wish, tolls, members, &self.scales);
             let (now, then) = (value(&self.keys[lot]), value(best));
             if then < now - LAST_GAIN * now.abs() {
-                stale.push(lot as u32);
+                gains.push((lot as u32, now - then));
             }
         }
-        stale
+        gains
     }
 
     /// Each lot that is split, with its sets and their shares, the key first.
