@@ -54,6 +54,6 @@ pub use refusals::{Refusal, Violation};
 pub use relax::Relaxation;
 pub use runner_up::RunnerUp;
 pub use solution::{Solution, Stuck};
-pub use solve::solve;
+pub use solve::{Change, Revision, Standing, solve};
 pub use tally::Tally;
 pub use worth::{BudgetState, Estate, PolicyWorth, RuleCost, Spending, policy_worth};

@@ -3,18 +3,13 @@
 use std::collections::BTreeSet;
 
 use domicile_estate::{ByteCount, CopyState, DatasetName};
-use domicile_placement::{Bars, Held, Problem, Reason, RefusalKind, Solution, Subject, solve};
+use domicile_placement::{Bars, Change, Held, Problem, Reason, RefusalKind, Solution, Subject};
 
 /// Of so many datasets one changes its size.
 const ONE_IN: u64 = 100;
 
-/// Plans again, knowing what was planned before. This is the one place that says how.
-pub fn replan(problem: &Problem, previous: &Solution) -> Solution {
-    solve(problem, Some(previous))
-}
-
 /// A kind of change.
-pub struct Change {
+pub struct Kind {
     /// What it is called.
     pub name: &'static str,
     /// Makes it; `None` if the problem is too small for it.
@@ -22,16 +17,16 @@ pub struct Change {
 }
 
 /// Every kind.
-pub const ALL: [Change; 3] = [
-    Change {
+pub const ALL: [Kind; 3] = [
+    Kind {
         name: "drain",
         make: drained,
     },
-    Change {
+    Kind {
         name: "sizes",
         make: resized,
     },
-    Change {
+    Kind {
         name: "new",
         make: one_more,
     },
@@ -41,6 +36,8 @@ pub const ALL: [Change; 3] = [
 pub struct Changed {
     /// The problem.
     pub problem: Problem,
+    /// What changed in it.
+    pub changes: Vec<Change>,
     /// The datasets that the change itself concerns.
     pub touched: BTreeSet<usize>,
 }
@@ -93,6 +90,7 @@ fn drained(problem: &Problem, previous: &Solution) -> Option<Changed> {
     let lay_there = sets.filter(|(_, set)| set.contains(&backend));
     Some(Changed {
         touched: lay_there.map(|(dataset, _)| dataset).collect(),
+        changes: vec![Change::Drained { backend }],
         problem,
     })
 }
@@ -109,7 +107,15 @@ fn resized(problem: &Problem, _: &Solution) -> Option<Changed> {
             touched.insert(dataset);
         }
     }
-    (!touched.is_empty()).then_some(Changed { problem, touched })
+    let changes = touched
+        .iter()
+        .map(|dataset| Change::Resized { dataset: *dataset });
+    let changes: Vec<_> = changes.collect();
+    (!touched.is_empty()).then_some(Changed {
+        problem,
+        changes,
+        touched,
+    })
 }
 
 fn resize(subject: &mut Subject, percent: u64) {
@@ -139,6 +145,9 @@ fn one_more(problem: &Problem, previous: &Solution) -> Option<Changed> {
     problem.datasets.push(subject);
     Some(Changed {
         touched: [previous.sets.len()].into(),
+        changes: vec![Change::Added {
+            dataset: previous.sets.len(),
+        }],
         problem,
     })
 }

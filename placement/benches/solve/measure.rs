@@ -20,7 +20,7 @@ pub struct Measured {
 
 impl Measured {
     /// Runs once.
-    pub fn of(_: &Problem, solve: impl Fn() -> Solution) -> (Solution, Self) {
+    pub fn of<T>(solve: impl FnOnce() -> T) -> (T, Self) {
         let before = cpu_seconds();
         let solution = solve();
         let measured = Self {

@@ -24,6 +24,8 @@ use crate::ground::{self, Ground};
 use crate::problem::Problem;
 use crate::solution::{Solution, Stuck};
 
+pub use scale::{Change, Revision, Standing};
+
 use choice::Choice;
 use joint::Joint;
 use load::Limits;

@@ -224,6 +224,18 @@ impl Catalog {
         priorities
     }
 
+    /// Notes that a backend takes nothing new. Whether that is news.
+    pub fn set_overfull(&mut self, backend: usize) -> bool {
+        !std::mem::replace(&mut self.overfull[backend], true)
+    }
+
+    /// Forgets what rules said, since they have changed; what was made stays.
+    pub fn forget_rules(&mut self) {
+        self.profile_of.clear();
+        self.class_of.clear();
+        self.shape_of.clear();
+    }
+
     fn profile(&mut self, problem: &Problem, profile: &Arc<Profile>) -> u32 {
         let address = Arc::as_ptr(profile) as usize;
         if let Some(known) = self.profile_of.get(&address) {

@@ -11,6 +11,7 @@
 //! pricing of every lot at the final tolls, so that the proof holds whatever the program did.
 
 mod basis;
+mod calm;
 mod catalog;
 mod coarse;
 mod piles;
@@ -19,11 +20,13 @@ mod rates;
 mod rows;
 mod shortage;
 mod sieve;
+mod standing;
 mod stock;
 mod sweep;
 mod vertex;
 
 pub(crate) use placed::Placed;
+pub use standing::{Change, Revision, Standing};
 pub(crate) use stock::{Stock, Tolls, Wish, take_stock};
 
 use piles::Piles;
@@ -133,6 +136,7 @@ pub(crate) fn coarse_tolls(stock: &mut Stock, wish: &Wish) -> Tolls {
             catalog: std::mem::take(&mut stock.catalog),
             tight: Vec::new(),
             priorities: stock.priorities.clone(),
+            capacities: stock.capacities.clone(),
             limits: stock.limits.clone(),
             lots,
             billable,
@@ -259,7 +263,10 @@ fn sort_by_size(stock: &Stock, lots: &mut [u32]) {
 /// The joint choice: everything that can be met at the least cost; if that does not fit together, as much as does.
 pub(crate) fn choose(stock: &mut Stock) -> Settled {
     match cheapest(stock) {
-        Ok(settled) => settled,
+        Ok(mut settled) => {
+            calm::calm(stock, &mut settled);
+            settled
+        }
         Err(tolls) => shortage::most(stock, &tolls),
     }
 }

@@ -51,6 +51,7 @@ impl Piles {
             catalog: std::mem::take(&mut stock.catalog),
             tight: stock.tight.clone(),
             priorities: stock.priorities.clone(),
+            capacities: stock.capacities.clone(),
             limits: stock.limits.clone(),
             lots: piles,
             billable,

@@ -53,6 +53,19 @@ impl Placed {
         }
     }
 
+    /// Takes a lot's set up; it has none until another is laid down.
+    pub fn lift(&mut self, stock: &Stock, lot: usize) -> Members {
+        let set = std::mem::take(&mut self.sets[lot]);
+        self.take_away(stock, lot, &set);
+        set
+    }
+
+    /// Lays a set down for a lot that has none.
+    pub fn lay(&mut self, stock: &Stock, lot: usize, members: Members) {
+        self.put(stock, lot, &members);
+        self.sets[lot] = members;
+    }
+
     /// Lets a lot have another set.
     pub fn change(&mut self, stock: &Stock, lot: usize, members: Members) {
         let before = std::mem::take(&mut self.sets[lot]);
@@ -85,7 +98,7 @@ impl Placed {
     }
 
     /// Whether a lot could have another set beside all others: a set takes no more than there is, or than it has.
-    fn fits(&mut self, stock: &Stock, lot: usize, members: &[u16]) -> bool {
+    pub fn fits(&mut self, stock: &Stock, lot: usize, members: &[u16]) -> bool {
         let before = self.sets[lot].clone();
         self.take_away(stock, lot, &before);
         let bytes = u128::from(stock.lots[lot].bytes);
@@ -117,7 +130,7 @@ impl Placed {
     }
 
     /// The best set of a lot that fits beside all others, at these tolls, and what it costs more than the present one.
-    fn best_fitting(
+    pub fn best_fitting(
         &mut self,
         stock: &Stock,
         lot: usize,

@@ -60,7 +60,7 @@ fn take_program(stock: &mut Stock, wish: &Wish, start: &Tolls, order: &[u32], be
 }
 
 /// What every lot keeps if nothing is made.
-fn stays(stock: &Stock) -> Vec<Members> {
+pub(crate) fn stays(stock: &Stock) -> Vec<Members> {
     let stay = |lot: usize| -> Members {
         let class = stock.class(lot);
         if class.fallback.is_some() {

@@ -24,6 +24,8 @@ pub(crate) struct Stock {
     pub billable: Vec<u64>,
     /// What they share.
     pub limits: Limits,
+    /// Bytes that each backend may hold.
+    pub capacities: Vec<u128>,
     /// Backends that are too small for some lot; none where lots stand for many datasets.
     pub tight: Vec<u32>,
     /// The priorities, the highest first.
@@ -625,6 +627,11 @@ pub(crate) fn take_stock(
     Stock {
         tight: tight.map(|(backend, _)| backend).collect(),
         priorities,
+        capacities: problem
+            .backends
+            .iter()
+            .map(|place| u128::from(place.capacity.0))
+            .collect(),
         catalog,
         lots,
         billable,

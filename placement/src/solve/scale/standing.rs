@@ -1,0 +1,454 @@
+//! A plan that stands, ready for changes: what a change does not touch keeps its place, and nothing of the size of the
+//! estate is worked out anew.
+//!
+//! Every lot's best price at the standing tolls is kept, and for each backend the lots that lie there. A change asks the
+//! lots that it touches, and no others, and puts them where there is room. The bound stays true: what was not asked can
+//! only have become dearer.
+
+use std::collections::BTreeSet;
+
+use domicile_estate::BYTES_PER_GIB;
+
+use crate::cost::copy_cost;
+use crate::ground::{self, Ground};
+use crate::problem::{Problem, Subject};
+use crate::solution::Solution;
+
+use super::super::load::Limits;
+use super::placed::Placed;
+use super::stock::{FALLBACK, Members, Scales, Stock, Tolls, Wish, lot, take_stock};
+use super::{free, worth_of_limits};
+
+/// New datasets for which there is room before a list grows.
+const NEW_DATASETS: usize = 4_096;
+/// No lot: the dataset has nothing to choose.
+const NONE: u32 = u32::MAX;
+
+/// What changed since a plan was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A backend is to be emptied: the problem has a reason against it that bars every copy.
+    Drained {
+        /// The backend.
+        backend: usize,
+    },
+    /// A dataset has another size.
+    Resized {
+        /// The dataset.
+        dataset: usize,
+    },
+    /// There is one dataset more, behind all others.
+    Added {
+        /// The dataset.
+        dataset: usize,
+    },
+}
+
+/// What a change comes to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Revision {
+    /// The datasets that have another set than before, with that set, ascending.
+    pub changed: Vec<(usize, Vec<usize>)>,
+    /// What the plan costs per month now.
+    pub per_month: f64,
+    /// No plan that satisfies as much costs less.
+    pub lower_bound: f64,
+}
+
+impl Revision {
+    /// How far the plan can be from the best one, as a share of it.
+    #[must_use]
+    pub fn gap(&self) -> f64 {
+        if self.per_month > 0.0 {
+            ((self.per_month - self.lower_bound) / self.per_month).max(0.0)
+        } else {
+            0.0
+        }
+    }
+}
+
+/// A plan that stands.
+#[derive(Debug)]
+pub struct Standing {
+    stock: Stock,
+    placed: Placed,
+    tolls: Tolls,
+    ground: Ground,
+    /// For each dataset, its lot.
+    lot_of: Vec<u32>,
+    /// For each backend, the lots that lie there or lay there once.
+    on: Vec<Vec<u32>>,
+    /// For each lot, the price of its best set at the tolls, or less.
+    best: Vec<f64>,
+    /// For each backend, bytes of its room that do not depend on lots.
+    taken: Vec<u128>,
+    /// Backends that are being emptied since.
+    drained: BTreeSet<usize>,
+    best_sum: f64,
+    cost: f64,
+    /// Cost of what has nothing to choose.
+    fixed: f64,
+    scales: Scales,
+}
+
+impl Standing {
+    /// Sets a plan up for changes. This takes about as long as one look at every dataset.
+    #[must_use]
+    pub fn of(problem: &Problem, solution: &Solution) -> Self {
+        let ground = Ground::of(problem);
+        let chooses = |dataset: usize| !solution.stuck.contains_key(&dataset);
+        let limits = |is_lot: &[bool]| Limits::of(problem, &ground, is_lot, &solution.sets);
+        let stock = take_stock(problem, &ground, chooses, limits);
+        let taken = ground
+            .room
+            .iter()
+            .zip(&stock.limits.room)
+            .map(|(room, left)| room.saturating_sub(*left));
+        let taken = taken.collect();
+        let mut lot_of = vec![NONE; problem.datasets.len()];
+        for (place, lot) in (0u32..).zip(&stock.lots) {
+            lot_of[lot.dataset as usize] = place;
+        }
+        let sets: Vec<Members> = (0..stock.lots.len())
+            .map(|lot| members(&stock, lot, &solution.sets[stock.lots[lot].dataset as usize]))
+            .collect();
+        let mut on = vec![Vec::new(); problem.backends.len()];
+        for (lot, set) in sets.iter().enumerate() {
+            stock
+                .backends(lot, set)
+                .into_iter()
+                .for_each(|backend| on[backend].push(lot as u32));
+        }
+        let mut tolls = free(&stock, &Wish::cost());
+        let prices = tolls.room.iter_mut().zip(&solution.shadow_prices);
+        prices.for_each(|(toll, price)| *toll = price / BYTES_PER_GIB);
+        let mut standing = Self {
+            placed: Placed::of(&stock, sets),
+            best: Vec::new(),
+            best_sum: 0.0,
+            cost: 0.0,
+            fixed: 0.0,
+            drained: BTreeSet::new(),
+            scales: Scales::default(),
+            stock,
+            tolls,
+            ground,
+            lot_of,
+            on,
+            taken,
+        };
+        standing.best = (0..standing.stock.lots.len())
+            .map(|lot| standing.ask(lot))
+            .collect();
+        standing.best_sum = standing.best.iter().sum();
+        standing.make_ready();
+        standing.cost = standing.placed.cost(&standing.stock);
+        standing.fixed = solution.objective.per_month - standing.cost;
+        standing
+    }
+
+    /// Leaves room for new datasets, so that taking one up moves no list of all.
+    fn make_ready(&mut self) {
+        self.stock.lots.reserve(NEW_DATASETS);
+        self.stock
+            .billable
+            .reserve(NEW_DATASETS * self.stock.catalog.minimums.len());
+        self.placed.sets.reserve(NEW_DATASETS);
+        self.best.reserve(NEW_DATASETS);
+        self.lot_of.reserve(NEW_DATASETS);
+        self.on
+            .iter_mut()
+            .for_each(|lots| lots.reserve(NEW_DATASETS.min(lots.len() / 8 + 8)));
+    }
+
+    /// The price of a lot's best set at the tolls.
+    fn ask(&mut self, lot: usize) -> f64 {
+        let wish = Wish::cost();
+        self.stock.weigh(lot, &wish, &self.tolls, &mut self.scales);
+        self.stock
+            .choose_or_stay(lot, &wish, &self.tolls, &mut self.scales)
+            .bound
+    }
+
+    /// Takes changes up: `problem` is the problem with all of them.
+    pub fn revise(&mut self, problem: &Problem, changes: &[Change]) -> Revision {
+        let mut touched: Vec<u32> = Vec::new();
+        if changes
+            .iter()
+            .any(|change| matches!(change, Change::Drained { .. }))
+        {
+            self.stock.catalog.forget_rules();
+        }
+        for change in changes {
+            match *change {
+                Change::Drained { backend } => touched.extend(self.drain(problem, backend)),
+                Change::Resized { dataset } => self.resize(&problem.datasets[dataset], dataset),
+                Change::Added { dataset } => touched.extend(self.add(problem, dataset)),
+            }
+        }
+        for backend in self.grown_overfull() {
+            touched.extend(self.turn_away(problem, backend));
+        }
+        let mut changed = self.make_room(problem);
+        // The largest find the least room.
+        touched.sort_by_key(|lot| (std::cmp::Reverse(self.stock.lots[*lot as usize].bytes), *lot));
+        touched.dedup();
+        for lot in touched.into_iter().map(|lot| lot as usize) {
+            if self.put(lot) {
+                let set = self.stock.backends(lot, &self.placed.sets[lot]);
+                changed.push((self.stock.lots[lot].dataset as usize, set));
+            }
+        }
+        changed.sort_unstable();
+        changed.dedup_by(|next, kept| next.0 == kept.0);
+        Revision {
+            changed,
+            per_month: self.cost + self.fixed,
+            lower_bound: (self.lower_bound() + self.fixed).min(self.cost + self.fixed),
+        }
+    }
+
+    fn lower_bound(&self) -> f64 {
+        let drained = self.drained.iter().map(|backend| {
+            // Nothing can lie there but what could not leave.
+            let left = self.stock.limits.room[*backend].saturating_sub(self.placed.used[*backend]);
+            self.tolls.room[*backend] * left as f64
+        });
+        let drained: f64 = drained.sum();
+        self.best_sum - worth_of_limits(&self.stock, &Wish::cost(), &self.tolls) + drained
+    }
+
+    /// The lots that lie on a backend that is being emptied, each with what may be chosen now.
+    fn drain(&mut self, problem: &Problem, backend: usize) -> Vec<u32> {
+        self.drained.insert(backend);
+        let lots = std::mem::take(&mut self.on[backend]);
+        lots.iter()
+            .for_each(|lot| self.choose_anew(problem, *lot as usize, backend));
+        lots
+    }
+
+    /// Gives a lot that has, or was to have, a copy on a backend what may be chosen now.
+    fn choose_anew(&mut self, problem: &Problem, lot: usize, backend: usize) {
+        let subject = &problem.datasets[self.stock.lots[lot].dataset as usize];
+        let set = self.stock.backends(lot, &self.placed.sets[lot]);
+        if !set.contains(&backend) {
+            return;
+        }
+        let Some(class) = self.stock.catalog.class(problem, &self.ground, subject) else {
+            return;
+        };
+        self.cost -= self.stock.cost_of(lot, &self.placed.sets[lot]);
+        self.placed.lift(&self.stock, lot);
+        self.stock.lots[lot].class = class;
+        // Until it is put, it has what it keeps if nothing is made.
+        let stay = self.stock.class(lot);
+        let stay = if stay.fallback.is_some() {
+            Box::new([FALLBACK]) as Members
+        } else {
+            stay.stay.clone()
+        };
+        self.placed.lay(&self.stock, lot, stay);
+        self.cost += self.stock.cost_of(lot, &self.placed.sets[lot]);
+        self.renew_best(lot);
+    }
+
+    /// Backends that hold more than their capacity since datasets there grew: they take nothing new.
+    fn grown_overfull(&mut self) -> Vec<usize> {
+        let is_over = |backend: &usize| self.ground.used[*backend] > self.stock.capacities[*backend];
+        let over: Vec<_> = (0..self.on.len()).filter(is_over).collect();
+        let grown: Vec<_> = over
+            .into_iter()
+            .filter(|backend| self.stock.catalog.set_overfull(*backend))
+            .collect();
+        if !grown.is_empty() {
+            self.stock.catalog.forget_rules();
+        }
+        grown
+    }
+
+    /// Turns lots away from backends on which datasets have grown so much that not all new copies have room.
+    fn make_room(&mut self, problem: &Problem) -> Vec<(usize, Vec<usize>)> {
+        let wish = Wish::cost();
+        let mut changed = Vec::new();
+        for backend in 0..self.on.len() {
+            let is_over =
+                |standing: &Self| standing.placed.used[backend] > standing.stock.limits.room[backend];
+            if !is_over(self) {
+                continue;
+            }
+            for lot in self.on[backend].clone().into_iter().map(|lot| lot as usize) {
+                let dataset = self.stock.lots[lot].dataset as usize;
+                let there = problem.datasets[dataset].copy_on(backend).is_some();
+                if there
+                    || !self
+                        .stock
+                        .backends(lot, &self.placed.sets[lot])
+                        .contains(&backend)
+                {
+                    continue;
+                }
+                let at = (&wish, &self.tolls);
+                let found = self
+                    .placed
+                    .best_fitting(&self.stock, lot, at, Some(backend), &mut self.scales);
+                if let Some((members, _)) = found {
+                    self.move_to(lot, members);
+                    changed.push((dataset, self.stock.backends(lot, &self.placed.sets[lot])));
+                }
+                if !is_over(self) {
+                    break;
+                }
+            }
+        }
+        changed
+    }
+
+    /// The lots that were to have a new copy on a backend that takes nothing new any more.
+    fn turn_away(&mut self, problem: &Problem, backend: usize) -> Vec<u32> {
+        let lots = std::mem::take(&mut self.on[backend]);
+        let is_new = |lot: &u32| {
+            let subject = &problem.datasets[self.stock.lots[*lot as usize].dataset as usize];
+            subject.copy_on(backend).is_none()
+        };
+        let (new, there): (Vec<u32>, Vec<u32>) = lots.into_iter().partition(is_new);
+        self.on[backend] = there;
+        new.iter()
+            .for_each(|lot| self.choose_anew(problem, *lot as usize, backend));
+        new
+    }
+
+    fn renew_best(&mut self, lot: usize) {
+        let best = self.ask(lot);
+        self.best_sum += best - self.best[lot];
+        self.best[lot] = best;
+    }
+
+    fn resize(&mut self, subject: &Subject, dataset: usize) {
+        let place = self.lot_of[dataset];
+        let Some(before) = self.stock.lots.get(place as usize).copied() else {
+            return;
+        };
+        let at = place as usize;
+        self.cost -= self.stock.cost_of(at, &self.placed.sets[at]);
+        let set = self.placed.lift(&self.stock, at);
+        self.stock.lots[at] = lot(dataset, before.class, subject);
+        let minimums = self.stock.catalog.minimums.clone();
+        for (slot, minimum) in minimums.iter().enumerate() {
+            self.stock.billable[at * minimums.len() + slot] = subject.summary.billable(*minimum).0;
+        }
+        for held in &subject.copies {
+            let used = &mut self.ground.used[held.backend];
+            *used = *used - u128::from(before.bytes) + u128::from(subject.summary.bytes.0);
+            if ground::stays_anyway(subject, held.backend) {
+                let taken = &mut self.taken[held.backend];
+                *taken = *taken - u128::from(before.bytes) + u128::from(subject.summary.bytes.0);
+            }
+            self.renew_room(held.backend);
+        }
+        self.placed.lay(&self.stock, at, set);
+        self.cost += self.stock.cost_of(at, &self.placed.sets[at]);
+        self.renew_best(at);
+    }
+
+    /// A backend's room: its capacity, or what it holds already where that is more.
+    fn renew_room(&mut self, backend: usize) {
+        let room = self.stock.capacities[backend].max(self.ground.used[backend]);
+        self.ground.room[backend] = room;
+        self.stock.limits.room[backend] = room.saturating_sub(self.taken[backend]);
+    }
+
+    /// A new dataset as a lot that stays where it is, still to be put where it is best.
+    fn add(&mut self, problem: &Problem, dataset: usize) -> Option<u32> {
+        let subject = &problem.datasets[dataset];
+        self.lot_of.resize(problem.datasets.len(), NONE);
+        for held in &subject.copies {
+            let bytes = u128::from(subject.summary.bytes.0);
+            self.ground.used[held.backend] += bytes;
+            if ground::stays_anyway(subject, held.backend) {
+                self.taken[held.backend] += bytes;
+            }
+            self.renew_room(held.backend);
+        }
+        let Some(class) = self.stock.catalog.class(problem, &self.ground, subject) else {
+            let stays = ground::stay(problem, &self.ground, subject).into_iter();
+            self.fixed += stays
+                .map(|backend| copy_cost(problem, subject, backend).per_month())
+                .sum::<f64>();
+            return None;
+        };
+        let place = self.stock.lots.len();
+        self.stock.lots.push(lot(dataset, class, subject));
+        let minimums = self.stock.catalog.minimums.iter();
+        self.stock
+            .billable
+            .extend(minimums.map(|minimum| subject.summary.billable(*minimum).0));
+        self.lot_of[dataset] = place as u32;
+        self.placed.sets.push(Members::default());
+        let stay = ground::stay(problem, &self.ground, subject);
+        let members = members(&self.stock, place, &stay);
+        self.placed.lay(&self.stock, place, members);
+        self.cost += self.stock.cost_of(place, &self.placed.sets[place]);
+        self.best.push(0.0);
+        self.renew_best(place);
+        Some(place as u32)
+    }
+
+    /// Puts a lot where it is best at the tolls and fits. Whether that is another place.
+    fn put(&mut self, lot: usize) -> bool {
+        let wish = Wish::cost();
+        let Some((members, _)) =
+            self.placed
+                .best_fitting(&self.stock, lot, (&wish, &self.tolls), None, &mut self.scales)
+        else {
+            return false;
+        };
+        if members == self.placed.sets[lot] {
+            return false;
+        }
+        self.move_to(lot, members);
+        true
+    }
+
+    fn move_to(&mut self, lot: usize, members: Members) {
+        self.cost -= self.stock.cost_of(lot, &self.placed.sets[lot]);
+        for backend in self.stock.backends(lot, &members) {
+            self.on[backend].push(lot as u32);
+        }
+        self.placed.change(&self.stock, lot, members);
+        self.cost += self.stock.cost_of(lot, &self.placed.sets[lot]);
+    }
+
+    /// The standing plan as a solution of the problem as it is now.
+    #[must_use]
+    pub fn solution(&self, problem: &Problem) -> Solution {
+        let mut sets: Vec<_> = problem
+            .datasets
+            .iter()
+            .map(|subject| ground::stay(problem, &self.ground, subject))
+            .collect();
+        for (lot, members) in self.placed.sets.iter().enumerate() {
+            sets[self.stock.lots[lot].dataset as usize] = self.stock.backends(lot, members);
+        }
+        let objective = crate::cost::objective(problem, &sets);
+        Solution {
+            lower_bound: (self.lower_bound() + self.fixed).min(objective.per_month),
+            shadow_prices: self.tolls.room.iter().map(|toll| toll * BYTES_PER_GIB).collect(),
+            objective,
+            sets,
+            stuck: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+/// A set of backends as members of a lot's class; the fallback if one is no candidate.
+fn members(stock: &Stock, lot: usize, set: &[usize]) -> Members {
+    let backends = &stock.shape(lot).backends;
+    let position = |backend: &usize| {
+        backends
+            .binary_search(&(*backend as u32))
+            .ok()
+            .map(|at| at as u16)
+    };
+    let positions: Option<Members> = set.iter().map(position).collect();
+    positions.unwrap_or_else(|| Box::new([FALLBACK]))
+}
