@@ -2,20 +2,25 @@
 
 use anyhow::Context as _;
 use saphyr::{LoadableYamlNode as _, Yaml, YamlEmitter};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::Format;
-use crate::terminal::answer;
+use crate::terminal::{answer, answering};
 
 /// Answers with a value in the form asked for; `items` are the lines of `jsonl`. Returns whether a program's form
 /// was asked for: if not, the caller draws a table.
-pub fn structured(format: Format, value: &Value, items: &[Value]) -> anyhow::Result<bool> {
+///
+/// # Errors
+/// If the value cannot be written; a reader that has gone away is no error.
+pub fn structured<T: Serialize>(format: Format, value: &impl Serialize, items: &[T]) -> anyhow::Result<bool> {
     match format {
-        Format::Json => answer(&serde_json::to_string_pretty(value)?),
+        // Straight to the reader: a plan may be larger than what fits in memory.
+        Format::Json => answering(|out| serde_json::to_writer_pretty(out, value))?,
         Format::Yaml => answer(&yaml(value)?),
         Format::Jsonl => {
             for item in items {
-                answer(&serde_json::to_string(item)?);
+                answering(|out| serde_json::to_writer(out, item))?;
             }
         }
         Format::Table | Format::Wide | Format::Name => return Ok(false),
@@ -39,7 +44,7 @@ pub fn list(items: &[Value]) -> Value {
 }
 
 /// A value as YAML. JSON is YAML, so the parser that reads manifests gives the tree that is written.
-fn yaml(value: &Value) -> anyhow::Result<String> {
+fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
     let json = serde_json::to_string(value)?;
     let documents = Yaml::load_from_str(&json).context("the answer could not be written as YAML")?;
     let mut text = String::new();

@@ -116,7 +116,7 @@ pub struct Files {
 pub enum Command {
     /// Show what would change, why, and what it costs; changes nothing
     #[command(
-        after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json\n  domicile plan -f estate/ --write-problem problem.jsonl.gz --anonymous"
+        after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json\n  domicile plan -f estate/ --pareto cost,carbon    what less carbon would cost\n  domicile plan -f estate/ --write-problem problem.jsonl.gz --anonymous"
     )]
     Plan(PlanArgs),
     /// Solve a problem that `plan --write-problem` wrote, check the solution and show its proof; touches nothing else
@@ -130,9 +130,9 @@ pub enum Command {
     /// Carry out a plan: copy, read back, verify, record, and only then retire
     #[command(after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes")]
     Apply(ApplyArgs),
-    /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, what would help
+    /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, the runner-up, what would help
     #[command(
-        after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive"
+        after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive\n  domicile why --policy eu-only            what it costs and emits, and what each of its rules costs"
     )]
     Why(WhyArgs),
     /// List the copies of a dataset, or of one object
@@ -190,6 +190,17 @@ pub struct PlanArgs {
     /// In the problem file, numbers instead of names; sizes and prices stay
     #[arg(long, requires = "write_problem")]
     pub anonymous: bool,
+    /// Show the plans between the cheapest and the greenest instead of one plan
+    #[arg(long, value_enum, value_name = "AIMS", conflicts_with_all = ["out", "detailed_exitcode", "write_problem"])]
+    pub pareto: Option<Aims>,
+}
+
+/// What a frontier lies between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Aims {
+    /// Cost per month and carbon per month
+    #[value(name = "cost,carbon", alias = "carbon,cost")]
+    CostAndCarbon,
 }
 
 /// `solve`.
@@ -215,10 +226,14 @@ pub struct ApplyArgs {
 #[derive(Debug, Args)]
 pub struct WhyArgs {
     /// The dataset
-    pub dataset: String,
+    #[arg(required_unless_present = "policy")]
+    pub dataset: Option<String>,
     /// Only this backend
     #[arg(long, value_name = "BACKEND")]
     pub backend: Option<String>,
+    /// What a policy costs and emits, and what each of its rules costs: the plan without that rule
+    #[arg(long, value_name = "POLICY", conflicts_with_all = ["dataset", "backend"])]
+    pub policy: Option<String>,
     /// Manifests to explain with
     #[command(flatten)]
     pub files: Files,
@@ -249,6 +264,9 @@ pub enum Kind {
     /// Backends
     #[value(name = "backends", alias = "backend", alias = "Backend")]
     Backends,
+    /// Links between backends
+    #[value(name = "links", alias = "link", alias = "Link")]
+    Links,
     /// Datasets
     #[value(name = "datasets", alias = "dataset", alias = "ds", alias = "Dataset")]
     Datasets,

@@ -8,7 +8,9 @@ pub mod decode;
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::Path;
@@ -100,7 +102,10 @@ pub struct Inventory {
 /// What earlier rows said.
 struct Seen {
     datasets: HashMap<DatasetName, Described>,
-    labels: HashMap<Vec<String>, Arc<Labels>>,
+    /// By the cells, each with its length before it.
+    labels: HashMap<String, Arc<Labels>>,
+    /// The cells of the row at hand.
+    cells: String,
     replicas: HashMap<String, Arc<[BackendName]>>,
     /// 128 bits of hash of each dataset and key, under keys that no file can know.
     objects: HashSet<u128>,
@@ -164,6 +169,7 @@ impl Inventory {
             seen: Seen {
                 datasets: HashMap::new(),
                 labels: HashMap::new(),
+                cells: String::new(),
                 replicas: HashMap::new(),
                 objects: HashSet::new(),
                 hashers: (RandomState::new(), RandomState::new()),
@@ -316,21 +322,24 @@ impl Seen {
     }
 
     fn labels(&mut self, columns: &Columns, record: &csv::StringRecord) -> Arc<Labels> {
-        let cells: Vec<String> = columns
-            .labels
-            .iter()
-            .map(|(at, _)| record.get(*at).unwrap_or("").to_owned())
-            .collect();
-        if let Some(labels) = self.labels.get(&cells) {
+        let cell = |at: usize| record.get(at).unwrap_or("");
+        self.cells.clear();
+        for (at, _) in &columns.labels {
+            let cell = cell(*at);
+            // Writing to a String cannot fail.
+            let _ = write!(self.cells, "{} {cell}", cell.len());
+        }
+        if let Some(labels) = self.labels.get(&self.cells) {
             return Arc::clone(labels);
         }
-        let named = columns
-            .labels
-            .iter()
-            .map(|(_, name)| name.clone())
-            .zip(cells.iter().cloned());
-        let labels: Arc<Labels> = Arc::new(named.filter(|(_, value)| !value.is_empty()).collect());
-        self.labels.insert(cells, Arc::clone(&labels));
+        let named = columns.labels.iter().map(|(at, name)| (name, cell(*at)));
+        let labels: Arc<Labels> = Arc::new(
+            named
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (name.clone(), value.to_owned()))
+                .collect(),
+        );
+        self.labels.insert(self.cells.clone(), Arc::clone(&labels));
         labels
     }
 
@@ -365,14 +374,16 @@ impl Seen {
         dataset: &DatasetName,
         (labels, replicas): (&Arc<Labels>, &Arc<[BackendName]>),
     ) -> Result<(), RowProblem> {
-        let Some(first) = self.datasets.get(dataset) else {
-            let described = Described {
-                line,
-                labels: Arc::clone(labels),
-                replicas: Arc::clone(replicas),
-            };
-            self.datasets.insert(dataset.clone(), described);
-            return Ok(());
+        let first = match self.datasets.entry(dataset.clone()) {
+            Entry::Occupied(first) => first.into_mut(),
+            Entry::Vacant(none) => {
+                none.insert(Described {
+                    line,
+                    labels: Arc::clone(labels),
+                    replicas: Arc::clone(replicas),
+                });
+                return Ok(());
+            }
         };
         let column = if !Arc::ptr_eq(&first.labels, labels) && first.labels != *labels {
             differing_label(&first.labels, labels)

@@ -2,7 +2,9 @@
 //! and no object is read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domicile_catalogue::{CatalogueError, DatasetSource, ListedObject, OriginListing};
 use domicile_estate::{
@@ -73,18 +75,20 @@ pub async fn look(global: &Global, world: &World) -> anyhow::Result<Sight> {
     let (shared, own): (Vec<_>, Vec<_>) = reachable
         .into_iter()
         .partition(|(dataset, _)| is_of_inventory(world, &dataset.name));
-    let results: Vec<_> =
-        futures::stream::iter(own)
-            .map(|(dataset, origin)| async move {
-                (dataset, origin, list(world, Some(&dataset.name), origin).await)
-            })
-            .buffered(LISTINGS)
-            .collect()
-            .await;
+    let others = CopiesOn::origins(world, shared.iter().chain(&own));
+    let others = &others;
+    let results: Vec<_> = futures::stream::iter(own)
+        .map(|(dataset, origin)| async move {
+            let skip = paths_of_others(world, others, Some(&dataset.name), origin);
+            (dataset, origin, list(world, origin, &skip).await)
+        })
+        .buffered(LISTINGS)
+        .collect()
+        .await;
     for (dataset, origin, result) in results {
         take(world, &mut sight, dataset, origin, result);
     }
-    look_at_inventories(world, &mut sight, &shared).await?;
+    look_at_inventories(world, &mut sight, others, &shared).await?;
     Ok(sight)
 }
 
@@ -98,6 +102,7 @@ fn is_of_inventory(world: &World, dataset: &DatasetName) -> bool {
 async fn look_at_inventories(
     world: &World,
     sight: &mut Sight,
+    others: &CopiesOn<'_>,
     shared: &[(&Dataset, &Origin)],
 ) -> Result<(), CatalogueError> {
     let mut by_place: BTreeMap<(&BackendName, &str), Vec<(&Dataset, &Origin)>> = BTreeMap::new();
@@ -111,7 +116,8 @@ async fn look_at_inventories(
         let Some((_, origin)) = datasets.first() else {
             continue;
         };
-        let result = list(world, None, origin).await;
+        let skip = paths_of_others(world, others, None, origin);
+        let result = list(world, origin, &skip).await;
         let Some(listed) = sight.listed_or_lost(origin, result) else {
             continue;
         };
@@ -207,7 +213,7 @@ fn origins_to_list(world: &World) -> Vec<(&Dataset, &Origin)> {
         };
         let same = row.dataset.origin == dataset.origin;
         let settled = same && (row.origin_trusted || row.origin_retiring);
-        !settled && row.released_origin != dataset.origin
+        !settled && row.released_origin.as_deref() != dataset.origin.as_ref()
     };
     let with_origin = |dataset| -> Option<(&Dataset, &Origin)> {
         let dataset: &Dataset = dataset;
@@ -216,6 +222,7 @@ fn origins_to_list(world: &World) -> Vec<(&Dataset, &Origin)> {
     world
         .datasets
         .values()
+        .map(Arc::as_ref)
         .filter(wanted)
         .filter_map(with_origin)
         .collect()
@@ -258,29 +265,72 @@ async fn look_at_roots(world: &World, sight: &mut Sight) {
     }
 }
 
-async fn list(world: &World, dataset: Option<&DatasetName>, origin: &Origin) -> Result<Vec<Listed>, Failure> {
-    let skip = paths_of_others(world, dataset, origin);
+async fn list(world: &World, origin: &Origin, skip: &[String]) -> Result<Vec<Listed>, Failure> {
     world
         .worker
-        .list(&origin.backend, &origin.prefix, &skip)
+        .list(&origin.backend, &origin.prefix, skip)
         .await?
         .all()
         .await
 }
 
+/// The datasets of which backends hold copies that are no origins, by backend. One look through all datasets serves
+/// every origin that is listed.
+struct CopiesOn<'w>(BTreeMap<&'w BackendName, BTreeSet<&'w str>>);
+
+impl<'w> CopiesOn<'w> {
+    /// The copies on the backends of some origins.
+    fn origins<'o>(world: &'w World, origins: impl Iterator<Item = &'o (&'o Dataset, &'w Origin)>) -> Self
+    where
+        'w: 'o,
+    {
+        let mut on: BTreeMap<_, BTreeSet<&str>> = origins
+            .map(|(_, origin)| (&origin.backend, BTreeSet::new()))
+            .collect();
+        if on.is_empty() {
+            return Self(on);
+        }
+        for (name, observed) in &world.observed.datasets {
+            for copy in observed.copies.iter().filter(|copy| !copy.origin) {
+                if let Some(names) = on.get_mut(&copy.backend) {
+                    names.insert(name.as_str());
+                }
+            }
+        }
+        Self(on)
+    }
+
+    /// The folders of copies that a listing below a prefix can meet: every entry of it is held against each of them. A
+    /// copy's folder is its dataset's name and has no slash.
+    fn met_below(&self, origin: &Origin) -> impl Iterator<Item = &'w str> {
+        let names = self.0.get(&origin.backend);
+        let (within, below) = match origin.prefix.split_once('/') {
+            Some((first, _)) => (names.and_then(|names| names.get(first)), None),
+            None => {
+                let from = (Bound::Included(origin.prefix.as_str()), Bound::Unbounded);
+                (None, names.map(|names| names.range::<str, _>(from)))
+            }
+        };
+        let prefix = origin.prefix.clone();
+        let below = below.into_iter().flatten();
+        within
+            .into_iter()
+            .chain(below.take_while(move |name| name.starts_with(&prefix)))
+            .copied()
+    }
+}
+
 /// What lies below an origin's prefix and is not part of it: our copies of other datasets on the same backend, and
 /// the roots of other backends inside this one.
-fn paths_of_others(world: &World, dataset: Option<&DatasetName>, origin: &Origin) -> Vec<String> {
-    let mut paths = Vec::new();
-    // Every entry of the listing is held against each of these paths, so only those go in that it can meet.
-    let can_meet = |folder: String| folder.starts_with(&origin.prefix) || origin.prefix.starts_with(&folder);
-    for (name, observed) in &world.observed.datasets {
-        let copy = observed.copy_on(origin.backend.as_str());
-        let is_other = Some(name) != dataset && copy.is_some_and(|copy| !copy.origin);
-        if is_other && can_meet(format!("{name}/")) {
-            paths.push(name.to_string());
-        }
-    }
+fn paths_of_others(
+    world: &World,
+    others: &CopiesOn<'_>,
+    dataset: Option<&DatasetName>,
+    origin: &Origin,
+) -> Vec<String> {
+    let met = others.met_below(origin).map(str::to_owned);
+    let is_other = |name: &String| dataset.is_none_or(|own| own.as_str() != name);
+    let mut paths: Vec<String> = met.filter(is_other).collect();
     let Some(backend) = world.manifests.backends.get(&origin.backend) else {
         return paths;
     };
@@ -374,5 +424,29 @@ fn register(
             key: shown(),
             reason: refusal.to_string(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_meets_only_the_copies_below_or_around_its_prefix() {
+        let backend = BackendName::new("b").unwrap();
+        let names = ["plants", "plants-2", "stones"];
+        let others = CopiesOn(BTreeMap::from([(&backend, BTreeSet::from(names))]));
+        let met = |prefix: &str| {
+            let origin = Origin {
+                backend: backend.clone(),
+                prefix: prefix.to_owned(),
+            };
+            others.met_below(&origin).collect::<Vec<_>>()
+        };
+        assert_eq!(met(""), names);
+        assert_eq!(met("plants/"), ["plants"]);
+        assert_eq!(met("plants/of/hesse/"), ["plants"]);
+        assert_eq!(met("plant"), ["plants", "plants-2"]);
+        assert!(met("birds/").is_empty());
     }
 }

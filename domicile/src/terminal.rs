@@ -1,6 +1,6 @@
 //! Standard output and standard error: data on one, everything else on the other.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufWriter, IsTerminal as _, StdoutLock, Write as _};
 
 use crate::cli::{Color, Global, Progress};
 
@@ -12,6 +12,24 @@ pub fn answer(text: &str) {
         let _ = out.write_all(b"\n");
     }
     let _ = out.flush();
+}
+
+/// Writes an answer to standard output as it is made, and ends its line.
+///
+/// # Errors
+/// If it cannot be made; a reader that has gone away is no error.
+pub fn answering(
+    write: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> serde_json::Result<()>,
+) -> serde_json::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    match write(&mut out) {
+        Ok(()) => {
+            let _ = out.write_all(b"\n").and_then(|()| out.flush());
+            Ok(())
+        }
+        Err(error) if error.is_io() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Says something to the person at the terminal, on standard error, unless `--quiet`.

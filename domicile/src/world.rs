@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domicile_catalogue::{Catalogue, ManifestRow, Mode, OriginDiff, Registered};
+use domicile_catalogue::{Catalogue, DatasetSource, Known, ManifestRow, Mode, OriginDiff, Registered};
 use domicile_estate::{
     AccessMode, Backend, BackendName, ByteCount, CopyState, Dataset, DatasetName, Observed, ObservedDataset,
     StoreKind,
@@ -25,7 +25,7 @@ pub struct World {
     /// Kind and name of what the catalogue holds and `--prune` takes away.
     pub pruned: Vec<(String, String)>,
     /// Datasets of manifests and inventories.
-    pub datasets: BTreeMap<DatasetName, Dataset>,
+    pub datasets: BTreeMap<DatasetName, Arc<Dataset>>,
     /// Datasets as the catalogue has them.
     pub registered: BTreeMap<DatasetName, Registered>,
     /// Backends whose manifest points to another place than before: what was verified there was verified elsewhere.
@@ -73,17 +73,21 @@ pub fn in_force(
     reading::manifests(global, &sources)
 }
 
-impl World {
-    /// Reads the manifests and the catalogue; touches no store.
-    pub async fn load(global: &Global, catalogue: Arc<Catalogue>, files: &Files) -> anyhow::Result<Self> {
-        let fresh = reading::fresh_sources(files)?;
-        Self::load_from(global, catalogue, fresh, files.prune).await
-    }
+/// The manifests in force beside those that the catalogue holds.
+pub struct Ruling {
+    /// Every manifest in force.
+    pub manifests: Manifests,
+    /// Kind and name of what the catalogue holds and `--prune` takes away.
+    pub pruned: Vec<(String, String)>,
+    /// Backends whose manifest points to another place than before.
+    pub moved: BTreeSet<BackendName>,
+}
 
-    /// The same from sources that were read already.
-    pub async fn load_from(
+impl Ruling {
+    /// Reads the manifests alone; what is known of datasets stays unread.
+    pub async fn read(
         global: &Global,
-        catalogue: Arc<Catalogue>,
+        catalogue: &Catalogue,
         fresh: Vec<Source>,
         prune: bool,
     ) -> anyhow::Result<Self> {
@@ -99,15 +103,48 @@ impl World {
             .filter(|row| !kept.contains(&(row.kind.as_str(), row.name.as_str())))
             .map(|row| (row.kind.clone(), row.name.clone()))
             .collect();
-        let moved = moved_backends(&stored, &manifests);
-        let registered = catalogue.registered().await?;
-        let mut datasets = manifests.datasets.clone();
-        for (name, row) in &registered {
-            if row.source == domicile_catalogue::DatasetSource::Inventory && !datasets.contains_key(name) {
-                datasets.insert(name.clone(), row.dataset.clone());
-            }
-        }
-        let mut observed = catalogue.observed(&minimums(&manifests)).await?;
+        Ok(Self {
+            moved: moved_backends(&stored, &manifests),
+            manifests,
+            pruned,
+        })
+    }
+
+    /// A backend by name.
+    pub fn backend(&self, name: &str) -> anyhow::Result<&Backend> {
+        backend(&self.manifests, name)
+    }
+
+    /// The kinds of stores that copies may be made on.
+    pub fn target_kinds(&self) -> BTreeSet<StoreKind> {
+        target_kinds(&self.manifests)
+    }
+}
+
+impl World {
+    /// Reads the manifests and the catalogue; touches no store.
+    pub async fn load(global: &Global, catalogue: Arc<Catalogue>, files: &Files) -> anyhow::Result<Self> {
+        let fresh = reading::fresh_sources(files)?;
+        Self::load_from(global, catalogue, fresh, files.prune).await
+    }
+
+    /// The same from sources that were read already.
+    pub async fn load_from(
+        global: &Global,
+        catalogue: Arc<Catalogue>,
+        fresh: Vec<Source>,
+        prune: bool,
+    ) -> anyhow::Result<Self> {
+        let Ruling {
+            manifests,
+            pruned,
+            moved,
+        } = Ruling::read(global, &catalogue, fresh, prune).await?;
+        let Known {
+            registered,
+            mut observed,
+        } = catalogue.known(&minimums(&manifests)).await?;
+        let datasets = datasets(&manifests, &registered);
         doubt(&mut observed, &moved);
         let backends: Vec<&Backend> = manifests.backends.values().collect();
         let worker = Worker::new(
@@ -132,9 +169,10 @@ impl World {
     /// origins. Records nothing; `observed` is then what would be known if it were recorded.
     pub async fn look(&mut self, global: &Global) -> anyhow::Result<()> {
         self.sight = look::look(global, self).await?;
+        let known = std::mem::take(&mut self.observed);
         let foreseen = self
             .catalogue
-            .observed_with(&minimums(&self.manifests), &self.sight.listings)
+            .observed_with(known, &minimums(&self.manifests), &self.sight.listings)
             .await?;
         self.observed = foreseen.observed;
         doubt(&mut self.observed, &self.moved);
@@ -153,8 +191,16 @@ impl World {
         domicile_placement::pose(&self.manifests, &self.datasets, &self.observed)
     }
 
+    /// Forgets what is known of copies, to make room: the problem that was posed has it all. What was found at origins
+    /// is still to be told.
+    pub fn forget_copies(&mut self) {
+        self.registered = BTreeMap::new();
+        let datasets = &mut self.observed.datasets;
+        datasets.retain(|_, known| !known.findings.is_empty());
+    }
+
     /// A dataset by name, also one that no manifest describes any more: its copies are still there.
-    pub fn dataset(&self, name: &str) -> anyhow::Result<&Dataset> {
+    pub fn dataset(&self, name: &str) -> anyhow::Result<&Arc<Dataset>> {
         let forgotten = || self.registered.get(name).map(|row| &row.dataset);
         let known = self.datasets.keys().map(DatasetName::as_str);
         self.datasets
@@ -165,11 +211,7 @@ impl World {
 
     /// A backend by name.
     pub fn backend(&self, name: &str) -> anyhow::Result<&Backend> {
-        let known = self.manifests.backends.keys().map(BackendName::as_str);
-        self.manifests
-            .backends
-            .get(name)
-            .ok_or_else(|| unknown("backend", name, known))
+        backend(&self.manifests, name)
     }
 
     /// Whether a backend's root may be yet to be made: it may be written, and nothing is recorded there.
@@ -180,13 +222,36 @@ impl World {
 
     /// The kinds of stores that copies may be made on.
     pub fn target_kinds(&self) -> BTreeSet<StoreKind> {
-        let targets = self
-            .manifests
-            .backends
-            .values()
-            .filter(|b| b.access_mode == AccessMode::ReadWrite);
-        targets.map(|backend| backend.store.kind).collect()
+        target_kinds(&self.manifests)
     }
+}
+
+fn backend<'a>(manifests: &'a Manifests, name: &str) -> anyhow::Result<&'a Backend> {
+    let known = manifests.backends.keys().map(BackendName::as_str);
+    let found = manifests.backends.get(name);
+    found.ok_or_else(|| unknown("backend", name, known))
+}
+
+fn target_kinds(manifests: &Manifests) -> BTreeSet<StoreKind> {
+    let backends = manifests.backends.values();
+    let targets = backends.filter(|b| b.access_mode == AccessMode::ReadWrite);
+    targets.map(|backend| backend.store.kind).collect()
+}
+
+/// Datasets of manifests and, where no manifest describes them, of inventories.
+fn datasets(
+    manifests: &Manifests,
+    registered: &BTreeMap<DatasetName, Registered>,
+) -> BTreeMap<DatasetName, Arc<Dataset>> {
+    let of_inventories = registered.iter().filter(|(name, row)| {
+        row.source == DatasetSource::Inventory && !manifests.datasets.contains_key(*name)
+    });
+    let of_inventories = of_inventories.map(|(name, row)| (name.clone(), Arc::clone(&row.dataset)));
+    let of_manifests = manifests.datasets.iter();
+    of_manifests
+        .map(|(name, dataset)| (name.clone(), Arc::new(dataset.clone())))
+        .chain(of_inventories)
+        .collect()
 }
 
 /// Backends of which the stored and the fresh manifest name different places.

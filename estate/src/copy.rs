@@ -1,13 +1,11 @@
 //! Copies: one dataset on one backend, and what we know of it.
 
-use crate::{BackendName, ByteCount, DatasetName};
+use crate::{BackendName, ByteCount};
 
 /// What we know of one dataset on one backend. Where no such value exists we know of no copy there, which is not
 /// the same as knowing that there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
-    /// The dataset.
-    pub dataset: DatasetName,
     /// The backend.
     pub backend: BackendName,
     /// Whether this is the copy that the owner registered where it lay.

@@ -1,5 +1,7 @@
 //! Datasets and their objects.
 
+use std::sync::Arc;
+
 use crate::{BackendName, ByteCount, DatasetName, DomainName, Labels, ObjectKey};
 
 /// A named set of objects, placed as one.
@@ -7,12 +9,12 @@ use crate::{BackendName, ByteCount, DatasetName, DomainName, Labels, ObjectKey};
 pub struct Dataset {
     /// Its name in the estate.
     pub name: DatasetName,
-    /// Its labels, which policies select by.
-    pub labels: Labels,
+    /// Its labels, which policies select by. Millions of datasets share few sets of them.
+    pub labels: Arc<Labels>,
     /// The owner.
     pub domain: DomainName,
-    /// Its description for people and catalogues.
-    pub record: FairRecord,
+    /// Its description for people and catalogues; an inventory brings none.
+    pub record: Arc<FairRecord>,
     /// Where it lies as the owner registered it.
     pub origin: Option<Origin>,
     /// Whether the origin must stay; `false` is the owner's release.
@@ -80,8 +82,9 @@ pub struct DatasetSummary {
     pub bytes: ByteCount,
     /// Number of objects.
     pub objects: u64,
-    /// For each minimum object size asked for, ascending: the sum over objects of max(size, minimum). It always
-    /// has the entry for 0, which equals `bytes`.
+    /// For minimum object sizes asked for, ascending: the sum over objects of max(size, minimum). Only where it is
+    /// more than `max(bytes, objects * minimum)`, as it is where some objects are smaller than the minimum and some
+    /// larger: a million datasets of one object each have nothing here.
     pub billable: Vec<(ByteCount, ByteCount)>,
 }
 
@@ -89,28 +92,47 @@ impl DatasetSummary {
     /// Sums up object sizes for the minimum object sizes of an estate.
     #[must_use]
     pub fn of_sizes(sizes: impl Iterator<Item = ByteCount> + Clone, minimums: &[ByteCount]) -> Self {
-        let mut minimums: Vec<_> = minimums.iter().copied().chain([ByteCount(0)]).collect();
+        let mut minimums = minimums.to_vec();
         minimums.sort_unstable();
         minimums.dedup();
-        let billable = minimums
-            .into_iter()
-            .map(|min| (min, ByteCount(sizes.clone().map(|size| size.0.max(min.0)).sum())))
+        let billable = minimums.into_iter().map(|min| {
+            let sum = sizes.clone().map(|size| size.0.max(min.0)).sum();
+            (min, ByteCount(sum))
+        });
+        let bytes = ByteCount(sizes.clone().map(|size| size.0).sum());
+        Self::of_sums(bytes, sizes.clone().count() as u64, billable)
+    }
+
+    /// A summary of sums: bytes, objects and, for each minimum object size, ascending, what is billable.
+    #[must_use]
+    pub fn of_sums(
+        bytes: ByteCount,
+        objects: u64,
+        billable: impl Iterator<Item = (ByteCount, ByteCount)>,
+    ) -> Self {
+        let mut summary = Self {
+            bytes,
+            objects,
+            billable: Vec::new(),
+        };
+        let beyond: Vec<_> = billable
+            .filter(|(minimum, sum)| *sum != summary.least_billable(*minimum))
             .collect();
-        Self {
-            bytes: ByteCount(sizes.clone().map(|size| size.0).sum()),
-            objects: sizes.count() as u64,
-            billable,
-        }
+        summary.billable = beyond;
+        summary
     }
 
     /// Billable bytes on a backend that bills at least `minimum` per object. Exact for the minimums that the
     /// summary was made with; for another one, the bound `max(bytes, objects * minimum)` from below.
     #[must_use]
     pub fn billable(&self, minimum: ByteCount) -> ByteCount {
-        self.billable.iter().find(|(min, _)| *min == minimum).map_or(
-            ByteCount(self.bytes.0.max(self.objects.saturating_mul(minimum.0))),
-            |(_, sum)| *sum,
-        )
+        let known = self.billable.iter().find(|(min, _)| *min == minimum);
+        known.map_or_else(|| self.least_billable(minimum), |(_, sum)| *sum)
+    }
+
+    /// What is billable where all objects are smaller than the minimum, or none is; never more than what is.
+    fn least_billable(&self, minimum: ByteCount) -> ByteCount {
+        ByteCount(self.bytes.0.max(self.objects.saturating_mul(minimum.0)))
     }
 }
 
@@ -126,5 +148,15 @@ mod tests {
         assert_eq!(summary.objects, 3);
         assert_eq!(summary.billable(ByteCount(0)), ByteCount(110));
         assert_eq!(summary.billable(ByteCount(64)), ByteCount(64 + 64 + 100));
+    }
+
+    #[test]
+    fn what_follows_from_bytes_and_objects_is_not_kept() {
+        let minimums = [0, 5, 64, 1000].map(ByteCount);
+        let summary = DatasetSummary::of_sizes([10, 100].map(ByteCount).into_iter(), &minimums);
+        assert_eq!(summary.billable, [(ByteCount(64), ByteCount(164))]);
+        for (minimum, sum) in [(0, 110), (5, 110), (64, 164), (1000, 2000)] {
+            assert_eq!(summary.billable(ByteCount(minimum)), ByteCount(sum), "{minimum}");
+        }
     }
 }

@@ -107,6 +107,12 @@ impl ObjectKey {
         &self.0
     }
 
+    /// The same text, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The path of this object in a copy: `<dataset>/<key>`, below the backend's root.
     #[must_use]
     pub fn path_in_copy(&self, dataset: &DatasetName) -> String {

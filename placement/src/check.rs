@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domicile_estate::{BackendName, CopyState, DatasetName, PolicyName};
 
 use crate::cost::{self, Objective};
-use crate::problem::{Bars, Durability, Problem, RefusalKind, Subject};
+use crate::problem::{Bars, Durability, Problem, RefusalKind, Subject, Terms};
 use crate::solution::Solution;
 
 /// Relative difference that rounding may leave between two sums of money.
@@ -177,8 +177,42 @@ impl Scene<'_> {
         let can_be_made = !held.is_some_and(|held| held.origin)
             && subject.copies.iter().any(|other| other.is_current())
             && (held.is_some()
-                || self.used[backend] <= u128::from(self.problem.backends[backend].capacity.0));
+                || self.used[backend] <= u128::from(self.problem.backends[backend].capacity.0))
+            && self.has_way(subject, backend);
         !refused && (current || can_be_made)
+    }
+
+    /// Whether some way leads to a backend from another current copy that no link forbids, past relays that may hold
+    /// the dataset for a while.
+    fn has_way(&self, subject: &Subject, to: usize) -> bool {
+        let problem = self.problem;
+        if problem.links.is_empty() {
+            return true;
+        }
+        let passes = |relay: usize| {
+            let place = &problem.backends[relay];
+            let refused = subject
+                .profile
+                .refused
+                .iter()
+                .any(|refused| refused.backend == relay);
+            let empty = subject.copies.iter().all(|held| held.backend != relay);
+            let fits = subject.summary.bytes <= place.capacity;
+            place.relays && place.reachable && place.reasons.is_empty() && !refused && empty && fits
+        };
+        let mut reached: Vec<_> = current(subject).into_iter().filter(|from| *from != to).collect();
+        let mut next = 0;
+        while let Some(from) = reached.get(next).copied() {
+            next += 1;
+            let open = |to: &usize| !problem.links.get(&(from, *to)).is_some_and(|hop| hop.forbidden);
+            if open(&to) {
+                return true;
+            }
+            let relays = (0..problem.backends.len()).filter(|relay| open(relay) && passes(*relay));
+            let new: Vec<_> = relays.filter(|relay| !reached.contains(relay)).collect();
+            reached.extend(new);
+        }
+        false
     }
 
     /// For each requirement of a dataset, the copies and, for each of its spreads, the groups that a set has of what is
@@ -385,18 +419,23 @@ fn check_room(scene: &Scene<'_>, used: &[u128], violated: &mut Vec<Violated>) {
 
 /// Budgets: within what is stated, or not above what is spent already.
 fn check_budgets(problem: &Problem, solution: &Solution, violated: &mut Vec<Violated>) {
-    for (policy, terms) in problem
-        .policies
-        .iter()
-        .enumerate()
-        .filter(|(_, terms)| terms.enforced)
-    {
-        let now: Vec<_> = problem.datasets.iter().map(Subject::now).collect();
-        let (cost_now, carbon_now) = spent(problem, policy, &now);
-        let (cost, carbon) = spent(problem, policy, &solution.sets);
+    let limited = |terms: &Terms| {
+        let stated = terms.cost_per_month.is_some() || terms.carbon_kg_per_month.is_some();
+        terms.enforced && stated
+    };
+    let limited: Vec<bool> = problem.policies.iter().map(limited).collect();
+    if !limited.contains(&true) {
+        return;
+    }
+    let now: Vec<_> = problem.datasets.iter().map(Subject::now).collect();
+    let (now, after) = (
+        spent(problem, &limited, &now),
+        spent(problem, &limited, &solution.sets),
+    );
+    for (policy, terms) in problem.policies.iter().enumerate().filter(|(p, _)| limited[*p]) {
         let budgets = [
-            (terms.cost_per_month, cost_now, cost),
-            (terms.carbon_kg_per_month, carbon_now, carbon),
+            (terms.cost_per_month, now[policy].0, after[policy].0),
+            (terms.carbon_kg_per_month, now[policy].1, after[policy].1),
         ];
         for (stated, now, spent) in budgets {
             let Some(stated) = stated else { continue };
@@ -412,23 +451,21 @@ fn check_budgets(problem: &Problem, solution: &Solution, violated: &mut Vec<Viol
     }
 }
 
-/// Cost and carbon per month of the datasets that a policy selects.
-fn spent(problem: &Problem, policy: usize, sets: &[Vec<usize>]) -> (f64, f64) {
-    let mut sum = (0.0, 0.0);
-    for (subject, set) in problem
-        .datasets
-        .iter()
-        .zip(sets)
-        .filter(|(subject, _)| subject.profile.policies.contains(&policy))
-    {
-        for place in set.iter().map(|backend| &problem.backends[*backend]) {
-            let carbon_kg = cost::carbon_kg_per_month(subject, place);
-            sum.0 += cost::storage_per_month(subject, place)
-                + carbon_kg * subject.profile.carbon_price_per_tonne / 1000.0;
-            sum.1 += carbon_kg;
+/// For each policy that is looked at, cost and carbon per month of the datasets that it selects.
+fn spent(problem: &Problem, looked_at: &[bool], sets: &[Vec<usize>]) -> Vec<(f64, f64)> {
+    let mut sums = vec![(0.0, 0.0); looked_at.len()];
+    for (subject, set) in problem.datasets.iter().zip(sets) {
+        let policies = subject.profile.policies.iter();
+        for policy in policies.copied().filter(|policy| looked_at[*policy]) {
+            for place in set.iter().map(|backend| &problem.backends[*backend]) {
+                let carbon_kg = cost::carbon_kg_per_month(subject, place);
+                sums[policy].0 += cost::storage_per_month(subject, place)
+                    + carbon_kg * subject.profile.carbon_price_per_tonne / 1000.0;
+                sums[policy].1 += carbon_kg;
+            }
         }
     }
-    sum
+    sums
 }
 
 /// The objective is what the formulas give, and the bound and the prices make sense (PL-4).

@@ -2,7 +2,8 @@
 
 use domicile_estate::{BYTES_PER_GIB, HOURS_PER_MONTH};
 
-use crate::problem::{Place, Problem, Subject};
+use crate::problem::{Hop, Place, Problem, Subject};
+use crate::routes;
 
 /// Energy of moving one GB (10^9 bytes), in kWh, as DESIGN.md section 3 has it.
 pub const TRANSFER_KWH_PER_GB: f64 = 0.001;
@@ -65,9 +66,13 @@ pub fn carbon_kg_per_month(subject: &Subject, place: &Place) -> f64 {
     watt_hours / 1000.0 * energy.grid_grams_per_kwh / 1000.0
 }
 
-/// Price per GiB of reading from `a` for `b`. An absent provider or region equals nothing.
+/// Price per GiB of reading from `a` for `b`: what a link says of the way, else by where they lie. An absent provider or
+/// region equals nothing.
 #[must_use]
-pub fn egress_per_gib(a: &Place, b: &Place) -> f64 {
+pub fn egress_per_gib(a: &Place, b: &Place, hop: Option<&Hop>) -> f64 {
+    if let Some(price) = hop.and_then(|hop| hop.price_per_gib) {
+        return price;
+    }
     let same = |x: &Option<String>, y: &Option<String>| x.is_some() && x == y;
     if !same(&a.provider, &b.provider) {
         a.price.egress_per_gib
@@ -78,24 +83,45 @@ pub fn egress_per_gib(a: &Place, b: &Place) -> f64 {
     }
 }
 
-/// Making a copy of a dataset on backend `to`, from the current copy that is cheapest to read (reachable ones if there
-/// is any; ties: first name). `None` if there is no other current copy.
+/// What manifests say of the way from one backend to another.
 #[must_use]
-pub fn transfer(problem: &Problem, subject: &Subject, to: usize) -> Option<Transfer> {
-    let sources = || {
-        subject
-            .copies
-            .iter()
-            .filter(|held| held.is_current() && held.backend != to)
-    };
-    let reachable = sources().any(|held| problem.backends[held.backend].reachable);
-    sources()
-        .filter(|held| !reachable || problem.backends[held.backend].reachable)
-        .map(|held| transfer_between(problem, subject, held.backend, to))
-        .reduce(|best, next| if next.priced < best.priced { next } else { best })
+pub(crate) fn hop(problem: &Problem, from: usize, to: usize) -> Option<&Hop> {
+    // Most estates say nothing of any way.
+    if problem.links.is_empty() {
+        return None;
+    }
+    problem.links.get(&(from, to))
 }
 
-fn transfer_between(problem: &Problem, subject: &Subject, from: usize, to: usize) -> Transfer {
+/// Whether bytes must not go from one backend to another.
+#[must_use]
+pub(crate) fn is_forbidden(problem: &Problem, from: usize, to: usize) -> bool {
+    hop(problem, from, to).is_some_and(|hop| hop.forbidden)
+}
+
+/// Making a copy of a dataset on backend `to`, from the current copy that is cheapest to read (reachable ones if there
+/// is any; ties: first name) by a way that no link forbids; through relays only where every direct way is forbidden.
+/// `None` if there is no other current copy, or no allowed way.
+#[must_use]
+pub fn transfer(problem: &Problem, subject: &Subject, to: usize) -> Option<Transfer> {
+    let sources = |reachable: bool| {
+        let other = move |held: &&crate::problem::Held| {
+            held.is_current() && held.backend != to && problem.backends[held.backend].reachable == reachable
+        };
+        subject.copies.iter().filter(other).map(|held| held.backend)
+    };
+    let cheapest = |reachable: bool| {
+        let direct = sources(reachable)
+            .filter(|from| !is_forbidden(problem, *from, to))
+            .map(|from| transfer_between(problem, subject, from, to))
+            .reduce(|best, next| if next.priced < best.priced { next } else { best });
+        direct.or_else(|| routes::relayed(problem, subject, sources(reachable), to))
+    };
+    cheapest(true).or_else(|| cheapest(false))
+}
+
+/// Carrying a dataset from one backend to another, or what is missing there.
+pub(crate) fn transfer_between(problem: &Problem, subject: &Subject, from: usize, to: usize) -> Transfer {
     let (bytes, objects) = match subject.copy_on(to) {
         Some(held) => (
             held.missing_bytes.0.min(subject.summary.bytes.0),
@@ -105,7 +131,7 @@ fn transfer_between(problem: &Problem, subject: &Subject, from: usize, to: usize
     };
     let (a, b) = (&problem.backends[from], &problem.backends[to]);
     let gib = bytes as f64 / BYTES_PER_GIB;
-    let money = gib * egress_per_gib(a, b)
+    let money = gib * egress_per_gib(a, b, hop(problem, from, to))
         + gib * b.price.ingress_per_gib
         + objects as f64 / 1000.0 * (a.price.get_per_1000 + b.price.put_per_1000);
     let grid = f64::midpoint(a.energy.grid_grams_per_kwh, b.energy.grid_grams_per_kwh);

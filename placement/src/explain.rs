@@ -10,7 +10,9 @@ use crate::plan::names;
 use crate::problem::{Audit, Problem, Requirement};
 use crate::refusals::{self, Refusal, Scene, Violation};
 use crate::relax::{self, Relaxation};
+use crate::runner_up::{self, RunnerUp};
 use crate::solution::Solution;
+use crate::tally::{self, Tally};
 
 /// Why a dataset lies where it lies.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,10 +33,14 @@ pub struct Explanation {
     pub requirements: Vec<RequirementState>,
     /// Every backend, by name.
     pub candidates: Vec<CandidateState>,
+    /// The best set other than the plan's, if any other meets as much.
+    pub runner_up: Option<RunnerUp>,
     /// Copies that stay although a rule refuses them.
     pub violations: Vec<Violation>,
     /// Why backends were not taken.
     pub refusals: Vec<Refusal>,
+    /// How many backends fit, each of the others counted once.
+    pub tally: Tally,
     /// What would satisfy it.
     pub relaxations: Vec<Relaxation>,
     /// What Audit policies would do.
@@ -75,7 +81,8 @@ pub struct CandidateState {
     pub cost: CopyCost,
     /// Where a new copy would be read.
     pub source: Option<BackendName>,
-    /// What the room that it takes is worth to others, per month: its size times the shadow price.
+    /// What the room that it takes is worth to others, per month: its size times the shadow price; nothing where a copy
+    /// lies that stays anyway.
     pub room_worth: f64,
     /// Why it was not taken; empty if it was, or if it is merely dearer.
     pub refusals: Vec<Refusal>,
@@ -117,11 +124,13 @@ pub fn explain(problem: &Problem, solution: &Solution, dataset: usize) -> Explan
         candidates: (0..problem.backends.len())
             .map(|b| candidate_state(&scene, dataset, b, &refusals))
             .collect(),
+        runner_up: runner_up::runner_up(&scene, dataset),
         violations: refusals::violations(&scene, dataset),
+        tally: tally::of_dataset(&scene, dataset),
         relaxations: if satisfied {
             Vec::new()
         } else {
-            relax::relaxations(&scene, dataset)
+            relax::relaxations(&scene, dataset, &mut relax::Effort::of_an_explanation())
         },
         audits: subject
             .profile
@@ -168,7 +177,7 @@ fn candidate_state(
             .transfer
             .map(|transfer| problem.backends[transfer.from].name.clone()),
         cost,
-        room_worth: scene.solution.shadow_prices[backend] * subject.summary.bytes.gib(),
+        room_worth: runner_up::room_worth(scene, dataset, backend),
         refusals: refusals
             .iter()
             .filter(|refusal| refusal.backends.contains(name))

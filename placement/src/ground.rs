@@ -2,7 +2,7 @@
 
 use domicile_estate::CopyState;
 
-use crate::cost::{carbon_kg_per_month, price_per_kg, storage_per_month};
+use crate::cost::{carbon_kg_per_month, price_per_kg, storage_per_month, transfer};
 use crate::problem::{Bars, Problem, RefusalKind, Subject};
 
 /// Relative slack of a budget, for amounts of money are sums of rounded doubles. Capacities have none.
@@ -147,6 +147,8 @@ pub enum Cause {
     Rule(usize),
     /// There is no current copy to read from.
     NoSource,
+    /// Links forbid every way there from a current copy.
+    NoWay,
     /// The origin there is damaged, and we never change an origin.
     DamagedOrigin,
     /// The backend holds more than its capacity already.
@@ -173,6 +175,8 @@ pub fn causes(problem: &Problem, ground: &Ground, subject: &Subject, backend: us
         causes.push(Cause::DamagedOrigin);
     } else if held.is_none() && ground.is_overfull(problem, backend) {
         causes.push(Cause::Overfull);
+    } else if !problem.links.is_empty() && transfer(problem, subject, backend).is_none() {
+        causes.push(Cause::NoWay);
     }
     causes
 }

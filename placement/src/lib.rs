@@ -18,15 +18,20 @@ mod explain;
 mod ground;
 pub mod invariants;
 mod moves;
+mod pareto;
 mod plan;
 mod pose;
 mod problem;
 pub mod problem_file;
 mod refusals;
 mod relax;
+mod routes;
+mod runner_up;
 mod solution;
 mod solve;
+mod tally;
 pub mod wire;
+mod worth;
 
 pub use check::{Checked, Violated, check};
 pub use cost::{
@@ -35,8 +40,11 @@ pub use cost::{
 };
 pub use digest::input_digest;
 pub use explain::{AuditState, CandidateState, Explanation, RequirementState, explain};
-pub use moves::{Action, Move};
-pub use plan::{DatasetPlan, Plan, ShadowPrice, Warning, propose, propose_with_solution};
+pub use moves::{Action, Move, MoveId};
+pub use pareto::{Frontier, ParetoPoint, pareto};
+pub use plan::{
+    DatasetPlan, Plan, ShadowPrice, Spelled, Warning, place, propose, propose_with_solution, spell_out,
+};
 pub use pose::pose;
 pub use problem::{
     Audit, Bars, Durability, Goal, GoalAim, Held, Hop, Movement, Place, Problem, Profile, Reason,
@@ -44,5 +52,8 @@ pub use problem::{
 };
 pub use refusals::{Refusal, Violation};
 pub use relax::Relaxation;
-pub use solution::Solution;
+pub use runner_up::RunnerUp;
+pub use solution::{Solution, Stuck};
 pub use solve::{Change, Revision, Standing, solve, solve_at_scale};
+pub use tally::Tally;
+pub use worth::{BudgetState, Estate, PolicyWorth, RuleCost, Spending, policy_worth};

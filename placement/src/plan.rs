@@ -1,6 +1,7 @@
 //! The plan: what a checked solution means for people and movers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domicile_estate::{BackendName, ByteCount, DatasetName, PolicyName};
 
@@ -9,12 +10,12 @@ use crate::cost::{self, Objective};
 use crate::ground::Ground;
 use crate::moves::{self, Move};
 use crate::problem::{Problem, RefusalKind, Subject};
-use crate::refusals::{self, Refusal, Violation};
+use crate::refusals::{self, Refusal, Scene, Violation};
 use crate::relax::{self, Relaxation};
-use crate::solution::Solution;
+use crate::solution::{Solution, Stuck};
 use crate::{digest, solve};
 
-/// Datasets that are pinned one at a time when copies wait for each other in a circle; further ones are pinned together.
+/// Datasets that are pinned one at a time where copies cannot be made; further ones are pinned together.
 const PINNED_SINGLY: usize = 16;
 /// Unsatisfied datasets for which a plan says what would help; `why` says it for any.
 const RELAXED_DATASETS: usize = 500;
@@ -28,6 +29,10 @@ pub struct Plan {
     pub currency: String,
     /// What the plan costs.
     pub objective: Objective,
+    /// Money that the copies cost once by the routes that they take, without priced carbon: less than
+    /// `objective.transfer_once` where copies are read once behind a dear link; more where a circle of full backends
+    /// is broken through a third place.
+    pub routed_once: f64,
     /// No plan that satisfies as much costs less per month.
     pub lower_bound: f64,
     /// `(per_month - lower_bound) / per_month`, 0 if both are 0.
@@ -42,15 +47,16 @@ pub struct Plan {
     pub warnings: Vec<Warning>,
 }
 
-/// What the plan says of one dataset.
+/// What the plan says of one dataset. Why backends were not taken is not kept: [`spell_out`] says it of those that are
+/// asked about, and the document of a plan of each as it is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetPlan {
     /// Its name.
     pub name: DatasetName,
     /// Whether every requirement of every policy that selects it is met.
     pub satisfied: bool,
-    /// The backends of its set, by name.
-    pub backends: Vec<BackendName>,
+    /// The backends of its set, by name; shared by datasets of equal sets.
+    pub backends: Arc<[BackendName]>,
     /// Its size.
     pub bytes: ByteCount,
     /// Number of its objects.
@@ -59,20 +65,23 @@ pub struct DatasetPlan {
     pub storage_per_month: f64,
     /// Storage carbon of all copies of the set in kg CO2e per month.
     pub carbon_kg_per_month: f64,
-    /// The policies that select and bind it.
-    pub policies: Vec<PolicyName>,
+    /// The policies that select and bind it; shared by datasets of equal profiles.
+    pub policies: Arc<[PolicyName]>,
     /// Copies that stay although a rule refuses them.
     pub violations: Vec<Violation>,
+    /// For rendering, not written: storage and priced carbon per month of what is there before the plan.
+    pub cost_now: f64,
+    /// For rendering, not written: storage, priced carbon and transfers of the set per month.
+    pub cost_planned: f64,
+}
+
+/// Why a dataset lies where it lies, as far as a plan tells of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Spelled {
     /// Why backends were not taken.
     pub refusals: Vec<Refusal>,
     /// What would satisfy it.
     pub relaxations: Vec<Relaxation>,
-    /// For rendering, not written: where it lies before the plan.
-    pub now: Vec<BackendName>,
-    /// For rendering, not written: storage and priced carbon of that per month.
-    pub cost_now: f64,
-    /// For rendering, not written: storage, priced carbon and transfers of the set per month.
-    pub cost_planned: f64,
 }
 
 /// What one more GiB of a backend would save.
@@ -97,7 +106,8 @@ pub struct Warning {
     pub message: String,
 }
 
-/// Plans: solves, checks and spells out. Where copies would wait for each other in a circle, one of them stays.
+/// Plans: solves, checks and spells out. Where copies cannot be made, since they would wait for each
+/// other in a circle or the relays on their way are full, some dataset stays.
 ///
 /// # Panics
 /// If the solver's answer breaks a rule, which is a bug of this crate.
@@ -112,58 +122,108 @@ pub fn propose(problem: &Problem) -> Plan {
 /// As [`propose`].
 #[must_use]
 pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
-    let (solution, moves) = carry_out(problem);
+    let (solution, moves) = carry_out(problem, None);
     let plan = assemble(problem, &solution, moves);
     (solution, plan)
 }
 
+/// The best solution that can be carried out: a plan without its moves, refusals and relaxations. `previous` is where
+/// the search begins, as in [`crate::solve`].
+///
+/// # Panics
+/// As [`propose`].
+#[must_use]
+pub fn place(problem: &Problem, previous: Option<&Solution>) -> Solution {
+    carry_out(problem, previous).0
+}
+
 /// The best solution that can be carried out, and its moves.
-fn carry_out(problem: &Problem) -> (Solution, Vec<Move>) {
+fn carry_out(problem: &Problem, previous: Option<&Solution>) -> (Solution, Vec<Move>) {
     let mut stuck = BTreeMap::new();
     loop {
-        let solution = solve::solve_pinned(problem, None, stuck.clone());
+        let solution = solve::solve_pinned(problem, previous, stuck.clone());
         if let Err(violated) = check(problem, &solution) {
             let violated: Vec<_> = violated.iter().map(ToString::to_string).collect();
             panic!("the solver's answer breaks the rules: {}", violated.join("; "));
         }
         match moves::moves(problem, &solution) {
             Ok(moves) => return (solution, moves),
-            Err(waiting) => {
-                let circle: BTreeSet<_> = waiting
-                    .iter()
-                    .flat_map(|(_, backends)| backends)
-                    .copied()
-                    .collect();
-                let circle: Vec<_> = circle.into_iter().collect();
+            Err(blocked) => {
                 let count = if stuck.len() < PINNED_SINGLY {
                     1
                 } else {
-                    waiting.len()
+                    blocked.len()
                 };
-                stuck.extend(
-                    waiting
-                        .into_iter()
-                        .take(count)
-                        .map(|(dataset, _)| (dataset, circle.clone())),
-                );
+                let all = all_of_the_circle(&blocked);
+                let pinned = blocked.into_iter().take(count);
+                stuck.extend(pinned.map(|(dataset, why)| match why {
+                    Stuck::Circle(_) => (dataset, Stuck::Circle(all.clone())),
+                    Stuck::Relays(_) => (dataset, why),
+                }));
             }
+        }
+    }
+}
+
+/// The backends that any dataset of a circle waits for.
+fn all_of_the_circle(blocked: &[(usize, Stuck)]) -> Vec<usize> {
+    let own = |(_, stuck): &(usize, Stuck)| match stuck {
+        Stuck::Circle(backends) => backends.clone(),
+        Stuck::Relays(_) => Vec::new(),
+    };
+    let all: BTreeSet<_> = blocked.iter().flat_map(own).collect();
+    all.into_iter().collect()
+}
+
+/// Says of some datasets of a solution, by their positions in the problem, why backends were not taken and what would
+/// help; the latter of the first 500 unsatisfied ones.
+#[must_use]
+pub fn spell_out(problem: &Problem, solution: &Solution, datasets: &[usize]) -> Vec<Spelled> {
+    let ground = Ground::of(problem);
+    let mut spelling = Spelling::new(Scene::new(problem, &ground, solution));
+    datasets
+        .iter()
+        .map(|dataset| spelling.dataset(*dataset))
+        .collect()
+}
+
+/// Spells out dataset after dataset, and keeps nothing of it.
+pub(crate) struct Spelling<'a> {
+    scene: Scene<'a>,
+    /// Unsatisfied datasets so far.
+    relaxed: usize,
+    /// What is left of the work on relaxations.
+    effort: relax::Effort,
+}
+
+impl<'a> Spelling<'a> {
+    pub fn new(scene: Scene<'a>) -> Self {
+        Self {
+            scene,
+            relaxed: 0,
+            effort: relax::Effort::of_a_plan(),
+        }
+    }
+
+    /// Spells out the dataset at this position.
+    pub fn dataset(&mut self, dataset: usize) -> Spelled {
+        let mut relaxations = Vec::new();
+        if self.relaxed < RELAXED_DATASETS && !self.scene.is_satisfied(dataset) {
+            self.relaxed += 1;
+            relaxations = relax::relaxations(&self.scene, dataset, &mut self.effort);
+        }
+        Spelled {
+            refusals: refusals::refusals(&self.scene, dataset),
+            relaxations,
         }
     }
 }
 
 fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
     let ground = Ground::of(problem);
-    let scene = refusals::Scene::new(problem, &ground, solution);
-    let mut relaxed = 0;
-    let mut datasets = Vec::new();
-    for dataset in 0..problem.datasets.len() {
-        let mut planned = dataset_plan(&scene, dataset);
-        if !planned.satisfied && relaxed < RELAXED_DATASETS {
-            relaxed += 1;
-            planned.relaxations = relax::relaxations(&scene, dataset);
-        }
-        datasets.push(planned);
-    }
+    let scene = Scene::new(problem, &ground, solution);
+    let mut shared = Shared::default();
+    let datasets = (0..problem.datasets.len()).map(|dataset| dataset_plan(&scene, dataset, &mut shared));
     let price = |(place, price): (&crate::problem::Place, &f64)| ShadowPrice {
         backend: place.name.clone(),
         per_gib_month: *price,
@@ -172,9 +232,10 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
         input_digest: digest::input_digest(problem),
         currency: problem.currency.clone(),
         objective: solution.objective,
+        routed_once: moves::routed_once(&moves),
         lower_bound: solution.lower_bound,
         gap: solution.gap(),
-        datasets,
+        datasets: datasets.collect(),
         moves,
         shadow_prices: problem
             .backends
@@ -186,39 +247,48 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
     }
 }
 
-fn dataset_plan(scene: &refusals::Scene<'_>, dataset: usize) -> DatasetPlan {
+/// Lists of names that many datasets share.
+#[derive(Default)]
+struct Shared<'a> {
+    backends: BTreeMap<&'a [usize], Arc<[BackendName]>>,
+    policies: BTreeMap<&'a [usize], Arc<[PolicyName]>>,
+}
+
+fn dataset_plan<'a>(scene: &Scene<'a>, dataset: usize, shared: &mut Shared<'a>) -> DatasetPlan {
     let problem = scene.problem;
     let subject = &problem.datasets[dataset];
-    let set = &scene.solution.sets[dataset];
-    let satisfied = scene.is_satisfied(dataset);
-    let costs: Vec<_> = set
-        .iter()
-        .map(|backend| cost::copy_cost(problem, subject, *backend))
-        .collect();
+    let set = scene.solution.sets[dataset].as_slice();
+    let (mut storage_per_month, mut carbon_kg_per_month, mut cost_planned) = (0.0, 0.0, 0.0);
+    for backend in set {
+        let cost = cost::copy_cost(problem, subject, *backend);
+        storage_per_month += cost.storage;
+        carbon_kg_per_month += cost.carbon_kg;
+        cost_planned += cost.per_month();
+    }
+    let policy = |policy: &usize| problem.policies[*policy].name.clone();
+    let policies = subject.profile.policies.as_slice();
     DatasetPlan {
         name: subject.name.clone(),
-        satisfied,
-        backends: names(problem, set),
+        satisfied: scene.is_satisfied(dataset),
+        backends: Arc::clone(
+            shared
+                .backends
+                .entry(set)
+                .or_insert_with(|| names(problem, set).into()),
+        ),
         bytes: subject.summary.bytes,
         objects: subject.summary.objects,
-        storage_per_month: costs.iter().map(|cost| cost.storage).sum(),
-        carbon_kg_per_month: costs.iter().map(|cost| cost.carbon_kg).sum(),
-        policies: subject
-            .profile
-            .policies
-            .iter()
-            .map(|policy| problem.policies[*policy].name.clone())
-            .collect(),
+        storage_per_month,
+        carbon_kg_per_month,
+        policies: Arc::clone(
+            shared
+                .policies
+                .entry(policies)
+                .or_insert_with(|| policies.iter().map(policy).collect()),
+        ),
         violations: refusals::violations(scene, dataset),
-        refusals: refusals::refusals(scene, dataset),
-        relaxations: if satisfied {
-            Vec::new()
-        } else {
-            relax::relaxations(scene, dataset)
-        },
-        now: names(problem, &subject.now()),
         cost_now: cost_now(problem, subject),
-        cost_planned: costs.iter().map(cost::CopyCost::per_month).sum(),
+        cost_planned,
     }
 }
 

@@ -23,7 +23,7 @@ use terms::{hop, settings, terms};
 #[must_use]
 pub fn pose(
     manifests: &Manifests,
-    datasets: &BTreeMap<DatasetName, Dataset>,
+    datasets: &BTreeMap<DatasetName, Arc<Dataset>>,
     observed: &Observed,
 ) -> Problem {
     let mut posing = Posing::new(manifests);
@@ -36,7 +36,7 @@ pub fn pose(
     let nothing = ObservedDataset::default();
     let subjects = names.into_iter().map(|name| {
         let known = observed.datasets.get(name).unwrap_or(&nothing);
-        posing.subject(name, datasets.get(name), known)
+        posing.subject(name, datasets.get(name).map(Arc::as_ref), known)
     });
     let subjects = subjects.collect();
     Problem {
@@ -100,6 +100,8 @@ struct Posing<'a> {
     /// The profile of a dataset of which no manifest tells.
     untold: Arc<Profile>,
     positions: BTreeMap<&'a str, usize>,
+    /// For each backend its failure domain and its thousandths of a nine, as [`Durability::of`] has them.
+    durable: Vec<Option<(usize, u32)>>,
 }
 
 impl<'a> Posing<'a> {
@@ -120,6 +122,7 @@ impl<'a> Posing<'a> {
                 .enumerate()
                 .map(|(position, backend)| (backend.name.as_str(), position))
                 .collect(),
+            durable: durable(manifests),
         }
     }
 
@@ -161,7 +164,9 @@ impl<'a> Posing<'a> {
                 missing_objects: copy.missing_objects,
             })
         };
-        let mut copies: Vec<_> = known.copies.iter().filter_map(held).collect();
+        // As long as it comes to be and no longer: there are millions of these lists.
+        let mut copies = Vec::with_capacity(known.copies.len());
+        copies.extend(known.copies.iter().filter_map(held));
         copies.sort_by_key(|held| held.backend);
         Subject {
             name: name.clone(),
@@ -204,7 +209,7 @@ impl<'a> Posing<'a> {
 
     /// The policies that select a dataset; a selector looks at its owner and labels alone.
     fn selecting(&mut self, dataset: &'a Dataset, facts: &DatasetFacts<'_>) -> Selecting {
-        let key = (&dataset.domain, &dataset.labels);
+        let key = (&dataset.domain, &*dataset.labels);
         if let Some(known) = self.selecting.get(&key) {
             return known.clone();
         }
@@ -331,7 +336,10 @@ impl<'a> Posing<'a> {
                     .join(" and "),
                 accepts: self.backends().map(accepts).collect(),
                 spread: wanted.spread.iter().map(|spread| self.spread(spread)).collect(),
-                durability: wanted.milli_nines.map(|milli_nines| self.durability(milli_nines)),
+                durability: wanted.milli_nines.map(|milli_nines| Durability {
+                    milli_nines,
+                    of: self.durable.clone(),
+                }),
             };
             let stated = self.requirements.state(requirement);
             required.push(stated);
@@ -357,20 +365,6 @@ impl<'a> Posing<'a> {
             across: spread.across.as_str().to_owned(),
             groups: spread.groups,
             group_of: values.iter().map(group).collect(),
-        }
-    }
-
-    /// Failure domains are numbered in their order, so that equal manifests give equal numbers.
-    fn durability(&self, milli_nines: u32) -> Durability {
-        let domains: BTreeSet<_> = self.backends().map(Backend::failure_domain).collect();
-        let own = |backend: &Backend| {
-            let domain = backend.failure_domain();
-            let number = domains.iter().position(|known| *known == domain)?;
-            Some((number, backend.milli_nines()?))
-        };
-        Durability {
-            milli_nines,
-            of: self.backends().map(own).collect(),
         }
     }
 
@@ -402,6 +396,19 @@ impl<'a> Posing<'a> {
         }
         refused
     }
+}
+
+/// Failure domains are numbered in their order, so that equal manifests give equal numbers.
+fn durable(manifests: &Manifests) -> Vec<Option<(usize, u32)>> {
+    let backends = || manifests.backends.values();
+    let mut domains: Vec<_> = backends().map(Backend::failure_domain).collect();
+    domains.sort_unstable();
+    domains.dedup();
+    let own = |backend: &Backend| {
+        let number = domains.binary_search(&backend.failure_domain()).ok()?;
+        Some((number, backend.milli_nines()?))
+    };
+    backends().map(own).collect()
 }
 
 fn reason_of(rule: &str, kind: RefusalKind, words: String, verdict: &Verdict) -> Option<Reason> {

@@ -1,6 +1,7 @@
 //! Why backends were not taken, and which copies stay although a rule refuses them. Refusals are data; nothing here
 //! changes a plan.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount, CopyState};
@@ -8,8 +9,9 @@ use domicile_estate::{BackendName, ByteCount, CopyState};
 use crate::ground::{self, BudgetLimit, BudgetUnit, Cause, Ground};
 use crate::plan::{Warning, names};
 use crate::problem::{Bars, Problem, RefusalKind, Requirement, Subject};
-use crate::solution::Solution;
-use crate::solve;
+use crate::relax::thousandths;
+use crate::solution::{Solution, Stuck};
+use crate::{solve, tally};
 
 /// Which rule refused which backends, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +38,79 @@ pub(crate) struct Scene<'a> {
     pub used: Vec<u128>,
     /// What is spent of each budget in the end.
     pub spent: Vec<f64>,
+}
+
+/// What a set has of what a requirement asks for, no more than that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Had {
+    pub copies: u32,
+    /// For each spread.
+    pub groups: Vec<u32>,
+    /// Thousandths of a nine; `None` where none are asked for.
+    pub milli_nines: Option<u32>,
+}
+
+impl Had {
+    /// What copies that count have of it.
+    pub fn of(counting: &[usize], requirement: &Requirement) -> Self {
+        let count = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
+        let groups = requirement.spread.iter().map(|spread| {
+            let groups: BTreeSet<_> = counting
+                .iter()
+                .filter_map(|backend| spread.group_of[*backend])
+                .collect();
+            count(groups.len()).min(spread.groups)
+        });
+        let milli_nines = requirement.durability.as_ref().map(|asked| {
+            let mut best = BTreeMap::new();
+            for (domain, nines) in counting.iter().filter_map(|backend| asked.of[*backend]) {
+                let best = best.entry(domain).or_insert(nines);
+                *best = nines.max(*best);
+            }
+            best.into_values()
+                .fold(0, u32::saturating_add)
+                .min(asked.milli_nines)
+        });
+        Self {
+            copies: count(counting.len()).min(requirement.copies),
+            groups: groups.collect(),
+            milli_nines,
+        }
+    }
+
+    /// The same, no more than another.
+    pub fn at_most(&self, other: &Self) -> Self {
+        Self {
+            copies: self.copies.min(other.copies),
+            groups: self
+                .groups
+                .iter()
+                .zip(&other.groups)
+                .map(|(own, other)| *own.min(other))
+                .collect(),
+            milli_nines: self.milli_nines.min(other.milli_nines),
+        }
+    }
+
+    /// Whether it is no less of anything than another.
+    pub fn reaches(&self, other: &Self) -> bool {
+        self.copies >= other.copies
+            && self
+                .groups
+                .iter()
+                .zip(&other.groups)
+                .all(|(own, other)| own >= other)
+            && self.milli_nines >= other.milli_nines
+    }
+
+    /// Whether that is everything.
+    pub fn is_all_of(&self, requirement: &Requirement) -> bool {
+        let nines = requirement.durability.as_ref().map(|asked| asked.milli_nines);
+        let groups = requirement.spread.iter().map(|spread| spread.groups);
+        self.copies == requirement.copies
+            && groups.eq(self.groups.iter().copied())
+            && self.milli_nines == nines
+    }
 }
 
 impl<'a> Scene<'a> {
@@ -85,26 +160,31 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
+    /// What a dataset's set has of what a requirement asks for, no more than that.
+    pub fn had(&self, dataset: usize, requirement: &Requirement) -> Had {
+        Had::of(&self.counting(dataset, requirement), requirement)
+    }
+
     /// What a requirement lacks, for people; `None` if it is met.
     pub fn missing(&self, dataset: usize, requirement: &Requirement) -> Option<String> {
-        let counting = self.counting(dataset, requirement);
+        let had = self.had(dataset, requirement);
         let mut lacks = Vec::new();
-        if counting.len() < requirement.copies as usize {
-            lacks.push(format!("{} of {} copies", counting.len(), requirement.copies));
+        if had.copies < requirement.copies {
+            lacks.push(format!("{} of {} copies", had.copies, requirement.copies));
         }
-        for spread in &requirement.spread {
-            let groups: BTreeSet<_> = counting
-                .iter()
-                .filter_map(|backend| spread.group_of[*backend])
-                .collect();
-            if groups.len() < spread.groups as usize {
+        for (spread, groups) in requirement.spread.iter().zip(&had.groups) {
+            if *groups < spread.groups {
                 lacks.push(format!(
-                    "{} of {} distinct values of `{}`",
-                    groups.len(),
-                    spread.groups,
-                    spread.across
+                    "{groups} of {} distinct values of `{}`",
+                    spread.groups, spread.across
                 ));
             }
+        }
+        if let (Some(asked), Some(nines)) = (&requirement.durability, had.milli_nines)
+            && nines < asked.milli_nines
+        {
+            let [had, wanted] = [nines, asked.milli_nines].map(thousandths);
+            lacks.push(format!("{had} of {wanted} nines"));
         }
         (!lacks.is_empty()).then(|| lacks.join(" and "))
     }
@@ -140,19 +220,36 @@ fn occupied<'s>(
         .chain(ground::left_alone(problem, subject, set))
 }
 
-/// Refusals with equal words, gathered over backends.
+/// Refusals with equal words, gathered over backends. What refuses many backends is put into words once, at the end.
 #[derive(Default)]
-struct Gathered(BTreeMap<(String, RefusalKind, String), BTreeSet<usize>>);
+struct Gathered {
+    worded: BTreeMap<(String, RefusalKind, String), BTreeSet<usize>>,
+    causes: BTreeMap<Cause, Vec<usize>>,
+    /// By requirement, the backends that its `where` does not accept.
+    elsewhere: BTreeMap<usize, Vec<usize>>,
+}
 
 impl Gathered {
     fn add(&mut self, rule: &str, kind: RefusalKind, message: String, backend: usize) {
-        self.0
-            .entry((rule.to_owned(), kind, message))
-            .or_default()
-            .insert(backend);
+        self.add_all(rule, kind, message, std::iter::once(backend));
     }
 
-    fn add_cause(&mut self, problem: &Problem, cause: Cause, backend: usize) {
+    fn add_all(
+        &mut self,
+        rule: &str,
+        kind: RefusalKind,
+        message: String,
+        backends: impl IntoIterator<Item = usize>,
+    ) {
+        let known = self.worded.entry((rule.to_owned(), kind, message));
+        known.or_default().extend(backends);
+    }
+
+    fn add_cause(&mut self, cause: Cause, backend: usize) {
+        self.causes.entry(cause).or_default().push(backend);
+    }
+
+    fn word_cause(&mut self, problem: &Problem, cause: Cause, backends: Vec<usize>) {
         let (rule, kind, message) = match cause {
             Cause::Rule(reason) => {
                 let reason = &problem.reasons[reason];
@@ -162,6 +259,11 @@ impl Gathered {
                 "reachability",
                 RefusalKind::Unreachable,
                 "no current copy is known to read from: scrub the dataset, or bring back a backend that holds it whole".to_owned(),
+            ),
+            Cause::NoWay => (
+                "link",
+                RefusalKind::Confinement,
+                "links forbid every way there from a current copy, and no relay that the dataset's rules admit leads there".to_owned(),
             ),
             Cause::DamagedOrigin => (
                 "origin",
@@ -174,10 +276,22 @@ impl Gathered {
                 "the backend holds more than its capacity already, and takes nothing new".to_owned(),
             ),
         };
-        self.add(rule, kind, message, backend);
+        self.add_all(rule, kind, message, backends);
     }
 
-    fn into_refusals(self, problem: &Problem) -> Vec<Refusal> {
+    fn into_refusals(mut self, problem: &Problem) -> Vec<Refusal> {
+        for (cause, backends) in std::mem::take(&mut self.causes) {
+            self.word_cause(problem, cause, backends);
+        }
+        for (requirement, backends) in std::mem::take(&mut self.elsewhere) {
+            let requirement = &problem.requirements[requirement];
+            let policy = &problem.policies[requirement.policy].name;
+            let message = format!(
+                "policy `{policy}`, requirement `{}`: only where {}",
+                requirement.name, requirement.place
+            );
+            self.add_all(&requirement.name, RefusalKind::Requirement, message, backends);
+        }
         let refusal = |((rule, kind, message), backends): (_, BTreeSet<usize>)| {
             let backends: Vec<_> = backends.into_iter().collect();
             Refusal {
@@ -187,7 +301,7 @@ impl Gathered {
                 message,
             }
         };
-        self.0.into_iter().map(refusal).collect()
+        self.worded.into_iter().map(refusal).collect()
     }
 }
 
@@ -203,7 +317,7 @@ pub(crate) fn violations(scene: &Scene<'_>, dataset: usize) -> Vec<Violation> {
     for backend in set.iter().copied().chain(undeletable) {
         let bars_every = |reason: &usize| problem.reasons[*reason].bars == Bars::Every;
         for reason in problem.reasons_against(subject, backend).filter(bars_every) {
-            gathered.add_cause(problem, Cause::Rule(reason), backend);
+            gathered.add_cause(Cause::Rule(reason), backend);
         }
         if !set.contains(&backend) {
             continue;
@@ -228,19 +342,24 @@ pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
     let problem = scene.problem;
     let subject = &problem.datasets[dataset];
     let set = &scene.solution.sets[dataset];
-    let wanted = solve::best_alone(problem, scene.ground, dataset);
+    let contest = Contest {
+        scene,
+        dataset,
+        lacking: OnceCell::new(),
+        wanted: OnceCell::new(),
+    };
     let mut gathered = Gathered::default();
     for backend in (0..problem.backends.len()).filter(|backend| !set.contains(backend)) {
         let causes = ground::causes(problem, scene.ground, subject, backend);
         if causes.is_empty() {
-            refused_in_competition(scene, dataset, backend, &wanted, &mut gathered);
+            contest.refuse(backend, &mut gathered);
         }
         // Without a requirement nothing is to be made, so that having no source keeps nothing out.
         for cause in causes
             .into_iter()
             .filter(|cause| subject.is_reached() || matches!(cause, Cause::Rule(_)))
         {
-            gathered.add_cause(problem, cause, backend);
+            gathered.add_cause(cause, backend);
         }
     }
     let mut refusals = gathered.into_refusals(problem);
@@ -253,8 +372,9 @@ pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
         if let Some(missing) = scene.missing(dataset, requirement) {
             let policy = &problem.policies[requirement.policy].name;
             let message = format!(
-                "policy `{policy}`, requirement `{}`: only {missing} can be had",
-                requirement.name
+                "policy `{policy}`, requirement `{}`: only {missing} can be had; {}",
+                requirement.name,
+                tally::tally(scene, dataset, &[requirement]),
             );
             refusals.push(Refusal {
                 rule: requirement.name.clone(),
@@ -268,59 +388,51 @@ pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
     refusals
 }
 
-/// Why an admissible backend was not taken: no requirement asks for it, or there is no room or no money.
-fn refused_in_competition(
-    scene: &Scene<'_>,
+/// What a dataset lost to others.
+struct Contest<'a> {
+    scene: &'a Scene<'a>,
     dataset: usize,
-    backend: usize,
-    wanted: &[usize],
-    gathered: &mut Gathered,
-) {
-    let (problem, subject) = (scene.problem, &scene.problem.datasets[dataset]);
-    let requirements = || {
-        subject
-            .profile
-            .requirements
-            .iter()
-            .map(|requirement| &problem.requirements[*requirement])
-    };
-    if subject.is_reached() && !requirements().any(|requirement| requirement.accepts[backend]) {
-        for requirement in requirements() {
-            let policy = &problem.policies[requirement.policy].name;
-            let message = format!(
-                "policy `{policy}`, requirement `{}`: only where {}",
-                requirement.name, requirement.place
-            );
-            gathered.add(&requirement.name, RefusalKind::Requirement, message, backend);
+    /// Its requirements that lack something.
+    lacking: OnceCell<Vec<&'a Requirement>>,
+    /// Where it would lie if it shared room and budgets with nobody: searched for only where that is the question.
+    wanted: OnceCell<Vec<usize>>,
+}
+
+impl Contest<'_> {
+    /// Why an admissible backend was not taken: no requirement asks for it, or there is no room or no money.
+    fn refuse(&self, backend: usize, gathered: &mut Gathered) {
+        let (scene, dataset) = (self.scene, self.dataset);
+        let (problem, subject) = (scene.problem, &scene.problem.datasets[dataset]);
+        let asked = &subject.profile.requirements;
+        if subject.is_reached() && !asked.iter().any(|r| problem.requirements[*r].accepts[backend]) {
+            for requirement in asked {
+                gathered.elsewhere.entry(*requirement).or_default().push(backend);
+            }
+            return;
         }
-        return;
-    }
-    let lacking = requirements().any(|r| r.accepts[backend] && scene.missing(dataset, r).is_some());
-    if !lacking && !wanted.contains(&backend) {
-        return;
-    }
-    if let Some(circle) = scene.solution.stuck.get(&dataset) {
-        let circle: Vec<_> = names(problem, circle)
-            .iter()
-            .map(|name| format!("`{name}`"))
+        let stuck = scene.solution.stuck.get(&dataset);
+        let crowded = !scene.has_room(dataset, backend);
+        let budgets = scene.ground.budgets.iter().zip(&scene.spent);
+        let overspent: Vec<_> = budgets
+            .map(|(budget, spent)| (budget, spent, budget.spends(problem, subject, backend)))
+            .filter(|(budget, spent, spends)| *spends > 0.0 && !budget.allows(*spent + *spends))
             .collect();
-        let message = format!(
-            "copies to {} would wait for each other's room in a circle",
-            circle.join(", ")
-        );
-        gathered.add("capacity", RefusalKind::Capacity, message, backend);
-    } else if !scene.has_room(dataset, backend) {
-        let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
-        let free = ByteCount(u64::try_from(free).unwrap_or(u64::MAX));
-        let message = format!(
-            "{} are free beside the rest of the plan, {} are needed",
-            free, subject.summary.bytes
-        );
-        gathered.add("capacity", RefusalKind::Capacity, message, backend);
-    }
-    for (budget, spent) in scene.ground.budgets.iter().zip(&scene.spent) {
-        let spends = budget.spends(problem, subject, backend);
-        if spends > 0.0 && !budget.allows(spent + spends) {
+        if stuck.is_none() && !crowded && overspent.is_empty() || !self.is_sought(backend) {
+            return;
+        }
+        if let Some(stuck) = stuck {
+            let message = stuck_words(problem, stuck);
+            gathered.add("capacity", RefusalKind::Capacity, message, backend);
+        } else if crowded {
+            let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
+            let free = ByteCount(u64::try_from(free).unwrap_or(u64::MAX));
+            let message = format!(
+                "{} are free beside the rest of the plan, {} are needed",
+                free, subject.summary.bytes
+            );
+            gathered.add("capacity", RefusalKind::Capacity, message, backend);
+        }
+        for (budget, spent, spends) in overspent {
             let policy = &problem.policies[budget.policy].name;
             let message = format!(
                 "policy `{policy}`: {}",
@@ -328,6 +440,43 @@ fn refused_in_competition(
             );
             gathered.add(policy.as_str(), RefusalKind::Budget, message, backend);
         }
+    }
+
+    /// Whether a copy there would help: a requirement that lacks something accepts it, or it is where the dataset would
+    /// lie if it were alone.
+    fn is_sought(&self, backend: usize) -> bool {
+        let (scene, dataset) = (self.scene, self.dataset);
+        let asked = scene.problem.datasets[dataset].profile.requirements.iter();
+        let lacking = || {
+            asked
+                .map(|requirement| &scene.problem.requirements[*requirement])
+                .filter(|requirement| scene.missing(dataset, requirement).is_some())
+                .collect()
+        };
+        let alone = || solve::best_alone(scene.problem, scene.ground, dataset);
+        let lacking = self.lacking.get_or_init(lacking);
+        lacking.iter().any(|requirement| requirement.accepts[backend])
+            || self.wanted.get_or_init(alone).contains(&backend)
+    }
+}
+
+/// Why copies that every rule admits cannot be made, for people.
+fn stuck_words(problem: &Problem, stuck: &Stuck) -> String {
+    let quoted = |backends: &[usize]| {
+        let names = names(problem, backends);
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    match stuck {
+        Stuck::Circle(backends) => format!(
+            "copies to {} would wait for each other's room in a circle",
+            quoted(backends)
+        ),
+        Stuck::Relays(backends) => format!(
+            "copies to {} cannot all be made: links leave some only a way through relays, which have no room for it \
+             beside the rest of the plan",
+            quoted(backends)
+        ),
     }
 }
 

@@ -15,9 +15,18 @@ pub struct Solution {
     pub lower_bound: f64,
     /// For each backend, what one more GiB of capacity would save per month; 0 where there is room.
     pub shadow_prices: Vec<f64>,
-    /// Datasets that stay where they are, since their copies would wait for each other's room in a circle, each with the
-    /// backends of the circle.
-    pub stuck: BTreeMap<usize, Vec<usize>>,
+    /// Datasets that stay where they are, since the copies that they want cannot be made.
+    pub stuck: BTreeMap<usize, Stuck>,
+}
+
+/// Why the copies that a dataset wants cannot be made, though every rule admits them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stuck {
+    /// They would wait for each other's room in a circle of these backends.
+    Circle(Vec<usize>),
+    /// Links let them come to these backends only through relays, which have no room for them beside the rest of the
+    /// plan.
+    Relays(Vec<usize>),
 }
 
 impl Solution {

@@ -1,494 +1,354 @@
 //! The plan as JSON: the versioned shape that programs read. Amounts are unrounded doubles.
+//!
+//! A document is written dataset by dataset. What is said of a dataset is made as it is written and kept nowhere, so
+//! that a plan of a million datasets needs no room for their refusals. Fields stand in the order of their names.
 
-use serde::{Deserialize, Serialize};
+use domicile_estate::{BackendName, PolicyName};
+use serde::ser::{SerializeMap as _, SerializeSeq as _};
+use serde::{Serialize, Serializer};
 
-use domicile_estate::{BackendName, ByteCount, DatasetName, NameError, PolicyName};
-
-use crate::cost::Objective;
+use crate::ground::Ground;
 use crate::moves::{Action, Move};
-use crate::plan::{DatasetPlan, Plan, ShadowPrice, Warning};
-use crate::problem::RefusalKind;
-use crate::refusals::Refusal;
+use crate::plan::{DatasetPlan, Plan, ShadowPrice, Spelled, Spelling, Warning};
+use crate::problem::Problem;
+use crate::refusals::{Refusal, Scene};
 use crate::relax::Relaxation;
+use crate::solution::Solution;
 
 /// The version of the shape.
 pub const API_VERSION: &str = "domicile.dev/v1alpha1";
 /// The kind of the document.
 pub const KIND: &str = "Plan";
 
-macro_rules! shape {
-    ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        #[allow(missing_docs, reason = "the fields are documented in MANIFESTS.md and on the types of the plan")]
-        pub struct $name { $($(#[$meta])* pub $field: $type,)* }
-    };
-}
-
-shape!(/// A whole plan.
-    PlanDocument {
-        api_version: String,
-        kind: String,
-        name: String,
-        input_digest: String,
-        objective: ObjectiveDocument,
-        datasets: Vec<DatasetDocument>,
-        moves: Vec<MoveDocument>,
-        shadow_prices: Vec<ShadowPriceDocument>,
-        warnings: Vec<WarningDocument>,
-    }
-);
-shape!(/// The objective and its proof; per month unless its name says otherwise.
-    ObjectiveDocument {
-        currency: String,
-        per_month: f64,
-        lower_bound: f64,
-        gap: f64,
-        storage_per_month: f64,
-        carbon_per_month: f64,
-        transfer_per_month: f64,
-        carbon_kg_per_month: f64,
-        transfer_once: f64,
-        transfer_carbon_kg: f64,
-    }
-);
-shape!(/// One dataset.
-    DatasetDocument {
-        name: String,
-        satisfied: bool,
-        backends: Vec<String>,
-        bytes: u64,
-        objects: u64,
-        storage_per_month: f64,
-        carbon_kg_per_month: f64,
-        policies: Vec<String>,
-        violations: Vec<RefusalDocument>,
-        refusals: Vec<RefusalDocument>,
-        relaxations: Vec<RelaxationDocument>,
-    }
-);
-shape!(/// A refusal or a violation.
-    RefusalDocument { rule: String, kind: String, backends: Vec<String>, message: String, }
-);
-shape!(/// A relaxation.
-    RelaxationDocument { rule: String, change: String, message: String, }
-);
-shape!(/// A shadow price.
-    ShadowPriceDocument { backend: String, #[serde(rename = "perGiBMonth")] per_gib_month: f64, }
-);
-
-/// A warning.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WarningDocument {
-    /// `Capacity` or `Budget`.
-    pub kind: String,
-    /// The backend that is too full.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend: Option<String>,
-    /// The policy whose budget is overspent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
-    /// What is the matter.
-    pub message: String,
-}
-
-/// A move.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all_fields = "camelCase")]
-#[allow(
-    missing_docs,
-    reason = "the fields are documented in MANIFESTS.md and on `Move`"
-)]
-pub enum MoveDocument {
-    /// Makes, completes or repairs a copy.
-    Copy {
-        id: String,
-        dataset: String,
-        from: String,
-        to: String,
-        via: Vec<String>,
-        bytes: u64,
-        objects: u64,
-        cost: f64,
-        carbon_kg: f64,
-        after: Vec<String>,
-    },
-    /// Deletes a copy.
-    Retire {
-        id: String,
-        dataset: String,
-        from: String,
-        bytes: u64,
-        objects: u64,
-        after: Vec<String>,
-    },
-}
-
-/// Why a document is no plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DocumentError {
-    /// Another kind or version.
-    #[error(
-        "this is a `{kind}` of `{api_version}`, not a `Plan` of `domicile.dev/v1alpha1`: make it anew with `domicile plan --out`"
-    )]
-    NotAPlan {
-        /// The kind given.
-        kind: String,
-        /// The version given.
-        api_version: String,
-    },
-    /// A name that none can be.
-    #[error("the plan names what cannot exist: {0}")]
-    Name(#[from] NameError),
-    /// A kind of refusal that there is not.
-    #[error("`{kind}` is no kind of refusal")]
-    UnknownKind {
-        /// The kind given.
-        kind: String,
-    },
+/// A plan as a document with its number, such as `plan-000001`. What a program adds to it stands in its place among
+/// the plan's own fields.
+#[derive(Debug, Clone)]
+pub struct PlanDocument<'a> {
+    plan: &'a Plan,
+    problem: &'a Problem,
+    solution: &'a Solution,
+    number: u64,
+    /// By name.
+    added: Vec<(&'static str, serde_json::Value)>,
 }
 
 impl Plan {
-    /// The plan as a document with its number: `plan-000001`.
+    /// The plan as a document with its number. The problem and the solution are those that it was made of.
     #[must_use]
-    pub fn to_wire(&self, number: u64) -> PlanDocument {
-        let o = &self.objective;
+    pub fn to_wire<'a>(
+        &'a self,
+        problem: &'a Problem,
+        solution: &'a Solution,
+        number: u64,
+    ) -> PlanDocument<'a> {
         PlanDocument {
-            api_version: API_VERSION.to_owned(),
-            kind: KIND.to_owned(),
-            name: format!("plan-{number:06}"),
-            input_digest: self.input_digest.clone(),
-            objective: ObjectiveDocument {
-                currency: self.currency.clone(),
-                per_month: o.per_month,
-                lower_bound: self.lower_bound,
-                gap: self.gap,
-                storage_per_month: o.storage,
-                carbon_per_month: o.carbon,
-                transfer_per_month: o.transfer,
-                carbon_kg_per_month: o.carbon_kg,
-                transfer_once: o.transfer_once,
-                transfer_carbon_kg: o.transfer_carbon_kg,
-            },
-            datasets: self.datasets.iter().map(DatasetDocument::from).collect(),
-            moves: self.moves.iter().map(MoveDocument::from).collect(),
-            shadow_prices: self.shadow_prices.iter().map(ShadowPriceDocument::from).collect(),
-            warnings: self.warnings.iter().map(WarningDocument::from).collect(),
+            plan: self,
+            problem,
+            solution,
+            number,
+            added: Vec::new(),
         }
     }
 }
 
-impl TryFrom<PlanDocument> for Plan {
-    type Error = DocumentError;
+impl PlanDocument<'_> {
+    /// Adds a field that is not the plan's.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: serde_json::Value) -> Self {
+        self.added.push((name, value));
+        self.added.sort_by_key(|(name, _)| *name);
+        self
+    }
+}
 
-    /// Reads a plan back. What is for rendering only is not written, and comes back empty.
-    fn try_from(document: PlanDocument) -> Result<Self, DocumentError> {
-        if document.kind != KIND || document.api_version != API_VERSION {
-            return Err(DocumentError::NotAPlan {
-                kind: document.kind,
-                api_version: document.api_version,
-            });
+impl Serialize for PlanDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let plan = self.plan;
+        let mut fields = serializer.serialize_map(None)?;
+        let mut added = self.added.iter().peekable();
+        for name in [
+            "apiVersion",
+            "datasets",
+            "inputDigest",
+            "kind",
+            "moves",
+            "name",
+            "objective",
+            "shadowPrices",
+            "warnings",
+        ] {
+            while let Some((name, value)) = added.next_if(|(other, _)| *other < name) {
+                fields.serialize_entry(name, value)?;
+            }
+            match name {
+                "apiVersion" => fields.serialize_entry(name, API_VERSION)?,
+                "datasets" => fields.serialize_entry(name, &Datasets(self))?,
+                "inputDigest" => fields.serialize_entry(name, &plan.input_digest)?,
+                "kind" => fields.serialize_entry(name, KIND)?,
+                "moves" => fields.serialize_entry(name, &Each(&plan.moves, MoveDocument::from))?,
+                "name" => fields.serialize_entry(name, &format!("plan-{:06}", self.number))?,
+                "objective" => fields.serialize_entry(name, &ObjectiveDocument::from(plan))?,
+                "shadowPrices" => {
+                    fields.serialize_entry(name, &Each(&plan.shadow_prices, ShadowPriceDocument::from))?;
+                }
+                _ => fields.serialize_entry(name, &Each(&plan.warnings, WarningDocument::from))?,
+            }
         }
-        let o = document.objective;
-        let objective = Objective {
+        for (name, value) in added {
+            fields.serialize_entry(name, value)?;
+        }
+        fields.end()
+    }
+}
+
+/// Things written one after another, each as the document that it becomes.
+struct Each<'a, T, D>(&'a [T], fn(&'a T) -> D);
+
+impl<T, D: Serialize> Serialize for Each<'_, T, D> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(self.1))
+    }
+}
+
+/// The datasets, each spelled out as it is written.
+struct Datasets<'a>(&'a PlanDocument<'a>);
+
+impl Serialize for Datasets<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let PlanDocument {
+            plan,
+            problem,
+            solution,
+            ..
+        } = self.0;
+        let ground = Ground::of(problem);
+        let mut spelling = Spelling::new(Scene::new(problem, &ground, solution));
+        let mut items = serializer.serialize_seq(Some(plan.datasets.len()))?;
+        for (position, dataset) in plan.datasets.iter().enumerate() {
+            items.serialize_element(&DatasetDocument::new(dataset, &spelling.dataset(position)))?;
+        }
+        items.end()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ObjectiveDocument<'a> {
+    carbon_kg_per_month: f64,
+    carbon_per_month: f64,
+    currency: &'a str,
+    gap: f64,
+    lower_bound: f64,
+    per_month: f64,
+    routed_once: f64,
+    saved_by_routes: f64,
+    storage_per_month: f64,
+    transfer_carbon_kg: f64,
+    transfer_once: f64,
+    transfer_per_month: f64,
+}
+
+impl<'a> From<&'a Plan> for ObjectiveDocument<'a> {
+    fn from(plan: &'a Plan) -> Self {
+        let o = &plan.objective;
+        Self {
+            carbon_kg_per_month: o.carbon_kg,
+            carbon_per_month: o.carbon,
+            currency: &plan.currency,
+            gap: plan.gap,
+            lower_bound: plan.lower_bound,
             per_month: o.per_month,
-            storage: o.storage_per_month,
-            carbon: o.carbon_per_month,
-            transfer: o.transfer_per_month,
-            carbon_kg: o.carbon_kg_per_month,
-            transfer_once: o.transfer_once,
+            routed_once: plan.routed_once,
+            saved_by_routes: o.transfer_once - plan.routed_once,
+            storage_per_month: o.storage,
             transfer_carbon_kg: o.transfer_carbon_kg,
-        };
-        Ok(Self {
-            input_digest: document.input_digest,
-            currency: o.currency,
-            objective,
-            lower_bound: o.lower_bound,
-            gap: o.gap,
-            datasets: document
-                .datasets
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
-            moves: document
-                .moves
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
-            shadow_prices: document
-                .shadow_prices
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
-            warnings: document
-                .warnings
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
-        })
+            transfer_once: o.transfer_once,
+            transfer_per_month: o.transfer,
+        }
     }
 }
 
-fn texts(names: &[BackendName]) -> Vec<String> {
-    names.iter().map(ToString::to_string).collect()
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DatasetDocument<'a> {
+    backends: Names<'a, BackendName>,
+    bytes: u64,
+    carbon_kg_per_month: f64,
+    name: &'a str,
+    objects: u64,
+    policies: Names<'a, PolicyName>,
+    refusals: Each<'a, Refusal, RefusalDocument<'a>>,
+    relaxations: Each<'a, Relaxation, RelaxationDocument<'a>>,
+    satisfied: bool,
+    storage_per_month: f64,
+    violations: Each<'a, Refusal, RefusalDocument<'a>>,
 }
 
-fn backends(texts: &[String]) -> Result<Vec<BackendName>, NameError> {
-    texts.iter().map(|text| BackendName::new(text)).collect()
-}
-
-fn kind(text: &str) -> Result<RefusalKind, DocumentError> {
-    let unknown = || DocumentError::UnknownKind {
-        kind: text.to_owned(),
-    };
-    RefusalKind::ALL
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
-        .ok_or_else(unknown)
-}
-
-impl From<&DatasetPlan> for DatasetDocument {
-    fn from(dataset: &DatasetPlan) -> Self {
+impl<'a> DatasetDocument<'a> {
+    fn new(dataset: &'a DatasetPlan, spelled: &'a Spelled) -> Self {
         Self {
-            name: dataset.name.to_string(),
-            satisfied: dataset.satisfied,
-            backends: texts(&dataset.backends),
+            backends: Names(&dataset.backends),
             bytes: dataset.bytes.0,
-            objects: dataset.objects,
-            storage_per_month: dataset.storage_per_month,
             carbon_kg_per_month: dataset.carbon_kg_per_month,
-            policies: dataset.policies.iter().map(ToString::to_string).collect(),
-            violations: dataset.violations.iter().map(RefusalDocument::from).collect(),
-            refusals: dataset.refusals.iter().map(RefusalDocument::from).collect(),
-            relaxations: dataset.relaxations.iter().map(RelaxationDocument::from).collect(),
+            name: dataset.name.as_str(),
+            objects: dataset.objects,
+            policies: Names(&dataset.policies),
+            refusals: Each(&spelled.refusals, RefusalDocument::from),
+            relaxations: Each(&spelled.relaxations, RelaxationDocument::from),
+            satisfied: dataset.satisfied,
+            storage_per_month: dataset.storage_per_month,
+            violations: Each(&dataset.violations, RefusalDocument::from),
         }
     }
 }
 
-impl TryFrom<DatasetDocument> for DatasetPlan {
-    type Error = DocumentError;
+/// Names as texts.
+struct Names<'a, N>(&'a [N]);
 
-    fn try_from(document: DatasetDocument) -> Result<Self, DocumentError> {
-        let policies = document
-            .policies
-            .iter()
-            .map(|policy| PolicyName::new(policy))
-            .collect::<Result<_, _>>()?;
-        let relaxation = |r: RelaxationDocument| Relaxation {
-            rule: r.rule,
-            change: r.change,
-            message: r.message,
-        };
-        Ok(Self {
-            name: DatasetName::new(&document.name)?,
-            satisfied: document.satisfied,
-            backends: backends(&document.backends)?,
-            bytes: ByteCount(document.bytes),
-            objects: document.objects,
-            storage_per_month: document.storage_per_month,
-            carbon_kg_per_month: document.carbon_kg_per_month,
-            policies,
-            violations: document
-                .violations
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
-            refusals: document
-                .refusals
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
-            relaxations: document.relaxations.into_iter().map(relaxation).collect(),
-            now: Vec::new(),
-            cost_now: 0.0,
-            cost_planned: 0.0,
-        })
+impl<N: std::borrow::Borrow<str>> Serialize for Names<'_, N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(N::borrow))
     }
 }
 
-impl From<&Refusal> for RefusalDocument {
-    fn from(refusal: &Refusal) -> Self {
+/// A refusal or a violation.
+#[derive(Serialize)]
+struct RefusalDocument<'a> {
+    backends: Names<'a, BackendName>,
+    kind: &'a str,
+    message: &'a str,
+    rule: &'a str,
+}
+
+impl<'a> From<&'a Refusal> for RefusalDocument<'a> {
+    fn from(refusal: &'a Refusal) -> Self {
         Self {
-            rule: refusal.rule.clone(),
-            kind: refusal.kind.as_str().to_owned(),
-            backends: texts(&refusal.backends),
-            message: refusal.message.clone(),
+            backends: Names(&refusal.backends),
+            kind: refusal.kind.as_str(),
+            message: &refusal.message,
+            rule: &refusal.rule,
         }
     }
 }
 
-impl TryFrom<RefusalDocument> for Refusal {
-    type Error = DocumentError;
-
-    fn try_from(document: RefusalDocument) -> Result<Self, DocumentError> {
-        let backends = backends(&document.backends)?;
-        Ok(Self {
-            kind: kind(&document.kind)?,
-            rule: document.rule,
-            backends,
-            message: document.message,
-        })
-    }
+#[derive(Serialize)]
+struct RelaxationDocument<'a> {
+    change: &'a str,
+    message: &'a str,
+    rule: &'a str,
 }
 
-impl From<&Relaxation> for RelaxationDocument {
-    fn from(relaxation: &Relaxation) -> Self {
-        let Relaxation {
-            rule,
-            change,
-            message,
-        } = relaxation.clone();
+impl<'a> From<&'a Relaxation> for RelaxationDocument<'a> {
+    fn from(relaxation: &'a Relaxation) -> Self {
         Self {
-            rule,
-            change,
-            message,
+            change: &relaxation.change,
+            message: &relaxation.message,
+            rule: &relaxation.rule,
         }
     }
 }
 
-impl From<&ShadowPrice> for ShadowPriceDocument {
-    fn from(price: &ShadowPrice) -> Self {
+#[derive(Serialize)]
+struct ShadowPriceDocument<'a> {
+    backend: &'a str,
+    #[serde(rename = "perGiBMonth")]
+    per_gib_month: f64,
+}
+
+impl<'a> From<&'a ShadowPrice> for ShadowPriceDocument<'a> {
+    fn from(price: &'a ShadowPrice) -> Self {
         Self {
-            backend: price.backend.to_string(),
+            backend: price.backend.as_str(),
             per_gib_month: price.per_gib_month,
         }
     }
 }
 
-impl TryFrom<ShadowPriceDocument> for ShadowPrice {
-    type Error = DocumentError;
-
-    fn try_from(document: ShadowPriceDocument) -> Result<Self, DocumentError> {
-        Ok(Self {
-            backend: BackendName::new(&document.backend)?,
-            per_gib_month: document.per_gib_month,
-        })
-    }
+#[derive(Serialize)]
+struct WarningDocument<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<&'a str>,
+    kind: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
 }
 
-impl From<&Warning> for WarningDocument {
-    fn from(warning: &Warning) -> Self {
+impl<'a> From<&'a Warning> for WarningDocument<'a> {
+    fn from(warning: &'a Warning) -> Self {
         Self {
-            kind: warning.kind.as_str().to_owned(),
-            backend: warning.backend.as_ref().map(ToString::to_string),
-            policy: warning.policy.as_ref().map(ToString::to_string),
-            message: warning.message.clone(),
+            backend: warning.backend.as_ref().map(BackendName::as_str),
+            kind: warning.kind.as_str(),
+            message: &warning.message,
+            policy: warning.policy.as_ref().map(PolicyName::as_str),
         }
     }
 }
 
-impl TryFrom<WarningDocument> for Warning {
-    type Error = DocumentError;
-
-    fn try_from(document: WarningDocument) -> Result<Self, DocumentError> {
-        Ok(Self {
-            kind: kind(&document.kind)?,
-            backend: document.backend.map(|name| BackendName::new(&name)).transpose()?,
-            policy: document.policy.map(|name| PolicyName::new(&name)).transpose()?,
-            message: document.message,
-        })
-    }
+/// A move as a document.
+#[derive(Serialize)]
+#[serde(tag = "action", rename_all_fields = "camelCase")]
+#[allow(
+    missing_docs,
+    reason = "the fields are documented in MANIFESTS.md and on `Move`"
+)]
+pub enum MoveDocument<'a> {
+    /// Makes, completes or repairs a copy.
+    Copy {
+        after: Vec<String>,
+        bytes: u64,
+        carbon_kg: f64,
+        cost: f64,
+        dataset: &'a str,
+        from: &'a str,
+        id: String,
+        objects: u64,
+        to: &'a str,
+        via: Vec<&'a str>,
+    },
+    /// Deletes a copy.
+    Retire {
+        after: Vec<String>,
+        bytes: u64,
+        dataset: &'a str,
+        from: &'a str,
+        id: String,
+        objects: u64,
+    },
 }
 
-impl From<&Move> for MoveDocument {
-    fn from(planned: &Move) -> Self {
-        let Move {
-            id,
-            dataset,
-            action,
-            bytes,
-            objects,
-            after,
-        } = planned.clone();
-        let (dataset, bytes) = (dataset.to_string(), bytes.0);
-        match action {
+impl<'a> From<&'a Move> for MoveDocument<'a> {
+    fn from(planned: &'a Move) -> Self {
+        let after = planned.after.iter().map(ToString::to_string).collect();
+        let id = planned.id.to_string();
+        let (dataset, bytes, objects) = (planned.dataset.as_str(), planned.bytes.0, planned.objects);
+        match &planned.action {
             Action::Copy {
                 from,
                 to,
                 via,
                 cost,
                 carbon_kg,
-            } => {
-                let (from, to, via) = (from.to_string(), to.to_string(), texts(&via));
-                Self::Copy {
-                    id,
-                    dataset,
-                    from,
-                    to,
-                    via,
-                    bytes,
-                    objects,
-                    cost,
-                    carbon_kg,
-                    after,
-                }
-            }
-            Action::Retire { from } => Self::Retire {
-                id,
-                dataset,
-                from: from.to_string(),
-                bytes,
-                objects,
+            } => Self::Copy {
                 after,
+                bytes,
+                carbon_kg: *carbon_kg,
+                cost: *cost,
+                dataset,
+                from: from.as_str(),
+                id,
+                objects,
+                to: to.as_str(),
+                via: via.iter().map(BackendName::as_str).collect(),
+            },
+            Action::Retire { from } => Self::Retire {
+                after,
+                bytes,
+                dataset,
+                from: from.as_str(),
+                id,
+                objects,
             },
         }
-    }
-}
-
-impl TryFrom<MoveDocument> for Move {
-    type Error = DocumentError;
-
-    fn try_from(document: MoveDocument) -> Result<Self, DocumentError> {
-        let (id, dataset, action, bytes, objects, after) = match document {
-            MoveDocument::Copy {
-                id,
-                dataset,
-                from,
-                to,
-                via,
-                bytes,
-                objects,
-                cost,
-                carbon_kg,
-                after,
-            } => {
-                let (from, to) = (BackendName::new(&from)?, BackendName::new(&to)?);
-                let action = Action::Copy {
-                    from,
-                    to,
-                    via: backends(&via)?,
-                    cost,
-                    carbon_kg,
-                };
-                (id, dataset, action, bytes, objects, after)
-            }
-            MoveDocument::Retire {
-                id,
-                dataset,
-                from,
-                bytes,
-                objects,
-                after,
-            } => (
-                id,
-                dataset,
-                Action::Retire {
-                    from: BackendName::new(&from)?,
-                },
-                bytes,
-                objects,
-                after,
-            ),
-        };
-        Ok(Self {
-            id,
-            dataset: DatasetName::new(&dataset)?,
-            action,
-            bytes: ByteCount(bytes),
-            objects,
-            after,
-        })
     }
 }

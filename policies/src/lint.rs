@@ -23,6 +23,7 @@ pub fn lint(manifests: &Manifests) -> Vec<Diagnostic> {
         found: Vec::new(),
     };
     lint.domains();
+    lint.relays();
     lint.links();
     lint.prices();
     for policy in manifests.policies.values() {

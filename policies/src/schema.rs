@@ -43,6 +43,7 @@ fn kind_schema(table: &KindTable) -> Value {
             "kind": {"const": table.kind},
             "metadata": metadata,
             "spec": object_schema(table.spec, None),
+            "status": {"type": "object", "description": "What the program shows; not read."},
         },
         "required": ["kind", "metadata", "spec"],
         "additionalProperties": false,

@@ -114,11 +114,18 @@ impl<'l> Said<'l> {
 
 #[cfg(test)]
 mod tests {
+    use domicile_estate::{BackendName, DomainName, LinkName};
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Four backends: `a` and `b` of the domain `home` in the region `r`, provider `p`; `c` of `away`, region `s`,
     /// provider `p`; `d` of `away` without a place.
     fn ways(links: &[&str]) -> BTreeMap<(usize, usize), Way> {
+        estate(links).ways()
+    }
+
+    fn estate(links: &[&str]) -> Manifests {
         let mut text = String::from(
             "apiVersion: domicile.dev/v1alpha1
 kind: Domain
@@ -151,8 +158,7 @@ spec: {jurisdiction: DE}
             folder: "/".to_owned(),
             stored: false,
         };
-        let manifests = crate::read(&[source]).unwrap_or_else(|errors| panic!("{errors:#?}"));
-        manifests.ways()
+        crate::read(&[source]).unwrap_or_else(|errors| panic!("{errors:#?}"))
     }
 
     const A: usize = 0;
@@ -268,6 +274,97 @@ spec: {jurisdiction: DE}
                 "a link that says nothing of it does not allow it"
             );
             assert_eq!(ways[&(B, C)].price_per_gib, Some(0.0));
+        }
+    }
+
+    /// The same rules, restated for one pair and one field: every link that speaks of it, the best first.
+    fn holds<T: Copy>(
+        links: &[Link],
+        backends: &[&Backend],
+        pair: (usize, usize),
+        field: impl Fn(&Link) -> Option<T>,
+    ) -> Vec<T> {
+        let mut heard: Vec<(Vec<u8>, usize, T)> = Vec::new();
+        for (index, link) in links.iter().enumerate() {
+            for (from, to, speaks) in [
+                (&link.from, &link.to, true),
+                (&link.to, &link.from, link.bidirectional),
+            ] {
+                if let (true, Some(value)) = (
+                    speaks && from.holds(backends[pair.0]) && to.holds(backends[pair.1]),
+                    field(link),
+                ) {
+                    let mut ends = vec![from.specificity(), to.specificity()];
+                    ends.sort_unstable_by(|a, b| b.cmp(a));
+                    ends.push(from.specificity());
+                    heard.push((ends, index, value));
+                }
+            }
+        }
+        let best = heard.iter().map(|(rank, ..)| rank.clone()).max();
+        heard.retain(|(rank, ..)| Some(rank) == best.as_ref());
+        heard.sort_by_key(|(_, index, _)| *index);
+        heard.into_iter().map(|(.., value)| value).collect()
+    }
+
+    fn any_end() -> impl Strategy<Value = LinkEnd> {
+        prop_oneof![
+            "[pq]".prop_map(LinkEnd::Provider),
+            "(home|away)".prop_map(|name| LinkEnd::Domain(DomainName::new(&name).expect("a name"))),
+            "[rs]".prop_map(LinkEnd::Region),
+            "[abcd]".prop_map(|name| LinkEnd::Backend(BackendName::new(&name).expect("a name"))),
+        ]
+    }
+
+    prop_compose! {
+        fn any_link()(
+            from in any_end(),
+            to in any_end(),
+            bidirectional in any::<bool>(),
+            price in prop::option::of(0..4u8),
+            latency_ms in prop::option::of(0..4u64),
+            bandwidth in prop::option::of(1..4u64),
+            forbidden in prop::option::of(any::<bool>()),
+        ) -> Link {
+            Link {
+                name: LinkName::new("unnamed").expect("a name"),
+                from,
+                to,
+                bidirectional,
+                price_per_gib: price.map(f64::from),
+                bandwidth_bits_per_second: bandwidth,
+                latency_ms,
+                forbidden,
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_ways_are_those_of_the_rules(mut links in prop::collection::vec(any_link(), 0..8)) {
+            let mut manifests = estate(&[]);
+            for (index, link) in links.iter_mut().enumerate() {
+                link.name = LinkName::new(&format!("l{index}")).expect("a name");
+                manifests.links.insert(link.name.clone(), link.clone());
+            }
+            let ways = manifests.ways();
+            let backends: Vec<&Backend> = manifests.backends.values().collect();
+            for pair in (0..4).flat_map(|from| (0..4).map(move |to| (from, to))) {
+                let mut expected = Way::default();
+                if pair.0 != pair.1 {
+                    expected = Way {
+                        forbidden: holds(&links, &backends, pair, |link| link.forbidden).contains(&true),
+                        price_per_gib: holds(&links, &backends, pair, |link| link.price_per_gib).first().copied(),
+                        bandwidth_bits_per_second: holds(&links, &backends, pair, |link| link.bandwidth_bits_per_second)
+                            .first()
+                            .copied(),
+                        latency_ms: holds(&links, &backends, pair, |link| link.latency_ms).first().copied(),
+                    };
+                }
+                prop_assert_eq!(ways.get(&pair).copied().unwrap_or_default(), expected, "{:?}", pair);
+            }
         }
     }
 }

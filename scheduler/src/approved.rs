@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount, CopyState};
-use domicile_placement::{Action as Planned, Bars, Held, Move, Plan, Problem, Subject};
+use domicile_placement::{Action as Planned, Bars, Held, Move, MoveId, Plan, Problem, Subject};
 
-use crate::{Action, Demand, DemandedCopies, Rooms, Step, StepId};
+use crate::{Action, Demand, DemandedCopies, DemandedNines, Rooms, Step, StepId};
 
-/// The steps of a plan in its order, with the room on every backend.
+/// The steps of a plan in its order, with the room on every backend. A copy that goes through relays becomes a step for
+/// each relay, one for the copy itself, and one for each relay to be emptied again.
 ///
 /// # Panics
 /// If the plan is not of this problem.
 #[must_use]
 pub fn approved(problem: &Problem, plan: &Plan) -> (Vec<Step>, Rooms) {
-    let steps = plan
-        .moves
-        .iter()
-        .map(|planned| step(problem, plan, planned))
-        .collect();
+    let mut steps = Vec::with_capacity(plan.moves.len());
+    for moves in plan.moves.chunk_by(|a, b| a.dataset == b.dataset) {
+        let dataset = Approved::of(problem, plan, moves);
+        moves.iter().for_each(|planned| dataset.add(planned, &mut steps));
+    }
+    wait_for_relays(plan, &mut steps);
     (steps, rooms(problem))
 }
 
@@ -44,46 +46,188 @@ fn rooms(problem: &Problem) -> Rooms {
     rooms
 }
 
-fn step(problem: &Problem, plan: &Plan, planned: &Move) -> Step {
-    let dataset = problem.dataset(planned.dataset.as_str());
-    let subject = dataset.map(|index| &problem.datasets[index]);
-    let subject =
-        subject.unwrap_or_else(|| panic!("`{}` is planned and not in the problem", planned.dataset));
-    let recorded = problem
-        .backend(target(planned).as_str())
-        .and_then(|at| subject.copy_on(at));
-    let there = recorded.map_or(ByteCount(0), |held| occupied(subject, held));
-    let (action, room) = match &planned.action {
-        Planned::Copy { from, to, .. } => {
-            let sources = sources(problem, subject, from, to);
-            let room = ByteCount(subject.summary.bytes.0.saturating_sub(there.0));
-            (
-                Action::Copy {
-                    sources,
-                    to: to.clone(),
-                },
-                room,
-            )
+/// The moves of one dataset.
+struct Approved<'a> {
+    problem: &'a Problem,
+    subject: &'a Subject,
+    moves: &'a [Move],
+    /// What must stay met, if anything is to be retired.
+    demand: Demand,
+}
+
+impl<'a> Approved<'a> {
+    fn of(problem: &'a Problem, plan: &Plan, moves: &'a [Move]) -> Self {
+        let name = &moves[0].dataset;
+        let dataset = problem.dataset(name.as_str());
+        let subject = dataset.map(|index| &problem.datasets[index]);
+        let subject = subject.unwrap_or_else(|| panic!("`{name}` is planned and not in the problem"));
+        let mut passing = BTreeSet::new();
+        moves.iter().for_each(|planned| passing.extend(via(planned)));
+        let retires = |planned: &Move| matches!(planned.action, Planned::Retire { .. });
+        let demand = if passing.is_empty() && !moves.iter().any(retires) {
+            Demand::default()
+        } else {
+            demand(problem, subject, &planned_set(plan, &moves[0]), &passing)
+        };
+        Self {
+            problem,
+            subject,
+            moves,
+            demand,
         }
-        Planned::Retire { from } => {
-            let demand = demand(problem, subject, &planned_set(plan, planned));
-            (
-                Action::Retire {
+    }
+
+    /// The steps of a move.
+    fn add(&self, planned: &Move, steps: &mut Vec<Step>) {
+        match &planned.action {
+            Planned::Copy { from, to, .. } => self.add_copy(planned, (from, to), steps),
+            Planned::Retire { from } => steps.push(Step {
+                action: Action::Retire {
                     from: from.clone(),
-                    demand,
+                    demand: self.demand.clone(),
                 },
-                there,
-            )
+                room: self.there(from),
+                after: planned.after.iter().map(step_id).collect(),
+                ..self.blank(planned)
+            }),
         }
-    };
-    Step {
-        id: StepId::new(&planned.id),
-        dataset: planned.dataset.clone(),
-        action,
-        bytes: planned.bytes,
-        room,
-        objects: planned.objects,
-        after: planned.after.iter().map(|id| StepId::new(id)).collect(),
+    }
+
+    fn add_copy(&self, planned: &Move, (from, to): (&BackendName, &BackendName), steps: &mut Vec<Step>) {
+        let whole = self.subject.summary.bytes;
+        let source = self.makes(planned, from);
+        let room = |id: &&MoveId| source != Some(**id);
+        let after: Vec<_> = planned.after.iter().filter(room).map(step_id).collect();
+        let mut read = from;
+        let mut ended: Vec<_> = source.iter().map(step_id).collect();
+        let mut hops: Vec<(StepId, &BackendName)> = Vec::new();
+        for (number, relay) in via(planned).iter().enumerate() {
+            let id = step_id(&planned.id).part(&format!("to-relay-{}", number + 1));
+            steps.push(Step {
+                id: id.clone(),
+                action: self.copy(planned, read, relay),
+                bytes: whole,
+                room: whole,
+                objects: self.subject.summary.objects,
+                after: after.clone(),
+                ended,
+                ..self.blank(planned)
+            });
+            hops.push((id.clone(), relay));
+            (read, ended) = (relay, vec![id]);
+        }
+        steps.push(Step {
+            action: self.copy(planned, read, to),
+            room: ByteCount(whole.0.saturating_sub(self.there(to).0)),
+            after,
+            ended,
+            ..self.blank(planned)
+        });
+        let next = hops
+            .iter()
+            .skip(1)
+            .map(|(id, _)| id.clone())
+            .chain([step_id(&planned.id)]);
+        for (number, ((made, relay), next)) in hops.iter().zip(next).enumerate() {
+            steps.push(Step {
+                id: emptied(&planned.id, number),
+                action: Action::Retire {
+                    from: (*relay).clone(),
+                    demand: self.demand.clone(),
+                },
+                bytes: whole,
+                room: whole,
+                objects: self.subject.summary.objects,
+                ended: vec![made.clone(), next],
+                undoes: Some(made.clone()),
+                ..self.blank(planned)
+            });
+        }
+    }
+
+    /// A step of a move that does nothing yet.
+    fn blank(&self, planned: &Move) -> Step {
+        Step {
+            id: step_id(&planned.id),
+            dataset: planned.dataset.clone(),
+            action: Action::Copy {
+                sources: Vec::new(),
+                to: target(planned).clone(),
+            },
+            bytes: planned.bytes,
+            room: ByteCount(0),
+            objects: planned.objects,
+            after: Vec::new(),
+            ended: Vec::new(),
+            undoes: None,
+        }
+    }
+
+    /// What a recorded copy on a backend takes up.
+    fn there(&self, backend: &BackendName) -> ByteCount {
+        let recorded = self.problem.backend(backend.as_str());
+        let held = recorded.and_then(|at| self.subject.copy_on(at));
+        held.map_or(ByteCount(0), |held| occupied(self.subject, held))
+    }
+
+    /// The move that makes the copy which another one reads, if it is not there yet.
+    fn makes(&self, planned: &Move, from: &BackendName) -> Option<MoveId> {
+        let at = self.problem.backend(from.as_str())?;
+        if self.subject.is_current_on(at) {
+            return None;
+        }
+        let makes = |other: &&Move| {
+            planned.after.contains(&other.id)
+                && matches!(&other.action, Planned::Copy { to, .. } if to == from)
+        };
+        self.moves.iter().find(makes).map(|other| other.id)
+    }
+
+    /// The planned source first, then every other current copy from which a way is allowed; then those out of reach,
+    /// and last what the plan may have retired by then.
+    fn copy(&self, planned: &Move, from: &BackendName, to: &BackendName) -> Action {
+        let problem = self.problem;
+        let current = self.subject.copies.iter().filter(|held| held.is_current());
+        let target = problem.backend(to.as_str());
+        let allowed = |from: usize| {
+            let hop = target.and_then(|to| problem.links.get(&(from, to)));
+            !hop.is_some_and(|hop| hop.forbidden)
+        };
+        let mut others: Vec<_> = current
+            .filter(|held| allowed(held.backend))
+            .map(|held| &problem.backends[held.backend])
+            .filter(|place| place.name != *from && place.name != *to)
+            .collect();
+        others.sort_by_key(|place| (self.may_be_gone(planned, &place.name), !place.reachable));
+        let sources = std::iter::once(from).chain(others.into_iter().map(|place| &place.name));
+        Action::Copy {
+            sources: sources.cloned().collect(),
+            to: to.clone(),
+        }
+    }
+
+    /// Whether a copy may be retired before a move has read it.
+    fn may_be_gone(&self, planned: &Move, backend: &BackendName) -> bool {
+        self.moves.iter().any(|other| {
+            matches!(&other.action, Planned::Retire { from } if from == backend)
+                && !other.after.contains(&planned.id)
+        })
+    }
+}
+
+fn step_id(id: &MoveId) -> StepId {
+    StepId::new(&id.to_string())
+}
+
+/// The step that empties a relay of a move.
+fn emptied(id: &MoveId, number: usize) -> StepId {
+    step_id(id).part(&format!("empty-relay-{}", number + 1))
+}
+
+fn via(planned: &Move) -> &[BackendName] {
+    match &planned.action {
+        Planned::Copy { via, .. } => via,
+        Planned::Retire { .. } => &[],
     }
 }
 
@@ -94,30 +238,48 @@ fn target(planned: &Move) -> &BackendName {
     }
 }
 
-/// The planned source first, then every other current copy; those out of reach come last.
-fn sources(problem: &Problem, subject: &Subject, from: &BackendName, to: &BackendName) -> Vec<BackendName> {
-    let current = subject.copies.iter().filter(|held| held.is_current());
-    let mut others: Vec<_> = current
-        .map(|held| &problem.backends[held.backend])
-        .filter(|place| place.name != *from && place.name != *to)
+/// A copy that waits for another one, and does not read it, waits for the room of its relays: until these are empty.
+fn wait_for_relays(plan: &Plan, steps: &mut [Step]) {
+    let passed = plan.moves.iter().filter(|planned| !via(planned).is_empty());
+    let relays: BTreeMap<StepId, Vec<StepId>> = passed
+        .map(|planned| {
+            let emptied = (0..via(planned).len()).map(|number| emptied(&planned.id, number));
+            (step_id(&planned.id), emptied.collect())
+        })
         .collect();
-    others.sort_by_key(|place| !place.reachable);
-    std::iter::once(from)
-        .chain(others.into_iter().map(|place| &place.name))
-        .cloned()
-        .collect()
+    if relays.is_empty() {
+        return;
+    }
+    for step in steps.iter_mut().filter(|step| step.is_copy()) {
+        let (room, after): (Vec<_>, Vec<_>) = std::mem::take(&mut step.after)
+            .into_iter()
+            .partition(|id| relays.contains_key(id));
+        step.after = after;
+        step.ended.extend(room.iter().flat_map(|id| &relays[id]).cloned());
+    }
 }
 
 /// Where the plan has the copies of the dataset of a move.
 fn planned_set(plan: &Plan, planned: &Move) -> BTreeSet<BackendName> {
     let position = plan.datasets.binary_search_by(|d| d.name.cmp(&planned.dataset));
     let dataset = position.ok().map(|index| &plan.datasets[index]);
-    dataset.into_iter().flat_map(|d| &d.backends).cloned().collect()
+    dataset
+        .into_iter()
+        .flat_map(|d| d.backends.iter())
+        .cloned()
+        .collect()
 }
 
 /// What a retirement must leave met, the policies' rules applied to the backends: what each requirement demands, or as
 /// much of it as the plan meets. The check of the plan has seen to it that this is no less than was met before (MV-4).
-fn demand(problem: &Problem, subject: &Subject, set: &BTreeSet<BackendName>) -> Demand {
+/// A copy on a relay counts for nothing, so that nothing else goes for its sake, and it may always go itself. A copy on
+/// a third place counts like any other: it stands in for the one that makes way.
+fn demand(
+    problem: &Problem,
+    subject: &Subject,
+    set: &BTreeSet<BackendName>,
+    passing: &BTreeSet<&BackendName>,
+) -> Demand {
     let name = |backend: usize| problem.backends[backend].name.clone();
     let admissible = |backend: &usize| {
         let mut reasons = problem.reasons_against(subject, *backend);
@@ -129,6 +291,7 @@ fn demand(problem: &Problem, subject: &Subject, set: &BTreeSet<BackendName>) -> 
             .filter(|b| requirement.accepts[*b])
             .filter(admissible)
             .map(name)
+            .filter(|name| !passing.contains(name))
             .collect();
         let counting: Vec<_> = set.intersection(&eligible).collect();
         let spreads = requirement.spread.iter().map(|spread| {
@@ -142,10 +305,23 @@ fn demand(problem: &Problem, subject: &Subject, set: &BTreeSet<BackendName>) -> 
                 .collect();
             (spread.groups.min(count(met.len())), groups)
         });
+        let durability = requirement.durability.as_ref().map(|durability| {
+            let adds = durability.of.iter().enumerate();
+            let all = DemandedNines {
+                milli_nines: u32::MAX,
+                of: adds.filter_map(|(b, nines)| Some((name(b), (*nines)?))).collect(),
+            };
+            let met = all.nines_in(set, &eligible);
+            DemandedNines {
+                milli_nines: durability.milli_nines.min(met),
+                ..all
+            }
+        });
         DemandedCopies {
             name: requirement.name.clone(),
             copies: requirement.copies.min(count(counting.len())),
             spreads: spreads.collect(),
+            durability,
             eligible,
         }
     };

@@ -24,6 +24,17 @@ pub struct DemandedCopies {
     pub eligible: BTreeSet<BackendName>,
     /// For each spread: how many groups, and the group of each backend that is in one.
     pub spreads: Vec<(u32, BTreeMap<BackendName, String>)>,
+    /// How durable together, if it asks for that.
+    pub durability: Option<DemandedNines>,
+}
+
+/// Yearly durability of the copies that count, in thousandths of a nine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DemandedNines {
+    /// How many.
+    pub milli_nines: u32,
+    /// For each backend, its failure domain, of which only the best copy counts, and what it adds.
+    pub of: BTreeMap<BackendName, (usize, u32)>,
 }
 
 /// Why a copy must not be deleted now.
@@ -55,6 +66,18 @@ pub enum Unprotected {
         /// Groups demanded.
         demanded: u32,
     },
+    /// The copies would be less durable than they are and than the requirement demands.
+    #[error(
+        "requirement `{requirement}` would have {left} thousandths of a nine where it demands {demanded}"
+    )]
+    TooFewNines {
+        /// The requirement.
+        requirement: String,
+        /// Thousandths of a nine that would be left.
+        left: u32,
+        /// Thousandths demanded.
+        demanded: u32,
+    },
 }
 
 impl DemandedCopies {
@@ -70,6 +93,21 @@ impl DemandedCopies {
                 .collect::<BTreeSet<_>>()
                 .len(),
         )
+    }
+}
+
+impl DemandedNines {
+    /// What verified copies add up to.
+    pub(crate) fn nines_in(&self, verified: &BTreeSet<BackendName>, eligible: &BTreeSet<BackendName>) -> u32 {
+        let mut best: BTreeMap<usize, u32> = BTreeMap::new();
+        for (domain, nines) in verified
+            .intersection(eligible)
+            .filter_map(|backend| self.of.get(backend))
+        {
+            let most = best.entry(*domain).or_default();
+            *most = nines.max(most).to_owned();
+        }
+        best.into_values().fold(0, u32::saturating_add)
     }
 }
 
@@ -105,6 +143,17 @@ impl Demand {
                     left: then,
                     demanded: demanded.copies,
                 });
+            }
+            if let Some(durability) = &demanded.durability {
+                let nines = |copies| durability.nines_in(copies, &demanded.eligible);
+                let (now, then) = (nines(verified), nines(&left));
+                if then < now.min(durability.milli_nines) {
+                    return Err(Unprotected::TooFewNines {
+                        requirement: demanded.name.clone(),
+                        left: then,
+                        demanded: durability.milli_nines,
+                    });
+                }
             }
             for (groups, group_of) in &demanded.spreads {
                 let (now, then) = (
@@ -147,6 +196,7 @@ mod tests {
                     2,
                     group_of.iter().map(|(b, z)| (name(b), (*z).to_owned())).collect(),
                 )],
+                durability: None,
             }],
             kept_origin: None,
         }
@@ -205,5 +255,39 @@ mod tests {
             Err(Unprotected::UnreleasedOrigin)
         );
         assert_eq!(demand.allows_retirement(&verified, &name("b")), Ok(()));
+    }
+
+    #[test]
+    fn a_copy_stays_when_the_others_would_not_last_as_long() {
+        let of = [("a", (0, 4000)), ("b", (0, 5000)), ("c", (1, 3000))];
+        let demand = Demand {
+            requirements: vec![DemandedCopies {
+                name: "lasting".to_owned(),
+                copies: 1,
+                eligible: set(&["a", "b", "c"]),
+                spreads: vec![],
+                durability: Some(DemandedNines {
+                    milli_nines: 7000,
+                    of: of.into_iter().map(|(b, nines)| (name(b), nines)).collect(),
+                }),
+            }],
+            kept_origin: None,
+        };
+        // `a` and `b` fail together, so that the better of the two is enough; without `c` nothing is.
+        let all = set(&["a", "b", "c"]);
+        assert_eq!(demand.allows_retirement(&all, &name("a")), Ok(()));
+        assert_eq!(demand.allows_retirement(&all, &name("b")), Ok(()));
+        let refused = demand.allows_retirement(&all, &name("c"));
+        assert!(matches!(
+            refused,
+            Err(Unprotected::TooFewNines {
+                left: 5000,
+                demanded: 7000,
+                ..
+            })
+        ));
+        // Short of it already: it must not get worse still.
+        assert!(demand.allows_retirement(&set(&["a", "b"]), &name("b")).is_err());
+        assert_eq!(demand.allows_retirement(&set(&["a", "b"]), &name("a")), Ok(()));
     }
 }

@@ -20,7 +20,7 @@ mod room;
 mod step;
 
 pub use approved::approved;
-pub use demand::{Demand, DemandedCopies, Unprotected};
+pub use demand::{Demand, DemandedCopies, DemandedNines, Unprotected};
 pub use machine::{Command, CopyOutcome, Event, Limits, RetireOutcome, Scheduler, Summary};
 pub use room::Rooms;
 pub use step::{Action, Step, StepId, StepState};

@@ -129,13 +129,13 @@ pub enum Command {
 /// What became of the steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Copies made and verified.
+    /// Copies made and verified, those on relays aside.
     pub copied: u64,
-    /// Copies retired.
+    /// Copies retired, those on relays aside.
     pub retired: u64,
-    /// Steps that failed, with their reasons, in the plan's order.
+    /// Moves of which a step failed, with their reasons, in the plan's order.
     pub failed: Vec<(StepId, String)>,
-    /// Steps that were not begun, with their reasons, in the plan's order.
+    /// Moves of which a step was not begun, with their reasons, in the plan's order.
     pub skipped: Vec<(StepId, String)>,
     /// Whether the run was stopped before its end.
     pub stopped: bool,
@@ -215,10 +215,13 @@ impl Scheduler {
     fn set(&mut self, id: &StepId, state: StepState, commands: &mut Vec<Command>) {
         if let Some(entry) = self.steps.get_mut(id) {
             entry.1 = state.clone();
-            commands.push(Command::Note {
-                id: id.clone(),
-                state,
-            });
+            // A move stands where the step stands for which it is there; its parts are nobody's business.
+            if !id.is_part() {
+                commands.push(Command::Note {
+                    id: id.clone(),
+                    state,
+                });
+            }
         }
     }
 
@@ -351,16 +354,24 @@ impl Scheduler {
                 reason: reason.clone(),
             });
         }
+        let undone = step.undoes.as_ref().and_then(|made| self.state_of(made));
+        if matches!(undone, Some(StepState::Skipped { .. })) {
+            let reason = format!("nothing was passed on through `{}`", step.target());
+            return Some(StepState::Skipped { reason });
+        }
+        if self.have_ended(&step.ended)
+            && let Action::Copy { sources, .. } = &step.action
+            && sources.iter().all(|source| self.is_not_made(step, source))
+        {
+            let reason = match sources.first() {
+                Some(source) => format!("nothing to read, for the copy on `{source}` was not made"),
+                None => "there is nothing to read".to_owned(),
+            };
+            return Some(StepState::Skipped { reason });
+        }
         let blocker = step.after.iter().find(|before| {
-            !matches!(
-                self.state_of(before),
-                None | Some(
-                    StepState::Done
-                        | StepState::Waiting
-                        | StepState::Running { .. }
-                        | StepState::RetryAt { .. }
-                )
-            )
+            self.state_of(before)
+                .is_some_and(|state| state.is_final() && *state != StepState::Done)
         })?;
         let (before, _) = self.steps.get(blocker)?;
         let reason = match &step.action {
@@ -375,6 +386,30 @@ impl Scheduler {
             }
         };
         Some(StepState::Skipped { reason })
+    }
+
+    /// Whether steps have ended. Ids that are no steps of this run belong to moves that an earlier run has done.
+    fn have_ended(&self, ids: &[StepId]) -> bool {
+        ids.iter()
+            .all(|id| self.state_of(id).is_none_or(StepState::is_final))
+    }
+
+    /// Whether a source is a copy that this run was to make and did not.
+    fn is_not_made(&self, step: &Step, source: &BackendName) -> bool {
+        let makes = |id: &StepId| {
+            let (before, state) = self.steps.get(id)?;
+            (before.is_copy() && before.target() == source).then_some(*state != StepState::Done)
+        };
+        step.ended.iter().find_map(makes).unwrap_or(false)
+    }
+
+    /// A step with the sources that there are: SC-1, a copy that failed does not hold up those that were to read it.
+    fn with_sources_made(&self, step: &Step) -> Step {
+        let mut made = step.clone();
+        if let Action::Copy { sources, .. } = &mut made.action {
+            sources.retain(|source| !self.is_not_made(step, source));
+        }
+        made
     }
 
     fn start_what_can(&mut self, now_ms: u64, commands: &mut Vec<Command>) {
@@ -401,10 +436,11 @@ impl Scheduler {
             } else {
                 ByteCount(0)
             };
+            let ready = ready && self.have_ended(&step.ended);
             if !ready || !self.rooms.has_room(step.target(), needed) {
                 continue;
             }
-            let step = step.clone();
+            let step = self.with_sources_made(step);
             self.rooms.reserve(step.target(), needed);
             self.set(&id, StepState::Running { attempt }, commands);
             commands.push(if step.is_copy() {
@@ -441,10 +477,11 @@ impl Scheduler {
                 continue;
             };
             match state {
+                StepState::Done if id.is_part() => {}
                 StepState::Done if step.is_copy() => summary.copied += 1,
                 StepState::Done => summary.retired += 1,
-                StepState::Failed { reason } => summary.failed.push((id.clone(), reason.clone())),
-                StepState::Skipped { reason } => summary.skipped.push((id.clone(), reason.clone())),
+                StepState::Failed { reason } => summary.failed.push((id.of_move(), reason.clone())),
+                StepState::Skipped { reason } => summary.skipped.push((id.of_move(), reason.clone())),
                 StepState::Waiting | StepState::Running { .. } | StepState::RetryAt { .. } => {
                     unreachable!("a run settles when every step has ended")
                 }

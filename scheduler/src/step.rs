@@ -7,7 +7,10 @@ use domicile_estate::{BackendName, ByteCount, DatasetName};
 
 use crate::Demand;
 
-/// The id of a move of a plan.
+/// What stands between the id of a move and the part of it that a step does.
+const PART: char = '/';
+
+/// The id of a step: that of a move of a plan, or of a part of it, such as passing a copy on through a relay.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(Arc<str>);
 
@@ -16,6 +19,24 @@ impl StepId {
     #[must_use]
     pub fn new(id: &str) -> Self {
         Self(Arc::from(id))
+    }
+
+    /// The id of a part of this move.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        Self(Arc::from(format!("{}{PART}{name}", self.0)))
+    }
+
+    /// The id of the move of which this is a part, or is.
+    #[must_use]
+    pub fn of_move(&self) -> Self {
+        self.0.split(PART).next().map_or_else(|| self.clone(), Self::new)
+    }
+
+    /// Whether this is a part of a move beside what the move is for.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.0.contains(PART)
     }
 
     /// The id as text.
@@ -54,6 +75,12 @@ pub struct Step {
     pub objects: u64,
     /// Steps that must be done before this one begins.
     pub after: Vec<StepId>,
+    /// Steps that must have ended before this one begins, well or not: a copy that was to be read, and others can
+    /// be read instead; a copy for whose sake another was passed on.
+    pub ended: Vec<StepId>,
+    /// For a retirement: the step that makes the copy in this same run. If that was never begun, there is nothing to
+    /// retire.
+    pub undoes: Option<StepId>,
 }
 
 /// What a step does.

@@ -62,6 +62,8 @@ fn steps(sketches: &[Sketch]) -> Vec<Step> {
         objects: 1,
         // Only earlier steps, so that there is no cycle.
         after: s.after.iter().filter(|b| **b < n).map(|b| id(*b)).collect(),
+        ended: Vec::new(),
+        undoes: None,
     };
     sketches.iter().enumerate().map(step).collect()
 }

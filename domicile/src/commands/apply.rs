@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState};
 use domicile_movers::FailureClass;
+use domicile_placement::wire::MoveDocument;
 use domicile_policies::Source;
 use domicile_scheduler::{Summary, approved};
 use domicile_worker::{Cancel, Progress};
@@ -178,7 +179,7 @@ async fn record(world: &World) -> anyhow::Result<()> {
         catalogue.doubt_backend(backend).await?;
     }
     catalogue
-        .record_manifests(&plan::manifests_to_record(world), &world.pruned)
+        .record_manifests(&plan::manifests_to_record(&world.manifests), &world.pruned)
         .await?;
     for dataset in world.manifests.datasets.values() {
         catalogue
@@ -204,7 +205,7 @@ pub fn carrier(world: &World) -> Carrier {
         worker: Arc::clone(&world.worker),
         layout: Arc::new(Layout::new(
             &world.observed,
-            world.datasets.values(),
+            world.datasets.values().map(Arc::as_ref),
             world.manifests.backends.values(),
         )),
         progress: Arc::new(Progress::new()),
@@ -235,19 +236,20 @@ async fn sweep_interrupted(global: &Global, carrier: &Carrier) -> anyhow::Result
 }
 
 async fn record_plan(world: &World, proposal: &Proposal) -> anyhow::Result<()> {
-    let document = serde_json::to_value(proposal.plan.to_wire(proposal.number))?;
-    let moves = document
-        .get("moves")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let rows: Vec<(String, String)> = moves
-        .filter_map(|planned| Some((planned.get("id")?.as_str()?.to_owned(), planned.to_string())))
-        .collect();
+    let document = serde_json::to_string(&proposal.wire())?;
+    let moves = proposal.plan.moves.iter();
+    let rows = moves
+        .map(|planned| {
+            Ok((
+                planned.id.to_string(),
+                serde_json::to_string(&MoveDocument::from(planned))?,
+            ))
+        })
+        .collect::<serde_json::Result<Vec<_>>>()?;
     let digest = &proposal.plan.input_digest;
     Ok(world
         .catalogue
-        .record_plan(proposal.number, digest, &document.to_string(), &rows)
+        .record_plan(proposal.number, digest, &document, &rows)
         .await?)
 }
 
@@ -259,7 +261,7 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         .map(|(id, reason)| (id.as_str(), reason))
         .collect();
     for (id, reason) in told.iter().take(TOLD_FAILURES) {
-        let planned = proposal.plan.moves.iter().find(|m| m.id == *id);
+        let planned = proposal.plan.moves.iter().find(|m| m.id.to_string() == *id);
         let what = planned.map_or_else(String::new, |m| format!("dataset `{}`: ", m.dataset));
         terminal::say(global, &format!("failed: {what}{reason}"));
     }
@@ -299,16 +301,13 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         Format::Table | Format::Wide => terminal::answer(&format!("{happened}; {standing}")),
         Format::Name => terminal::answer(&proposal.name()),
         Format::Json | Format::Yaml | Format::Jsonl => {
-            let mut document = proposal.document(world)?;
             let failed = told
                 .iter()
                 .map(|(id, reason)| json!({"id": id, "message": reason}));
             let result = json!({
                 "copied": summary.copied, "retired": summary.retired, "failed": failed.collect::<Vec<_>>(),
             });
-            if let Some(fields) = document.as_object_mut() {
-                fields.insert("result".to_owned(), result);
-            }
+            let document = proposal.document(world).with("result", result);
             answer::structured(global.output, &document, std::slice::from_ref(&document))?;
         }
     }

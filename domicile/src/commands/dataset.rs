@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use domicile_catalogue::{Catalogue, ImportOptions, ImportSummary, InventoryRow};
@@ -17,7 +18,7 @@ use crate::inventory::Inventory;
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::{self, Counters};
 use crate::terminal;
-use crate::world::{World, open_to_read, open_to_write};
+use crate::world::{Ruling, World, open_to_read, open_to_write};
 
 /// Rows handed to the catalogue at once.
 const BATCH: usize = 4_096;
@@ -44,7 +45,12 @@ pub async fn scrub(global: &Global, args: &ScrubArgs) -> anyhow::Result<Outcome>
     }
     let catalogue = open_to_write(global).await?;
     let _lock = catalogue.lock()?;
-    let world = World::load(global, catalogue, &Files::default()).await?;
+    // Read again only if somebody changed something before we had the lock.
+    let world = if catalogue.revision().await? == world.observed.revision {
+        World { catalogue, ..world }
+    } else {
+        World::load(global, catalogue, &Files::default()).await?
+    };
     let carrier = carrier(&world);
     let total = (
         targets.iter().map(|t| t.bytes).sum(),
@@ -180,38 +186,38 @@ pub async fn import(global: &Global, args: &ImportArgs) -> anyhow::Result<Outcom
     let fresh = crate::reading::fresh_sources(&args.files)?;
     let reading = open_to_read(global).await?;
     let existed = reading.path().is_some();
-    let before = World::load_from(global, reading, fresh.clone(), args.files.prune).await?;
+    let before = Ruling::read(global, &reading, fresh.clone(), args.files.prune).await?;
+    reading.close().await;
     let options = options(&before, args)?;
     let kinds: Vec<_> = before.target_kinds().into_iter().collect();
     let mut inventory = Inventory::open(&args.inventory, &kinds)?;
     let catalogue = open_to_write(global).await?;
     let lock = catalogue.lock()?;
-    let world = World::load_from(global, catalogue, fresh, args.files.prune).await?;
-    let summary = match take_inventory(&world, &mut inventory, options).await {
+    let ruling = Ruling::read(global, &catalogue, fresh, args.files.prune).await?;
+    let summary = match take_inventory(&catalogue, &ruling, &mut inventory, options).await {
         Ok(summary) => summary,
         Err(error) => {
             drop(lock);
             if !existed {
-                unmake(&world.catalogue).await;
+                unmake(&catalogue).await;
             }
             return Err(error);
         }
     };
-    world
-        .catalogue
-        .record_manifests(&manifests_to_record(&world), &world.pruned)
+    catalogue
+        .record_manifests(&manifests_to_record(&ruling.manifests), &ruling.pruned)
         .await?;
     tell_import(global, &summary, args.trust_inventory)
 }
 
-fn options(world: &World, args: &ImportArgs) -> anyhow::Result<ImportOptions> {
-    let domains = world.manifests.domains.keys().map(DomainName::as_str);
-    let domain = world.manifests.domains.get(args.domain.as_str());
+fn options(ruling: &Ruling, args: &ImportArgs) -> anyhow::Result<ImportOptions> {
+    let domains = ruling.manifests.domains.keys().map(DomainName::as_str);
+    let domain = ruling.manifests.domains.get(args.domain.as_str());
     let domain = domain.ok_or_else(|| crate::world::unknown("domain", &args.domain, domains))?;
     let backend = args
         .backend
         .as_deref()
-        .map(|name| world.backend(name))
+        .map(|name| ruling.backend(name))
         .transpose()?;
     let mut origin_prefix = args.prefix.clone();
     if !origin_prefix.is_empty() && !origin_prefix.ends_with('/') {
@@ -232,25 +238,40 @@ fn options(world: &World, args: &ImportArgs) -> anyhow::Result<ImportOptions> {
 }
 
 async fn take_inventory(
-    world: &World,
+    catalogue: &Catalogue,
+    ruling: &Ruling,
     inventory: &mut Inventory,
     options: ImportOptions,
 ) -> anyhow::Result<ImportSummary> {
     let has_backend = options.backend.is_some();
-    let mut import = world.catalogue.begin_import(options).await?;
+    let mut import = catalogue.begin_import(options).await?;
+    let mut checked = None;
     loop {
         let rows = inventory.next_batch(BATCH)?;
         if rows.is_empty() {
             break;
         }
-        check_replicas(world, &rows, has_backend)?;
+        check_replicas(ruling, &rows, has_backend, &mut checked)?;
         import.add(&rows).await?;
     }
     Ok(import.commit().await?)
 }
 
-fn check_replicas(world: &World, rows: &[InventoryRow], has_backend: bool) -> anyhow::Result<()> {
+/// Checks that every row says where its dataset lies and names backends that there are. Rows share their replicas, so
+/// that those of the row before need no further look.
+fn check_replicas(
+    ruling: &Ruling,
+    rows: &[InventoryRow],
+    has_backend: bool,
+    checked: &mut Option<Arc<[BackendName]>>,
+) -> anyhow::Result<()> {
     for row in rows {
+        if checked
+            .as_ref()
+            .is_some_and(|checked| Arc::ptr_eq(checked, &row.replicas))
+        {
+            continue;
+        }
         anyhow::ensure!(
             has_backend || !row.replicas.is_empty(),
             "line {}: nothing says where dataset `{}` lies: name its backend with `--backend`, or in a column `replicas`",
@@ -258,10 +279,11 @@ fn check_replicas(world: &World, rows: &[InventoryRow], has_backend: bool) -> an
             row.dataset
         );
         for backend in row.replicas.iter() {
-            world
+            ruling
                 .backend(backend.as_str())
                 .with_context(|| format!("line {}, column `replicas`", row.line))?;
         }
+        *checked = Some(Arc::clone(&row.replicas));
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! `get` and `describe`: what the catalogue holds.
 
+mod offers;
+
 use domicile_estate::{ByteCount, DatasetName};
 use serde_json::{Value, json};
 
 use super::plan::{describe_finding, plan_name};
-use crate::amount;
 use crate::answer;
 use crate::cli::{DescribeArgs, Files, Format, GetArgs, Global, Kind};
 use crate::outcome::Outcome;
@@ -90,6 +91,7 @@ fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Domains => "domain",
         Kind::Backends => "backend",
+        Kind::Links => "link",
         Kind::Datasets => "dataset",
         Kind::Policies => "policy",
         Kind::Plans => "plan",
@@ -100,7 +102,8 @@ fn word(kind: Kind) -> &'static str {
 async fn items(world: &World, kind: Kind) -> anyhow::Result<Items> {
     Ok(match kind {
         Kind::Domains => domains(world),
-        Kind::Backends => backends(world),
+        Kind::Backends => offers::backends(world),
+        Kind::Links => offers::links(world),
         Kind::Datasets => datasets(world),
         Kind::Policies => policies(world),
         Kind::Plans => plans(world).await?,
@@ -153,57 +156,6 @@ fn domains(world: &World) -> Items {
     }
 }
 
-fn backends(world: &World) -> Items {
-    let item = |backend: &domicile_estate::Backend| {
-        let name = &backend.name;
-        let mut marks = Vec::new();
-        if backend.cordoned || world.observed.cordoned.contains(name) {
-            marks.push("cordoned");
-        }
-        if backend.drain || world.observed.draining.contains(name) {
-            marks.push("draining");
-        }
-        if backend.access_mode == domicile_estate::AccessMode::ReadOnly {
-            marks.push("read-only");
-        }
-        if world.observed.unreachable.contains_key(name) {
-            marks.push("unreachable");
-        }
-        let country = backend
-            .location
-            .country
-            .map_or_else(String::new, |c| c.to_string());
-        let currency = &world.manifests.currency;
-        Item {
-            name: name.to_string(),
-            cells: vec![
-                backend.domain.to_string(),
-                country,
-                backend.operator_country.to_string(),
-                backend.store.kind.to_string(),
-                backend.capacity.to_string(),
-                marks.join(", "),
-            ],
-            wide: vec![
-                format!(
-                    "{} {currency}/GiB/month",
-                    amount::number(backend.price.storage_per_gib_month)
-                ),
-                format!(
-                    "{} g/kWh ({})",
-                    backend.energy.grid_grams_per_kwh, backend.energy.grid_source
-                ),
-            ],
-            value: manifest(world, "Backend", name.as_str()),
-        }
-    };
-    Items {
-        headings: &["name", "domain", "soil", "law", "store", "capacity", "marks"],
-        wide: &["storage", "grid"],
-        items: world.manifests.backends.values().map(item).collect(),
-    }
-}
-
 fn datasets(world: &World) -> Items {
     let item = |dataset: &domicile_estate::Dataset| {
         let known = world.observed.datasets.get(&dataset.name);
@@ -235,7 +187,7 @@ fn datasets(world: &World) -> Items {
     Items {
         headings: &["name", "owner", "size", "objects", "copies"],
         wide: &["title", "license"],
-        items: world.datasets.values().map(item).collect(),
+        items: world.datasets.values().map(|dataset| item(dataset)).collect(),
     }
 }
 
@@ -247,7 +199,7 @@ fn inventory_manifest(dataset: &domicile_estate::Dataset) -> Value {
         .map(|o| json!({"backend": o.backend.as_str(), "prefix": o.prefix}));
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "Dataset",
-        "metadata": {"name": dataset.name.as_str(), "labels": dataset.labels},
+        "metadata": {"name": dataset.name.as_str(), "labels": *dataset.labels},
         "spec": {"domain": dataset.domain.as_str(), "origin": origin, "keepOrigin": dataset.keep_origin},
     })
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod backend;
 mod dataset;
+mod frontier;
 mod get;
 mod plan;
 pub mod policy;
@@ -10,6 +11,7 @@ mod solve;
 mod status;
 mod whereis;
 mod why;
+mod worth;
 
 use clap::CommandFactory as _;
 

@@ -1,14 +1,19 @@
 //! `plan`, and what `apply` shares with it.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
 use domicile_catalogue::ManifestRow;
-use domicile_estate::OriginFinding;
-use domicile_placement::{Plan, Problem};
+use domicile_estate::{DatasetName, OriginFinding};
+use domicile_placement::wire::PlanDocument;
+use domicile_placement::{Plan, Problem, Solution};
+use domicile_policies::Manifests;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::frontier;
 use crate::answer;
 use crate::cli::{Format, Global, PlanArgs};
 use crate::outcome::Outcome;
@@ -26,6 +31,8 @@ pub struct Proposal {
     pub number: u64,
     /// The problem that it answers.
     pub problem: Problem,
+    /// How the datasets are placed.
+    pub solution: Solution,
     /// The plan.
     pub plan: Plan,
 }
@@ -38,10 +45,11 @@ impl Proposal {
 
     /// Plans as an answer to a problem that was posed of this world.
     async fn answering(world: &World, problem: Problem) -> anyhow::Result<Self> {
-        let plan = domicile_placement::propose(&problem);
+        let (solution, plan) = domicile_placement::propose_with_solution(&problem);
         Ok(Self {
             number: world.catalogue.next_plan_number().await?,
             problem,
+            solution,
             plan,
         })
     }
@@ -67,13 +75,14 @@ impl Proposal {
         }
     }
 
-    /// The plan as programs read it, with what was found at the origins.
-    pub fn document(&self, world: &World) -> anyhow::Result<Value> {
-        let mut document = serde_json::to_value(self.plan.to_wire(self.number))?;
-        if let Some(fields) = document.as_object_mut() {
-            fields.insert("findings".to_owned(), findings(world));
-        }
-        Ok(document)
+    /// The plan as programs read it.
+    pub fn wire(&self) -> PlanDocument<'_> {
+        self.plan.to_wire(&self.problem, &self.solution, self.number)
+    }
+
+    /// The same with what was found at the origins.
+    pub fn document(&self, world: &World) -> PlanDocument<'_> {
+        self.wire().with("findings", findings(world))
     }
 }
 
@@ -110,8 +119,8 @@ impl Inputs {
 }
 
 /// The manifests that are new or changed, as the catalogue keeps them.
-pub fn manifests_to_record(world: &World) -> Vec<ManifestRow> {
-    let fresh = world.manifests.documents.iter().filter(|d| !d.stored);
+pub fn manifests_to_record(manifests: &Manifests) -> Vec<ManifestRow> {
+    let fresh = manifests.documents.iter().filter(|d| !d.stored);
     fresh
         .map(|d| ManifestRow {
             kind: d.kind.clone(),
@@ -126,10 +135,14 @@ pub async fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<Outcome> {
     let catalogue = open_to_read(global).await?;
     let mut world = World::load(global, catalogue, &args.files).await?;
     world.look(global).await?;
+    if args.pareto.is_some() {
+        return frontier::frontier(global, &world);
+    }
     let problem = world.problem();
     if let Some(file) = &args.write_problem {
         write_problem(file, &problem, args.anonymous)?;
     }
+    world.forget_copies();
     let proposal = Proposal::answering(&world, problem).await?;
     if let Some(out) = &args.out {
         write_out(out, &proposal, &world)?;
@@ -159,12 +172,15 @@ fn is_unrecorded(world: &World) -> bool {
 }
 
 fn write_out(path: &Path, proposal: &Proposal, world: &World) -> anyhow::Result<()> {
-    let mut document = proposal.document(world)?;
-    if let Some(fields) = document.as_object_mut() {
-        fields.insert("inputs".to_owned(), serde_json::to_value(Inputs::of(world)?)?);
-    }
-    let text = serde_json::to_string_pretty(&document)?;
-    std::fs::write(path, text + "\n").with_context(|| format!("`{}` could not be written", path.display()))
+    let inputs = serde_json::to_value(Inputs::of(world)?)?;
+    let document = proposal.document(world).with("inputs", inputs);
+    let unwritten = || format!("`{}` could not be written", path.display());
+    let mut file = BufWriter::with_capacity(1 << 16, File::create(path).with_context(unwritten)?);
+    serde_json::to_writer_pretty(&mut file, &document)
+        .map_err(std::io::Error::from)
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.flush())
+        .with_context(unwritten)
 }
 
 /// Written before it is solved, so that a problem that is hard to solve can be shown to somebody.
@@ -182,10 +198,14 @@ pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Resu
         Format::Name => terminal::answer(&proposal.name()),
         Format::Table | Format::Wide => {
             let style = render::plan::Style::of(global);
-            terminal::answer(&render::plan::draw(&proposal.name(), &proposal.plan, style));
+            let spell_out = |datasets: &[usize]| {
+                domicile_placement::spell_out(&proposal.problem, &proposal.solution, datasets)
+            };
+            let drawn = render::plan::draw(&proposal.name(), &proposal.plan, spell_out, style);
+            terminal::answer(&drawn);
         }
         Format::Json | Format::Yaml | Format::Jsonl => {
-            let document = proposal.document(world)?;
+            let document = proposal.document(world);
             answer::structured(global.output, &document, std::slice::from_ref(&document))?;
         }
     }
@@ -194,27 +214,23 @@ pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Resu
 }
 
 fn refused_keys(world: &World) -> usize {
-    let all = world
-        .observed
-        .datasets
-        .iter()
-        .filter(|(name, _)| world.datasets.contains_key(*name));
-    all.flat_map(|(_, d)| &d.findings)
-        .filter(|f| matches!(f, OriginFinding::RefusedKey { .. }))
+    found(world)
+        .filter(|(_, finding)| matches!(finding, OriginFinding::RefusedKey { .. }))
         .count()
 }
 
+/// What was found at the origins of the datasets that are planned. Few of a million have any, and only those are
+/// looked up.
+fn found(world: &World) -> impl Iterator<Item = (&DatasetName, &OriginFinding)> {
+    let datasets = world.observed.datasets.iter();
+    let told = datasets.filter(|(name, d)| !d.findings.is_empty() && world.datasets.contains_key(*name));
+    told.flat_map(|(name, d)| d.findings.iter().map(move |finding| (name, finding)))
+}
+
 fn findings(world: &World) -> Value {
-    let known = world
-        .observed
-        .datasets
-        .iter()
-        .filter(|(name, _)| world.datasets.contains_key(*name));
-    let rows = known.flat_map(|(name, dataset)| {
-        dataset.findings.iter().map(move |finding| {
-            let (kind, key, reason) = describe_finding(finding);
-            json!({"dataset": name.as_str(), "kind": kind, "key": key, "message": reason})
-        })
+    let rows = found(world).map(|(name, finding)| {
+        let (kind, key, reason) = describe_finding(finding);
+        json!({"dataset": name.as_str(), "kind": kind, "key": key, "message": reason})
     });
     Value::Array(rows.collect())
 }
@@ -259,21 +275,14 @@ pub fn tell_findings(global: &Global, world: &World) {
         terminal::say(global, &format!("warning: {reason}"));
     }
     let mut told = 0;
-    for (name, dataset) in world
-        .observed
-        .datasets
-        .iter()
-        .filter(|(name, _)| world.datasets.contains_key(*name))
-    {
-        for finding in &dataset.findings {
-            told += 1;
-            if told <= TOLD_FINDINGS {
-                let (_, key, meaning) = describe_finding(finding);
-                terminal::say(
-                    global,
-                    &format!("warning: dataset `{name}`: object `{key}` {meaning}"),
-                );
-            }
+    for (name, finding) in found(world) {
+        told += 1;
+        if told <= TOLD_FINDINGS {
+            let (_, key, meaning) = describe_finding(finding);
+            terminal::say(
+                global,
+                &format!("warning: dataset `{name}`: object `{key}` {meaning}"),
+            );
         }
     }
     if told > TOLD_FINDINGS {

@@ -1,12 +1,13 @@
 //! `policy lint` and `policy test`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domicile_estate::{
     BackendName, ByteCount, Copy, CopyState, Dataset, DatasetName, DatasetSummary, FairRecord, Observed,
     ObservedDataset, Origin,
 };
-use domicile_placement::{Bars, Plan, Problem};
+use domicile_placement::{Bars, Plan, Problem, Solution};
 use domicile_policies::{Diagnostic, Expectation, Expected, Manifests, PolicyTest, Severity, Source};
 use serde_json::{Value, json};
 
@@ -86,9 +87,9 @@ pub fn test(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
     for test in &manifests.tests {
         let (datasets, observed) = stage(&manifests, test);
         let problem = domicile_placement::pose(&manifests, &datasets, &observed);
-        let plan = domicile_placement::propose(&problem);
+        let planned = domicile_placement::propose_with_solution(&problem);
         for expectation in &test.expect {
-            let fault = compare(&problem, &plan, expectation);
+            let fault = compare(&problem, &planned, expectation);
             rows.push(json!({
                 "test": test.name, "dataset": expectation.dataset.as_str(), "expected": wording(&expectation.expected),
                 "passed": fault.is_none(), "message": fault,
@@ -125,13 +126,15 @@ pub fn test(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
 }
 
 /// The fixtures and the manifests' datasets, each lying at its origin and nowhere else.
-fn stage(manifests: &Manifests, test: &PolicyTest) -> (BTreeMap<DatasetName, Dataset>, Observed) {
+fn stage(manifests: &Manifests, test: &PolicyTest) -> (BTreeMap<DatasetName, Arc<Dataset>>, Observed) {
     let minimums = crate::world::minimums(manifests);
-    let mut datasets = manifests.datasets.clone();
+    let described = manifests.datasets.iter();
+    let mut datasets: BTreeMap<_, _> = described
+        .map(|(name, dataset)| (name.clone(), Arc::new(dataset.clone())))
+        .collect();
     let mut observed = Observed::default();
     for dataset in manifests.datasets.values() {
         let known = lying_at(
-            &dataset.name,
             dataset.origin.as_ref().map(|o| &o.backend),
             DatasetSummary::default(),
         );
@@ -148,33 +151,27 @@ fn stage(manifests: &Manifests, test: &PolicyTest) -> (BTreeMap<DatasetName, Dat
             })
         });
         let summary = DatasetSummary::of_sizes(sizes, &minimums);
-        observed.datasets.insert(
-            fixture.name.clone(),
-            lying_at(&fixture.name, fixture.origin.as_ref(), summary),
-        );
+        observed
+            .datasets
+            .insert(fixture.name.clone(), lying_at(fixture.origin.as_ref(), summary));
         let dataset = Dataset {
             name: fixture.name.clone(),
-            labels: fixture.labels.clone(),
+            labels: Arc::new(fixture.labels.clone()),
             domain: fixture.domain.clone(),
-            record: FairRecord::default(),
+            record: Arc::new(FairRecord::default()),
             origin: fixture.origin.clone().map(|backend| Origin {
                 backend,
                 prefix: String::new(),
             }),
             keep_origin: true,
         };
-        datasets.insert(fixture.name.clone(), dataset);
+        datasets.insert(fixture.name.clone(), Arc::new(dataset));
     }
     (datasets, observed)
 }
 
-fn lying_at(
-    dataset: &DatasetName,
-    backend: Option<&BackendName>,
-    summary: DatasetSummary,
-) -> ObservedDataset {
+fn lying_at(backend: Option<&BackendName>, summary: DatasetSummary) -> ObservedDataset {
     let origin = backend.map(|backend| Copy {
-        dataset: dataset.clone(),
         backend: backend.clone(),
         origin: true,
         state: CopyState::Listed,
@@ -226,9 +223,13 @@ fn admissible(problem: &Problem, dataset: usize) -> BTreeSet<BackendName> {
 }
 
 /// What is wrong, or nothing.
-fn compare(problem: &Problem, plan: &Plan, expectation: &Expectation) -> Option<String> {
-    let dataset = expectation.dataset.as_str();
-    let planned = plan.datasets.iter().find(|d| d.name.as_str() == dataset)?;
+fn compare(
+    problem: &Problem,
+    (solution, plan): &(Solution, Plan),
+    expectation: &Expectation,
+) -> Option<String> {
+    let dataset = problem.dataset(expectation.dataset.as_str())?;
+    let planned = &plan.datasets[dataset];
     match &expectation.expected {
         Expected::Backends(wanted) => {
             let found: BTreeSet<_> = planned.backends.iter().cloned().collect();
@@ -240,12 +241,14 @@ fn compare(problem: &Problem, plan: &Plan, expectation: &Expectation) -> Option<
             format!("expected {}, planned {}", word(*wanted), word(planned.satisfied))
         }),
         Expected::Admissible(wanted) => {
-            let found = admissible(problem, problem.dataset(dataset)?);
+            let found = admissible(problem, dataset);
             (found != *wanted)
                 .then(|| format!("expected admissible {}, found {}", listed(wanted), listed(&found)))
         }
         Expected::Refused { backend, rule, kind } => {
-            let of_backend = planned.refusals.iter().filter(|r| r.backends.contains(backend));
+            let spelled = domicile_placement::spell_out(problem, solution, &[dataset]);
+            let refusals = spelled.iter().flat_map(|spelled| &spelled.refusals);
+            let of_backend = refusals.filter(|r| r.backends.contains(backend));
             let all: Vec<_> = of_backend.collect();
             let fits = |refusal: &&&domicile_placement::Refusal| {
                 rule.as_ref().is_none_or(|rule| *rule == refusal.rule)

@@ -81,15 +81,16 @@ impl Replay {
         let objective = &solution.objective;
         json!({
             "apiVersion": "domicile.dev/placement/v1", "kind": "Replay",
-            "inputDigest": self.digest, "currency": problem.currency,
-            "datasets": problem.datasets.len(), "backends": problem.backends.len(),
+            "inputDigest": self.digest,
+            "datasets": problem.datasets.len(), "backends": problem.backends.len(), "unsatisfied": self.unsatisfied,
+            // As in a plan.
             "objective": {
-                "perMonth": objective.per_month, "storagePerMonth": objective.storage,
-                "carbonPerMonth": objective.carbon, "transferPerMonth": objective.transfer,
-                "carbonKgPerMonth": objective.carbon_kg, "transferOnce": objective.transfer_once,
-                "transferCarbonKg": objective.transfer_carbon_kg,
+                "currency": problem.currency, "perMonth": objective.per_month,
+                "lowerBound": solution.lower_bound, "gap": solution.gap(),
+                "storagePerMonth": objective.storage, "carbonPerMonth": objective.carbon,
+                "transferPerMonth": objective.transfer, "carbonKgPerMonth": objective.carbon_kg,
+                "transferOnce": objective.transfer_once, "transferCarbonKg": objective.transfer_carbon_kg,
             },
-            "lowerBound": solution.lower_bound, "gap": solution.gap(), "unsatisfied": self.unsatisfied,
         })
     }
 

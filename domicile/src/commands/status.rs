@@ -8,7 +8,7 @@ use super::plan::Proposal;
 use crate::answer;
 use crate::cli::{Files, Format, Global, StatusArgs};
 use crate::outcome::Outcome;
-use crate::render::table;
+use crate::render::{self, table};
 use crate::terminal;
 use crate::world::{World, open_to_read};
 
@@ -51,11 +51,20 @@ async fn once(global: &Global) -> anyhow::Result<Outcome> {
     }).collect();
     let document = json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "Status", "revision": world.observed.revision, "datasets": rows,
+        "shadowPrices": shadow_prices(&proposal),
     });
     if !answer::structured(global.output, &document, &rows)? {
         draw(global, &proposal, &rows);
     }
     Ok(proposal.outcome(&world))
+}
+
+/// What one more GiB of each backend is worth.
+fn shadow_prices(proposal: &Proposal) -> Vec<Value> {
+    let prices = proposal.plan.shadow_prices.iter();
+    prices
+        .map(|price| json!({"backend": price.backend.as_str(), "perGiBMonth": price.per_gib_month}))
+        .collect()
 }
 
 fn draw(global: &Global, proposal: &Proposal, rows: &[Value]) {
@@ -88,4 +97,7 @@ fn draw(global: &Global, proposal: &Proposal, rows: &[Value]) {
         ]);
     }
     terminal::answer(&table::text(&table));
+    if global.output == Format::Wide {
+        terminal::answer(&render::plan::room(&proposal.plan));
+    }
 }

@@ -148,7 +148,7 @@ async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str
         .ok_or_else(missing)?;
     let layout = Layout::new(
         &world.observed,
-        world.datasets.values(),
+        world.datasets.values().map(AsRef::as_ref),
         world.manifests.backends.values(),
     );
     let rows: Vec<Value> = found

@@ -1,9 +1,12 @@
 //! `why`: explains where a dataset's copies lie.
 
-use domicile_placement::{CandidateState, Explanation, Refusal, Relaxation, explain, propose_with_solution};
+use domicile_placement::{
+    CandidateState, Explanation, Refusal, Relaxation, RunnerUp, Tally, explain, propose_with_solution,
+};
 use serde_json::{Value, json};
 
 use super::plan::tell_findings;
+use super::worth;
 use crate::answer;
 use crate::cli::{Format, Global, WhyArgs};
 use crate::outcome::Outcome;
@@ -13,9 +16,14 @@ use crate::world::{World, open_to_read};
 
 /// `why`.
 pub async fn why(global: &Global, args: &WhyArgs) -> anyhow::Result<Outcome> {
+    let (asked, policy) = (args.dataset.as_deref(), args.policy.as_deref());
     let catalogue = open_to_read(global).await?;
     let mut world = World::load(global, catalogue, &args.files).await?;
-    let name = world.dataset(&args.dataset)?.name.clone();
+    if let Some(policy) = policy {
+        return worth::policy(global, world, policy).await;
+    }
+    let asked = asked.unwrap_or_default();
+    let name = world.dataset(asked)?.name.clone();
     if let Some(backend) = &args.backend {
         world.backend(backend)?;
     }
@@ -88,6 +96,8 @@ fn document(explanation: &Explanation, currency: &str) -> Value {
         "priority": explanation.priority, "carbonPricePerTonne": explanation.carbon_price_per_tonne,
         "horizonMonths": explanation.horizon_months, "requirements": requirements.collect::<Vec<_>>(),
         "candidates": explanation.candidates.iter().map(candidate).collect::<Vec<_>>(),
+        "tally": tally(&explanation.tally),
+        "runnerUp": explanation.runner_up.as_ref().map(runner_up),
         "violations": explanation.violations.iter().map(refusal).collect::<Vec<_>>(),
         "refusals": explanation.refusals.iter().map(refusal).collect::<Vec<_>>(),
         "relaxations": explanation.relaxations.iter().map(relaxation).collect::<Vec<_>>(),
@@ -104,6 +114,25 @@ fn candidate(candidate: &CandidateState) -> Value {
         "transferPerMonth": cost.transfer_per_month, "costPerMonth": cost.per_month(),
         "roomWorthPerMonth": candidate.room_worth,
         "refusals": candidate.refusals.iter().map(refusal).collect::<Vec<_>>(),
+    })
+}
+
+fn tally(tally: &Tally) -> Value {
+    let reasons = tally
+        .reasons
+        .iter()
+        .map(|(reason, count)| json!({"reason": reason, "backends": count}));
+    json!({
+        "fit": tally.fit, "total": tally.total, "reasons": reasons.collect::<Vec<_>>(),
+        "message": tally.to_string(),
+    })
+}
+
+fn runner_up(other: &RunnerUp) -> Value {
+    let backends: Vec<_> = other.backends.iter().map(|b| b.as_str()).collect();
+    json!({
+        "backends": backends, "costMorePerMonth": other.cost_more,
+        "roomWorthMorePerMonth": other.room_worth_more, "hasRoom": other.has_room, "exact": other.exact,
     })
 }
 

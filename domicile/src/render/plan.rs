@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use domicile_placement::{Action, DatasetPlan, Move, Plan};
+use domicile_estate::BackendName;
+use domicile_placement::{Action, DatasetPlan, Move, Plan, Spelled};
 
 use crate::amount;
 use crate::cli::{Format, Global};
@@ -62,18 +63,25 @@ impl Style {
     }
 }
 
-/// Draws a plan.
-pub fn draw(name: &str, plan: &Plan, style: Style) -> String {
+/// Draws a plan. `spell_out` says of datasets, by their positions, why backends were not taken and what would help.
+pub fn draw(name: &str, plan: &Plan, spell_out: impl Fn(&[usize]) -> Vec<Spelled>, style: Style) -> String {
     let mut text = String::new();
     headline(&mut text, name, plan, style);
-    let changed: Vec<&DatasetPlan> = plan
-        .datasets
-        .iter()
-        .filter(|d| is_worth_drawing(plan, d))
-        .collect();
-    let limit = if style.wide { usize::MAX } else { DRAWN };
-    for dataset in changed.iter().take(limit) {
-        draw_dataset(&mut text, plan, dataset, style);
+    let changed = worth_drawing(plan);
+    let limit = if style.wide { changed.len() } else { DRAWN };
+    // Only of those that are drawn and unsatisfied is it asked why.
+    let drawn = changed.iter().copied().take(limit);
+    let unsatisfied: Vec<usize> = drawn.clone().filter(|d| !plan.datasets[*d].satisfied).collect();
+    let spelled = spell_out(&unsatisfied);
+    let mut spelled = unsatisfied.iter().zip(&spelled).peekable();
+    for position in drawn {
+        let why = spelled.next_if(|(dataset, _)| **dataset == position);
+        draw_dataset(
+            &mut text,
+            plan,
+            (&plan.datasets[position], why.map(|(_, why)| why)),
+            style,
+        );
     }
     if changed.len() > limit {
         let _ = writeln!(
@@ -86,6 +94,30 @@ pub fn draw(name: &str, plan: &Plan, style: Style) -> String {
         let _ = writeln!(text, "  {} {}", style.red("!"), warning.message);
     }
     totals(&mut text, plan, style);
+    if style.wide {
+        text.push_str(&room(plan));
+    }
+    text
+}
+
+/// What one more GiB is worth, of each backend of which it is worth something.
+pub fn room(plan: &Plan) -> String {
+    let mut text = String::new();
+    for price in plan
+        .shadow_prices
+        .iter()
+        .filter(|price| price.per_gib_month > 0.0)
+    {
+        let _ = writeln!(
+            text,
+            "Room:   one more GiB on {} would save about {}",
+            price.backend,
+            amount::per_month(price.per_gib_month, &plan.currency),
+        );
+    }
+    if text.is_empty() {
+        text.push_str("Room:   more on any backend would save nothing\n");
+    }
     text
 }
 
@@ -95,8 +127,20 @@ fn moves_of<'a>(plan: &'a Plan, dataset: &DatasetPlan) -> &'a [Move] {
     &plan.moves[start..start + length]
 }
 
-fn is_worth_drawing(plan: &Plan, dataset: &DatasetPlan) -> bool {
-    !dataset.satisfied || !dataset.violations.is_empty() || !moves_of(plan, dataset).is_empty()
+/// The positions of datasets that change or that something is amiss with. Moves and datasets both stand by name.
+fn worth_drawing(plan: &Plan) -> Vec<usize> {
+    let mut moves = plan.moves.iter().map(|m| &m.dataset).peekable();
+    let mut worth = Vec::new();
+    for (position, dataset) in plan.datasets.iter().enumerate() {
+        let mut moves_some = false;
+        while moves.next_if(|name| **name <= dataset.name).is_some() {
+            moves_some = true;
+        }
+        if moves_some || !dataset.satisfied || !dataset.violations.is_empty() {
+            worth.push(position);
+        }
+    }
+    worth
 }
 
 /// Counts of a plan: datasets that change, copies, retirements, bytes to move.
@@ -151,7 +195,12 @@ fn headline(text: &mut String, name: &str, plan: &Plan, style: Style) {
     );
 }
 
-fn draw_dataset(text: &mut String, plan: &Plan, dataset: &DatasetPlan, style: Style) {
+fn draw_dataset(
+    text: &mut String,
+    plan: &Plan,
+    (dataset, why): (&DatasetPlan, Option<&Spelled>),
+    style: Style,
+) {
     let policies: Vec<_> = dataset.policies.iter().map(ToString::to_string).collect();
     let because = if policies.is_empty() {
         String::new()
@@ -174,8 +223,9 @@ fn draw_dataset(text: &mut String, plan: &Plan, dataset: &DatasetPlan, style: St
         style.bold(dataset.name.as_str()),
         style.dim(&because)
     );
-    for planned in moves_of(plan, dataset) {
-        draw_move(text, plan, planned, style);
+    let moves = moves_of(plan, dataset);
+    for planned in moves {
+        draw_move(text, plan, (planned, moves), style);
     }
     let copies: Vec<_> = dataset.backends.iter().map(ToString::to_string).collect();
     let _ = writeln!(
@@ -193,21 +243,41 @@ fn draw_dataset(text: &mut String, plan: &Plan, dataset: &DatasetPlan, style: St
     for violation in &dataset.violations {
         let _ = writeln!(text, "      {} {}", style.red("violation:"), violation.message);
     }
-    if !dataset.satisfied {
-        draw_unsatisfied(text, dataset, style);
+    if let Some(why) = why {
+        draw_unsatisfied(text, dataset, why, style);
     }
 }
 
-fn draw_move(text: &mut String, plan: &Plan, planned: &Move, style: Style) {
+/// Whether a move makes the copy on a backend.
+fn makes(planned: &Move, backend: &BackendName) -> bool {
+    matches!(&planned.action, Action::Copy { to, .. } if to == backend)
+}
+
+/// A move among those of its dataset.
+fn draw_move(text: &mut String, plan: &Plan, (planned, moves): (&Move, &[Move]), style: Style) {
     let line = match &planned.action {
-        Action::Copy { from, to, cost, .. } => {
-            let waits = if planned.after.is_empty() {
-                ""
+        Action::Copy {
+            from, to, via, cost, ..
+        } => {
+            let source = moves
+                .iter()
+                .find(|other| makes(other, from) && planned.after.contains(&other.id));
+            let read = if source.is_some() {
+                ", once that copy is verified"
             } else {
-                ", once there is room"
+                ""
             };
-            let (from, cost) = (from.as_str(), amount::once(*cost, &plan.currency));
-            style.green(&format!("+ {to}   {} from {from}, {cost}{waits}", planned.bytes))
+            let room = if planned.after.len() > usize::from(source.is_some()) {
+                ", once there is room"
+            } else {
+                ""
+            };
+            let via: String = via.iter().map(|relay| format!(" by {relay}")).collect();
+            let cost = amount::once(*cost, &plan.currency);
+            style.green(&format!(
+                "+ {to}   {} from {from}{via}, {cost}{read}{room}",
+                planned.bytes
+            ))
         }
         Action::Retire { from } => {
             let waits = if planned.after.is_empty() {
@@ -221,28 +291,24 @@ fn draw_move(text: &mut String, plan: &Plan, planned: &Move, style: Style) {
     let _ = writeln!(text, "      {line}");
 }
 
-fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, style: Style) {
+fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, why: &Spelled, style: Style) {
     let limit = if style.wide { usize::MAX } else { DRAWN_REASONS };
-    let _ = writeln!(
-        text,
-        "      {} no admissible set of backends meets every requirement",
-        style.red("unsatisfied:")
-    );
-    for refusal in dataset.refusals.iter().take(limit) {
-        let backends: Vec<_> = refusal.backends.iter().map(ToString::to_string).collect();
-        let _ = if backends.is_empty() {
-            writeln!(text, "        {}", refusal.message)
-        } else {
-            writeln!(
-                text,
-                "        {} refused by {}: {}",
-                backends.join(", "),
-                refusal.rule,
-                refusal.message
-            )
-        };
+    // What is lacking comes first, with the backends counted; then who refuses.
+    let (lacking, refused): (Vec<_>, Vec<_>) = why.refusals.iter().partition(|r| r.backends.is_empty());
+    for refusal in &lacking {
+        let _ = writeln!(text, "      {} {}", style.red("unsatisfied:"), refusal.message);
     }
-    for relaxation in dataset.relaxations.iter().take(limit) {
+    for refusal in refused.iter().take(limit) {
+        let backends: Vec<_> = refusal.backends.iter().map(ToString::to_string).collect();
+        let _ = writeln!(
+            text,
+            "        {} refused by {}: {}",
+            backends.join(", "),
+            refusal.rule,
+            refusal.message
+        );
+    }
+    for relaxation in why.relaxations.iter().take(limit) {
         let _ = writeln!(
             text,
             "        {} {}",
@@ -250,13 +316,28 @@ fn draw_unsatisfied(text: &mut String, dataset: &DatasetPlan, style: Style) {
             relaxation.message
         );
     }
-    let untold = dataset.refusals.len().saturating_sub(limit);
+    let untold = refused.len().saturating_sub(limit);
     if untold > 0 {
         let _ = writeln!(
             text,
             "        … and {untold} more refusals: `domicile why {}`",
             dataset.name
         );
+    }
+}
+
+/// What the copies cost once by their routes, and what these save or, through a third place, cost more.
+fn routed(plan: &Plan) -> String {
+    let once = amount::once(plan.routed_once, &plan.currency);
+    let saved = plan.objective.transfer_once - plan.routed_once;
+    // What adding up leaves is no saving.
+    let rounding = 1e-9 * plan.objective.transfer_once.abs().max(1.0);
+    if saved > rounding {
+        format!("{once} ({} saved by routes)", amount::number(saved))
+    } else if saved < -rounding {
+        format!("{once} ({} of it through third places)", amount::number(-saved))
+    } else {
+        once
     }
 }
 
@@ -282,7 +363,7 @@ fn totals(text: &mut String, plan: &Plan, style: Style) {
             text,
             "        {} to move: {}, {} kg CO2e once, ETA about {} at {}/s",
             domicile_estate::ByteCount(bytes),
-            amount::once(objective.transfer_once, &plan.currency),
+            routed(plan),
             amount::number(objective.transfer_carbon_kg),
             duration((bytes as f64 / ASSUMED_RATE).ceil()),
             domicile_estate::ByteCount(ASSUMED_RATE as u64),

@@ -1,6 +1,5 @@
 //! An explanation for people: policies, requirements, candidates with their costs, what would help.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use domicile_placement::{CandidateState, Explanation};
@@ -15,6 +14,7 @@ pub fn draw(explanation: &Explanation, currency: &str, style: Style) -> String {
     headline(&mut text, explanation, style);
     requirements(&mut text, explanation, style);
     candidates(&mut text, explanation, currency);
+    runner_up(&mut text, explanation, currency);
     for violation in &explanation.violations {
         let _ = writeln!(text, "{} {}", style.red("violation:"), violation.message);
     }
@@ -128,7 +128,7 @@ fn candidates(text: &mut String, explanation: &Explanation, currency: &str) {
         ]);
     }
     let _ = writeln!(text, "{}", table::text(&table));
-    let _ = writeln!(text, "{}", counted(explanation));
+    let _ = writeln!(text, "{}", explanation.tally);
 }
 
 fn standing(candidate: &CandidateState) -> String {
@@ -153,28 +153,46 @@ fn refusals(candidate: &CandidateState) -> String {
     texts.join("; ")
 }
 
-/// Refusals counted as the Kubernetes scheduler counts them: `3 of 8 backends may hold a copy: 4 confinement …`.
-fn counted(explanation: &Explanation) -> String {
-    let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
-    for refusal in explanation.candidates.iter().flat_map(|c| &c.refusals) {
-        *counts
-            .entry((refusal.kind.as_str().to_lowercase(), &refusal.rule))
-            .or_default() += 1;
-    }
-    let free = explanation
-        .candidates
-        .iter()
-        .filter(|c| c.refusals.is_empty())
-        .count();
-    let total = explanation.candidates.len();
-    let reasons: Vec<_> = counts
-        .iter()
-        .map(|((kind, rule), count)| format!("{count} {kind} {rule}"))
-        .collect();
-    if reasons.is_empty() {
-        return format!("{free} of {total} backends fit");
-    }
-    format!("{free} of {total} backends fit: {}", reasons.join(", "))
+/// The best other set, and by how much it is worse.
+fn runner_up(text: &mut String, explanation: &Explanation, currency: &str) {
+    let Some(other) = &explanation.runner_up else {
+        if explanation.satisfied && !explanation.requirements.is_empty() {
+            let _ = writeln!(text, "runner-up: no other set of backends meets as much");
+        }
+        return;
+    };
+    let backends: Vec<_> = other.backends.iter().map(ToString::to_string).collect();
+    let cost = if other.cost_more < 0.0 {
+        format!("costs {} less", amount::per_month(-other.cost_more, currency))
+    } else {
+        format!("costs {} more", amount::per_month(other.cost_more, currency))
+    };
+    let room = match other.room_worth_more {
+        0.0 => String::new(),
+        more if more > 0.0 => format!(
+            " and takes room worth {} more to others",
+            amount::per_month(more, currency)
+        ),
+        less => format!(
+            " and takes room worth {} less to others",
+            amount::per_month(-less, currency)
+        ),
+    };
+    let fits = if other.has_room {
+        ""
+    } else {
+        "; beside the rest of the plan there is no room for it"
+    };
+    let exact = if other.exact {
+        ""
+    } else {
+        " (the search was cut short: there may be a better one)"
+    };
+    let _ = writeln!(
+        text,
+        "runner-up: {} {cost}{room}{fits}{exact}",
+        backends.join(", ")
+    );
 }
 
 fn help(text: &mut String, explanation: &Explanation, style: Style) {
@@ -182,7 +200,10 @@ fn help(text: &mut String, explanation: &Explanation, style: Style) {
         return;
     }
     if explanation.relaxations.is_empty() {
-        let _ = writeln!(text, "no single change of a rule was found that would satisfy it");
+        let _ = writeln!(
+            text,
+            "no change of rules, capacity or budgets was found that would satisfy it"
+        );
     }
     for relaxation in &explanation.relaxations {
         let _ = writeln!(text, "{} {}", style.bold("would help:"), relaxation.message);

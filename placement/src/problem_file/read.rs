@@ -18,7 +18,7 @@ use crate::problem::{
 };
 
 /// Rows for which memory is set aside before they come: what the head counts may be a lie.
-const SET_ASIDE: usize = 1 << 16;
+const SET_ASIDE: usize = 1 << 20;
 
 /// Takes the lines of a problem file, one after another.
 #[derive(Debug, Default)]
@@ -206,10 +206,10 @@ impl Reader {
 
     fn subject(&self, row: DatasetRow<'_>, counts: &Counts) -> Result<Subject, Fault> {
         let DatasetRow(name, bytes, objects, profile, keep_origin, copies, billable) = row;
-        let copies: Vec<_> = copies
-            .into_iter()
-            .map(|copy| Held::try_from((copy, counts)))
-            .collect::<Result<_, _>>()?;
+        let copies = copies.into_iter().map(|copy| Held::try_from((copy, counts)));
+        let mut copies: Vec<_> = copies.collect::<Result<_, _>>()?;
+        // What a parser set aside for more copies would stay, a million times over.
+        copies.shrink_to_fit();
         ascending("copies", copies.iter().map(|held| held.backend))?;
         let billable = billable.unwrap_or_else(|| vec![(0, bytes)]);
         ascending("billable", billable.iter().map(|(minimum, _)| *minimum))?;
@@ -225,12 +225,14 @@ impl Reader {
         let billable = billable
             .into_iter()
             .map(|(minimum, sum)| (ByteCount(minimum), ByteCount(sum)));
+        let mut billable: Vec<_> = billable.collect();
+        billable.shrink_to_fit();
         Ok(Subject {
             name: DatasetName::new(&name)?,
             summary: DatasetSummary {
                 bytes: ByteCount(bytes),
                 objects,
-                billable: billable.collect(),
+                billable,
             },
             keep_origin,
             copies,

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use crate::cost;
 use crate::ground::{self, Ground};
 use crate::problem::Problem;
-use crate::solution::Solution;
+use crate::solution::{Solution, Stuck};
 
 pub use scale::{Change, Revision, Standing};
 
@@ -47,7 +47,7 @@ pub fn solve(problem: &Problem, previous: Option<&Solution>) -> Solution {
 pub(crate) fn solve_pinned(
     problem: &Problem,
     previous: Option<&Solution>,
-    stuck: BTreeMap<usize, Vec<usize>>,
+    stuck: BTreeMap<usize, Stuck>,
 ) -> Solution {
     let ground = Ground::of(problem);
     let sets: Vec<_> = problem
@@ -76,7 +76,7 @@ fn by_program(
     problem: &Problem,
     ground: &Ground,
     mut sets: Vec<Vec<usize>>,
-    stuck: BTreeMap<usize, Vec<usize>>,
+    stuck: BTreeMap<usize, Stuck>,
 ) -> Solution {
     let chooses = |dataset: usize| !stuck.contains_key(&dataset);
     let limits = |is_lot: &[bool]| Limits::of(problem, ground, is_lot, &sets);
@@ -103,7 +103,7 @@ fn solve_exactly(
     ground: &Ground,
     previous: Option<&Solution>,
     mut sets: Vec<Vec<usize>>,
-    stuck: BTreeMap<usize, Vec<usize>>,
+    stuck: BTreeMap<usize, Stuck>,
 ) -> Solution {
     let chooses = |dataset: &usize| !stuck.contains_key(dataset);
     let choices: Vec<_> = (0..problem.datasets.len())

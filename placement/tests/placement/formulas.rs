@@ -7,9 +7,9 @@ use domicile_estate::{
     BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
 };
 use domicile_placement::{
-    Action, Bars, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement, Spread,
-    Subject, Terms, carbon_kg_per_month, check, copy_cost, egress_per_gib, explain, input_digest, propose,
-    propose_with_solution, storage_per_month,
+    Action, Bars, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement,
+    Solution, Spelled, Spread, Subject, Terms, carbon_kg_per_month, check, copy_cost, egress_per_gib,
+    explain, input_digest, propose, propose_with_solution, spell_out, storage_per_month,
 };
 
 use crate::world::GIB;
@@ -128,13 +128,13 @@ fn egress_is_cheaper_within_a_provider_and_a_region() {
         a.price.egress_within_region_per_gib,
     ) = (0.02, 0.01);
     let mut b = place("b", 0.0);
-    near(egress_per_gib(&a, &b), 0.12);
+    near(egress_per_gib(&a, &b, None), 0.12);
     (a.region, b.region) = (Some("r".to_owned()), Some("r".to_owned()));
-    near(egress_per_gib(&a, &b), 0.12);
+    near(egress_per_gib(&a, &b, None), 0.12);
     (a.provider, b.provider) = (Some("p".to_owned()), Some("p".to_owned()));
-    near(egress_per_gib(&a, &b), 0.01);
+    near(egress_per_gib(&a, &b, None), 0.01);
     b.region = None;
-    near(egress_per_gib(&a, &b), 0.02);
+    near(egress_per_gib(&a, &b, None), 0.02);
 }
 
 #[test]
@@ -178,24 +178,25 @@ fn the_cheapest_admissible_backend_is_taken_and_the_forbidden_one_refused() {
             backend: 1,
             reason: 0,
         });
-    let plan = propose(&problem);
+    let (solution, plan) = propose_with_solution(&problem);
     let dataset = &plan.datasets[0];
+    let refusals = spelled(&problem, &solution).refusals;
     let names: Vec<_> = dataset.backends.iter().map(BackendName::as_str).collect();
     assert_eq!(names, ["a", "c"]);
     assert!(dataset.satisfied);
+    assert_eq!(refusals.len(), 1, "d is merely dearer: {refusals:?}");
     assert_eq!(
-        dataset.refusals.len(),
-        1,
-        "d is merely dearer: {:?}",
-        dataset.refusals
-    );
-    assert_eq!(
-        (dataset.refusals[0].rule.as_str(), dataset.refusals[0].kind),
+        (refusals[0].rule.as_str(), refusals[0].kind),
         ("soil", RefusalKind::Confinement)
     );
     near(plan.objective.per_month, 5.0 + 2.0 + 1.2 / 12.0);
     near(plan.lower_bound, plan.objective.per_month);
     assert!(matches!(&plan.moves[0].action, Action::Copy { to, .. } if to.as_str() == "c"));
+}
+
+/// What is said of the first dataset.
+fn spelled(problem: &Problem, solution: &Solution) -> Spelled {
+    spell_out(problem, solution, &[0]).remove(0)
 }
 
 #[test]
@@ -205,9 +206,9 @@ fn a_released_origin_is_retired_after_the_copies() {
     let plan = propose(&problem);
     let retire = plan.moves.last().unwrap();
     assert!(matches!(&retire.action, Action::Retire { from } if from.as_str() == "a"));
-    let mut copies: Vec<_> = plan.moves[..2].iter().map(|planned| planned.id.clone()).collect();
+    let mut copies: Vec<_> = plan.moves[..2].iter().map(|planned| planned.id).collect();
     copies.sort();
-    assert_eq!(retire.after, copies);
+    assert_eq!(retire.after[..], copies);
 }
 
 #[test]
@@ -221,7 +222,8 @@ fn an_unsatisfied_dataset_says_what_would_help() {
     let (solution, plan) = propose_with_solution(&problem);
     let dataset = &plan.datasets[0];
     assert!(!dataset.satisfied && plan.moves.is_empty());
-    let rules: Vec<_> = dataset
+    let told = spelled(&problem, &solution);
+    let rules: Vec<_> = told
         .relaxations
         .iter()
         .map(|r| (r.rule.as_str(), r.change.as_str()))
@@ -241,15 +243,16 @@ fn too_little_capacity_says_how_much_more_is_needed() {
     for backend in 1..4 {
         problem.backends[backend].capacity = ByteCount((9 - backend as u64) * GIB);
     }
-    let dataset = propose(&problem).datasets.remove(0);
-    assert!(!dataset.satisfied);
-    let capacity = dataset
+    let (solution, plan) = propose_with_solution(&problem);
+    assert!(!plan.datasets[0].satisfied);
+    let told = spelled(&problem, &solution);
+    let capacity = told
         .relaxations
         .iter()
         .find(|relaxation| relaxation.rule == "capacity")
         .unwrap();
     assert_eq!(capacity.change, format!("{} bytes more on b", 2 * GIB));
-    let refusal = dataset
+    let refusal = told
         .refusals
         .iter()
         .find(|refusal| refusal.kind == RefusalKind::Capacity)
@@ -281,11 +284,11 @@ fn a_dataset_without_a_current_copy_stays_and_says_why() {
         held(0, true, CopyState::Unknown),
         held(1, false, CopyState::Unknown),
     ];
-    let plan = propose(&problem);
+    let (solution, plan) = propose_with_solution(&problem);
     assert!(plan.moves.is_empty() && !plan.datasets[0].satisfied);
     assert_eq!(plan.datasets[0].backends.len(), 2);
     assert!(
-        plan.datasets[0]
+        spelled(&problem, &solution)
             .refusals
             .iter()
             .any(|r| r.kind == RefusalKind::Unreachable && r.message.contains("scrub"))
@@ -333,9 +336,10 @@ fn two_datasets_that_would_change_places_between_full_backends_stay() {
     other.copies = vec![held(1, true, CopyState::Listed)];
     Arc::make_mut(&mut other.profile).requirements = vec![1];
     problem.datasets.push(other);
-    let plan = propose(&problem);
+    let (solution, plan) = propose_with_solution(&problem);
     assert!(plan.moves.is_empty());
-    let refusal = &plan.datasets[0]
+    let told = spelled(&problem, &solution);
+    let refusal = told
         .refusals
         .iter()
         .find(|r| r.kind == RefusalKind::Capacity)
@@ -374,8 +378,8 @@ fn the_digest_follows_every_input() {
 fn the_wire_has_the_shape_of_the_contract() {
     let mut problem = problem();
     problem.datasets[0].keep_origin = false;
-    let plan = propose(&problem);
-    let json = serde_json::to_value(plan.to_wire(1)).unwrap();
+    let (solution, plan) = propose_with_solution(&problem);
+    let json = serde_json::to_value(plan.to_wire(&problem, &solution, 1)).unwrap();
     assert_eq!(
         (json["kind"].as_str(), json["name"].as_str()),
         (Some("Plan"), Some("plan-000001"))

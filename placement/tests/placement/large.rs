@@ -1,7 +1,8 @@
 //! Estates that are too large for an oracle: the gap is the proof.
 
-use domicile_placement::{check, solve};
+use domicile_placement::{check, objective, propose_with_solution, solve};
 
+use crate::routes::connect;
 use crate::world::{Dice, Shape, shaped};
 
 #[test]
@@ -45,5 +46,28 @@ fn twenty_five_datasets_on_eight_backends_come_out_exactly() {
             "seed {seed}: the gap is {}",
             solution.gap()
         );
+    }
+}
+
+/// Links make some ways dear and forbid others: no copy goes where none leads, and each costs what the formulas say, or
+/// `propose` panics.
+#[test]
+fn a_large_estate_with_links_is_placed_by_the_formulas() {
+    for seed in 0..6 {
+        let mut dice = Dice::new(seed);
+        let shape = Shape {
+            backends: 12,
+            datasets: 400,
+            policies: 3,
+            spare: 0.3,
+            odd: false,
+        };
+        let mut problem = shaped(&mut dice, shape);
+        connect(&mut problem, seed);
+        let (solution, plan) = propose_with_solution(&problem);
+        assert!(plan.moves.len() > 50, "seed {seed}: hardly anything moves");
+        let formulas = objective(&problem, &solution.sets).per_month;
+        let stated = solution.objective.per_month;
+        assert!((stated - formulas).abs() <= 1e-9 * formulas, "seed {seed}");
     }
 }

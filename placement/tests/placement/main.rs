@@ -6,6 +6,7 @@
     reason = "a test may end where a value is missing"
 )]
 
+mod explanations;
 mod formulas;
 mod large;
 mod oracle;
@@ -13,5 +14,8 @@ mod order;
 mod posing;
 mod problem_files;
 mod properties;
+mod relaxations;
+mod replay;
+mod routes;
 mod scale;
 mod world;

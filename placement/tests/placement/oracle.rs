@@ -7,10 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use domicile_estate::CopyState;
 use domicile_placement::{Bars, Held, Place, Problem, RefusalKind, Subject};
 
+/// What is counted, in the order in which it weighs.
+const COPIES: usize = 0;
+const GROUPS: usize = 1;
+const MILLI_NINES: usize = 2;
+const UNITS: usize = 3;
+
 /// The best there is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Best {
-    /// For each priority from the top, missing copies and groups; then the number of fallbacks.
+    /// For each priority from the top, missing copies, groups and thousandths of a nine; then the number of fallbacks.
     pub short: Vec<u32>,
     pub per_month: f64,
 }
@@ -50,7 +56,7 @@ pub fn best(problem: &Problem) -> Best {
         spent: vec![(0.0, 0.0); problem.policies.len()],
         best: None,
     };
-    search.descend(0, &vec![0; levels.len() * 2 + 1], 0.0);
+    search.descend(0, &vec![0; levels.len() * UNITS + 1], 0.0);
     search.best.expect("what is there now is always possible")
 }
 
@@ -104,8 +110,8 @@ fn is_admissible(problem: &Problem, subject: &Subject, backend: usize) -> bool {
     current || (readable && !held.is_some_and(|held| held.origin) && !(held.is_none() && overfull))
 }
 
-/// What a set has of what each requirement asks for: (had, wanted, is a group), the rule 4.
-fn had(problem: &Problem, subject: &Subject, set: u32) -> Vec<(u32, u32, bool)> {
+/// What a set has of what each requirement asks for: (had, wanted, unit), the rule 4.
+fn had(problem: &Problem, subject: &Subject, set: u32) -> Vec<(u32, u32, usize)> {
     let mut had = Vec::new();
     for requirement in subject
         .profile
@@ -119,17 +125,27 @@ fn had(problem: &Problem, subject: &Subject, set: u32) -> Vec<(u32, u32, bool)> 
         had.push((
             (copies.len() as u32).min(requirement.copies),
             requirement.copies,
-            false,
+            COPIES,
         ));
         for spread in &requirement.spread {
             let groups: BTreeSet<_> = copies.iter().filter_map(|b| spread.group_of[*b]).collect();
-            had.push(((groups.len() as u32).min(spread.groups), spread.groups, true));
+            had.push(((groups.len() as u32).min(spread.groups), spread.groups, GROUPS));
+        }
+        if let Some(asked) = &requirement.durability {
+            // docs/durability.md: the best of each failure domain, added up.
+            let mut best: BTreeMap<usize, u32> = BTreeMap::new();
+            for (domain, nines) in copies.iter().filter_map(|b| asked.of[*b]) {
+                let known = best.entry(domain).or_default();
+                *known = nines.max(*known);
+            }
+            let sum: u32 = best.into_values().sum();
+            had.push((sum.min(asked.milli_nines), asked.milli_nines, MILLI_NINES));
         }
     }
     had
 }
 
-/// What a set has of the copies and groups that each requirement of a dataset asks for.
+/// What a set has of the copies, groups and nines that each requirement of a dataset asks for.
 pub fn met(problem: &Problem, subject: &Subject, set: &[usize]) -> Vec<u32> {
     let set = bits(set.iter().copied());
     had(problem, subject, set).into_iter().map(|had| had.0).collect()
@@ -227,13 +243,13 @@ fn way(problem: &Problem, subject: &Subject, set: u32, fallback: bool, levels: &
         _ => false,
     };
     let left = bits(subject.copies.iter().filter(stays).map(|held| held.backend));
-    let mut short = vec![0; levels.len() * 2 + 1];
+    let mut short = vec![0; levels.len() * UNITS + 1];
     let level = levels
         .iter()
         .position(|level| *level == subject.profile.priority)
         .unwrap();
-    for (had, wanted, group) in had(problem, subject, set) {
-        short[level * 2 + usize::from(group)] += wanted - had;
+    for (had, wanted, unit) in had(problem, subject, set) {
+        short[level * UNITS + unit] += wanted - had;
     }
     *short.last_mut().unwrap() = u32::from(fallback);
     let keeping = |backend: &usize| keeping(subject, &problem.backends[*backend]);
@@ -422,7 +438,7 @@ pub fn short_of(problem: &Problem, sets: &[Vec<usize>]) -> Vec<u32> {
         .map(|s| (Reverse(s.profile.priority), s.profile.priority))
         .collect();
     let levels: Vec<_> = levels.into_values().collect();
-    let mut sum = vec![0; levels.len() * 2 + 1];
+    let mut sum = vec![0; levels.len() * UNITS + 1];
     for (subject, set) in problem.datasets.iter().zip(sets) {
         let places = bits(set.iter().copied());
         let way = ways(problem, subject, &levels)

@@ -1,6 +1,7 @@
 //! From manifests to the problem: links, relays, durability, goals, movement and prices.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domicile_estate::{ByteCount, Observed, PriceTier};
 use domicile_placement::{Durability, Goal, GoalAim, Hop, Movement, Problem, input_digest, pose};
@@ -37,7 +38,9 @@ fn posed(more: &[&str]) -> Problem {
         stored: false,
     };
     let manifests = read(&[source]).unwrap_or_else(|errors| panic!("{errors:#?}"));
-    pose(&manifests, &manifests.datasets.clone(), &Observed::default())
+    let datasets = manifests.datasets.clone().into_iter();
+    let datasets = datasets.map(|(name, dataset)| (name, Arc::new(dataset)));
+    pose(&manifests, &datasets.collect(), &Observed::default())
 }
 
 fn policy(spec: &str) -> String {

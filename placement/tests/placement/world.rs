@@ -7,8 +7,8 @@ use domicile_estate::{
     BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
 };
 use domicile_placement::{
-    Bars, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement, Spread,
-    Subject, Terms,
+    Bars, Durability, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement,
+    Spread, Subject, Terms,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -85,6 +85,24 @@ pub fn world(seed: u64) -> Problem {
     let mut dice = Dice::new(seed);
     let shape = Shape::small(&mut dice);
     shaped(&mut dice, shape)
+}
+
+/// A random small estate in which most requirements ask for nines as well.
+pub fn durable(seed: u64) -> Problem {
+    let mut problem = world(seed);
+    let mut dice = Dice::new(seed ^ 2);
+    let backend = |dice: &mut Dice| {
+        let nines = 1_000 + 500 * dice.below(9) as u32;
+        (!dice.one_in(4)).then(|| (dice.below(3) as usize, nines))
+    };
+    let of: Vec<_> = problem.backends.iter().map(|_| backend(&mut dice)).collect();
+    for requirement in &mut problem.requirements {
+        requirement.durability = (!dice.one_in(3)).then(|| Durability {
+            milli_nines: 1_000 + 250 * dice.below(40) as u32,
+            of: of.clone(),
+        });
+    }
+    problem
 }
 
 pub fn shaped(dice: &mut Dice, shape: Shape) -> Problem {

@@ -106,6 +106,48 @@ fn links_that_speak_of_nothing_are_said() {
 }
 
 #[test]
+fn links_that_contradict_each_other_are_said() {
+    let first = link("{from: {backend: a}, to: {region: south}, bidirectional: true, pricePerGiB: 1}");
+    let other = |spec: &str| link(spec).replace("way", "xother");
+    one(
+        &[
+            &first,
+            &other("{from: {region: south}, to: {backend: a}, pricePerGiB: 2}"),
+        ],
+        "the links `way` and `xother` state another `pricePerGiB` of the same way",
+        "that of `way` holds",
+        "xother",
+    );
+    for fine in [
+        "{from: {region: south}, to: {backend: a}, pricePerGiB: 1}",
+        "{from: {region: south}, to: {backend: a}, latencyMilliseconds: 1}",
+        "{from: {region: south}, to: {backend: b}, pricePerGiB: 2}",
+    ] {
+        assert_eq!(warnings(&[&first, &other(fine)]), [], "{fine}");
+    }
+    one(
+        &[
+            &link("{from: {backend: a}, to: {backend: b}, forbidden: false}"),
+            &other("{from: {backend: a}, to: {backend: b}, forbidden: true}"),
+        ],
+        "another `forbidden`",
+        "bytes must not go this way",
+        "xother",
+    );
+}
+
+#[test]
+fn a_relay_that_cannot_be_written_is_said() {
+    let relay = backend("{currency: EUR}").replace("capacity", "relay: true, accessMode: ReadOnly, capacity");
+    one(
+        &[&relay],
+        "`e` is read-only and can relay nothing",
+        "ReadWrite",
+        "relay",
+    );
+}
+
+#[test]
 fn a_backend_that_every_way_to_is_forbidden_is_said() {
     one(
         &[&link("{from: {domain: home}, to: {backend: a}, forbidden: true}")],

@@ -1,5 +1,7 @@
 //! Links that speak of nothing, and those that leave a backend without a way to it.
 
+use std::collections::BTreeMap;
+
 use domicile_estate::{AccessMode, Backend, Link, LinkEnd};
 
 use super::Lint;
@@ -13,7 +15,61 @@ impl Lint<'_> {
         for link in self.manifests.links.values() {
             self.link(link);
         }
+        self.contradictions();
         self.cut_off();
+    }
+
+    /// Links between the same ends that state one field differently: the first name holds, which nobody may have meant.
+    fn contradictions(&mut self) {
+        let mut said: BTreeMap<(&LinkEnd, &LinkEnd), &Link> = BTreeMap::new();
+        let mut found = Vec::new();
+        for link in self.manifests.links.values() {
+            let back = link.bidirectional.then_some((&link.to, &link.from));
+            let other = std::iter::once((&link.from, &link.to))
+                .chain(back)
+                .find_map(|ends| said.get(&ends))
+                .copied();
+            if let Some(other) = other
+                && let Some(field) = disagreement(other, link)
+            {
+                found.push((other, link, field));
+            }
+            for ends in std::iter::once((&link.from, &link.to)).chain(back) {
+                said.entry(ends).or_insert(link);
+            }
+        }
+        for (first, second, field) in found {
+            let message = format!(
+                "the links `{}` and `{}` state another `{field}` of the same way",
+                first.name, second.name
+            );
+            let help = if field == "forbidden" {
+                "bytes must not go this way, since one of them forbids it: keep one of the two".to_owned()
+            } else {
+                format!(
+                    "that of `{}` holds, whose name is first: keep one of the two",
+                    first.name
+                )
+            };
+            self.warn(&format!("Link/{}", second.name), message, &help);
+        }
+    }
+
+    /// Backends that offer to relay what nothing can be written to.
+    pub(super) fn relays(&mut self) {
+        for backend in self.manifests.backends.values() {
+            if backend.relay && backend.access_mode == AccessMode::ReadOnly {
+                let message = format!(
+                    "the backend `{}` is read-only and can relay nothing",
+                    backend.name
+                );
+                self.warn(
+                    &format!("Backend/{}/relay", backend.name),
+                    message,
+                    "leave out `relay`, or make it `accessMode: ReadWrite`",
+                );
+            }
+        }
     }
 
     fn link(&mut self, link: &Link) {
@@ -95,4 +151,24 @@ impl Lint<'_> {
             );
         }
     }
+}
+
+/// The first field that two links both state, and not alike.
+fn disagreement(one: &Link, other: &Link) -> Option<&'static str> {
+    fn differ<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+        one.is_some() && other.is_some() && one != other
+    }
+    let fields = [
+        (differ(one.price_per_gib, other.price_per_gib), "pricePerGiB"),
+        (
+            differ(one.bandwidth_bits_per_second, other.bandwidth_bits_per_second),
+            "bandwidthBitsPerSecond",
+        ),
+        (differ(one.latency_ms, other.latency_ms), "latencyMilliseconds"),
+        (differ(one.forbidden, other.forbidden), "forbidden"),
+    ];
+    fields
+        .into_iter()
+        .find(|(differ, _)| *differ)
+        .map(|(_, field)| field)
 }

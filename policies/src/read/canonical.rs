@@ -12,6 +12,8 @@ pub(super) fn json(draft: &Draft, folder: &str) -> String {
     let mut root = value(&draft.root);
     if let Some(map) = root.as_object_mut() {
         map.insert("apiVersion".to_owned(), Json::from(API_VERSION));
+        // It is the program's word and would be out of date.
+        map.remove("status");
     }
     if draft.kind() == "Backend" {
         let is_folder = root.pointer("/spec/store/type").and_then(Json::as_str) == Some("Fs");

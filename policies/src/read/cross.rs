@@ -54,7 +54,10 @@ fn currency(reading: &Reading<'_>, report: &mut Report<'_>) -> String {
             Some((one, name)) if one != currency => {
                 let message =
                     format!("an estate has one currency: this is `{currency}`, that of `{name}` is `{one}`");
-                let help = format!("convert the prices of `{}` to `{one}`", draft.name);
+                let help = match list {
+                    Some(_) => format!("state the prices of `{}` in `{one}`, without `from`", draft.name),
+                    None => format!("convert the prices of `{}` to `{one}`", draft.name),
+                };
                 let field = if list.is_some() { "from" } else { "currency" };
                 report.error_help(price.place_of(field), message, help);
             }

@@ -291,7 +291,8 @@ fn check_version(
 fn check_top_level(entries: &[(MapKey, Node)], report: &mut Report<'_>) {
     const KNOWN: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
     for (key, _) in entries {
-        if KNOWN.contains(&key.text.as_str()) {
+        // As in Kubernetes, what a program shows can be handed back to it: its `status` is not read.
+        if KNOWN.contains(&key.text.as_str()) || key.text == "status" {
             continue;
         }
         let help = match suggest::nearest(&key.text, KNOWN) {

@@ -142,7 +142,7 @@ pub(crate) const KINDS: [KindTable; 6] = [
     KindTable {
         kind: "Link",
         name_of: NameOf::Link,
-        doc: "What is said of the way from some backends to others; how several links agree is in `links.md`.",
+        doc: "What is said of the way from some backends to others; how several links agree is in `docs/links.md`.",
         spec: nouns::LINK,
     },
     KindTable {

@@ -1,6 +1,7 @@
 //! Domains, backends and datasets from their documents.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domicile_estate::{
     Access, AccessMode, AdmissionRule, Backend, BackendName, CredentialsRef, Dataset, DatasetName, Domain,
@@ -261,9 +262,9 @@ pub(super) fn dataset(
     let texts = |name: &str| spec.texts(name).iter().map(|(text, _)| text.clone()).collect();
     Some(Dataset {
         name: DatasetName::new(&draft.name).ok()?,
-        labels: Labels::clone(&draft.labels),
+        labels: Arc::new(Labels::clone(&draft.labels)),
         domain: DomainName::new(spec.text("domain")).ok()?,
-        record: FairRecord {
+        record: Arc::new(FairRecord {
             title: spec.text("title").to_owned(),
             description: spec.text("description").to_owned(),
             authors: texts("authors"),
@@ -277,7 +278,7 @@ pub(super) fn dataset(
                 "Closed" => Some(Access::Closed),
                 _ => None,
             },
-        },
+        }),
         origin,
         keep_origin: spec.boolean("keepOrigin").unwrap_or(true),
     })

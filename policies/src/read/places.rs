@@ -8,12 +8,12 @@ use crate::diagnostic::Place;
 
 /// Notes the places of a document: `Kind/name`, and of a policy `…/selector`, `…/confine/<rule>`, `…/require/<name>`,
 /// `…/require/<name>/where/<index>`, `…/require/<name>/spread/<index>`, `…/require/<name>/nines`, `…/movement`; of a
-/// domain `…/admission/<rule>`; of a backend `…/price` and `…/price/tiers/<index>`; of a link `…/from`, `…/to` and
+/// domain `…/admission/<rule>`; of a backend `…/relay`, `…/price` and `…/price/tiers/<index>`; of a link `…/from`, `…/to` and
 /// `…/forbidden`.
 pub(super) fn note(draft: &Draft, spec: &Record, places: &mut BTreeMap<String, Place>) {
     let whole = format!("{}/{}", draft.kind(), draft.name);
     places.insert(whole.clone(), draft.place);
-    for field in ["selector", "movement", "price", "forbidden"] {
+    for field in ["selector", "movement", "price", "relay", "forbidden"] {
         if let Some(item) = spec.item(field) {
             places.insert(format!("{whole}/{field}"), item.key);
         }

@@ -3,6 +3,7 @@ use super::*;
 mod cases;
 pub(crate) mod good;
 mod mistakes;
+mod pages;
 mod property;
 
 pub(super) fn source(text: &str) -> Source {

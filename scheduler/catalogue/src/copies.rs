@@ -7,7 +7,7 @@ use crate::Catalogue;
 use crate::dataset::{forget_copy, origin_row};
 use crate::doubt::doubt_retiring;
 use crate::error::{CatalogueError, RetireError};
-use crate::observed::tallies;
+use crate::observed::tally;
 use crate::row::{
     PlacedState, backend_id, backend_name, corrupt, dataset_id, dataset_name, hex, known_backend_id,
     raise_revision, unhex,
@@ -214,11 +214,8 @@ impl Catalogue {
             backend: backend.clone(),
         };
         let row = origin_row(&mut tx, dataset).await?.ok_or_else(no_copy)?;
-        let tally = tallies(&mut tx, Some(row.id), &[])
-            .await?
-            .remove(dataset)
-            .ok_or_else(no_copy)?;
-        let copy = tally.copies.get(backend).ok_or_else(no_copy)?;
+        let tally = tally(&mut tx, row.id, &[]).await?.ok_or_else(no_copy)?;
+        let copy = tally.copy(backend).ok_or_else(no_copy)?;
         if copy.origin && row.keep_origin {
             return Err(RetireError::KeptOrigin {
                 dataset: dataset.clone(),

@@ -1,6 +1,7 @@
 //! Datasets as they are registered, by a manifest or by an inventory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domicile_estate::{Access, BackendName, Dataset, DatasetName, FairRecord, Labels, Origin};
 use futures::TryStreamExt;
@@ -9,7 +10,7 @@ use sqlx::SqliteConnection;
 
 use crate::Catalogue;
 use crate::error::CatalogueError;
-use crate::row::{backend_id, backend_name, corrupt, dataset_name, domain_name, raise_revision};
+use crate::row::{backend_id, backend_name, corrupt, dataset_name, raise_revision};
 
 /// Who described a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +19,18 @@ pub enum DatasetSource {
     Manifest,
     /// An inventory.
     Inventory,
+}
+
+impl TryFrom<&str> for DatasetSource {
+    type Error = CatalogueError;
+
+    fn try_from(text: &str) -> Result<Self, CatalogueError> {
+        match text {
+            "manifest" => Ok(Self::Manifest),
+            "inventory" => Ok(Self::Inventory),
+            other => Err(corrupt(format!("source `{other}` of a dataset"))),
+        }
+    }
 }
 
 impl DatasetSource {
@@ -33,11 +46,11 @@ impl DatasetSource {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Registered {
     /// The dataset; `origin` is `None` once it was retired.
-    pub dataset: Dataset,
+    pub dataset: Arc<Dataset>,
     /// Who described it.
     pub source: DatasetSource,
     /// The origin that was retired: not to be scanned until the manifest names another one.
-    pub released_origin: Option<Origin>,
+    pub released_origin: Option<Box<Origin>>,
     /// Whether the origin was listed or registered at all.
     pub origin_known: bool,
     /// Whether a trusted inventory vouches for the origin, so that its store is not asked.
@@ -104,33 +117,6 @@ impl TryFrom<RecordV1> for FairRecord {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct DatasetRow {
-    name: String,
-    source: String,
-    domain: String,
-    labels: String,
-    record: String,
-    origin_backend: Option<String>,
-    origin_prefix: String,
-    keep_origin: bool,
-    released_backend: Option<String>,
-    released_prefix: String,
-    origin_known: bool,
-    origin_trusted: bool,
-    origin_retiring: bool,
-}
-
-const SELECT_REGISTERED: &str = "
-    SELECT d.name, d.source, d.domain, d.labels, d.record, d.origin_prefix, d.keep_origin, d.released_prefix,
-           o.name AS origin_backend, r.name AS released_backend, c.dataset_id IS NOT NULL AS origin_known,
-           coalesce(c.trusted_through > 0, 0) AS origin_trusted, coalesce(c.retiring, 0) AS origin_retiring
-    FROM datasets d
-    LEFT JOIN backends o ON o.id = d.origin_backend_id
-    LEFT JOIN backends r ON r.id = d.released_backend_id
-    LEFT JOIN copies c ON c.dataset_id = d.id AND c.backend_id = d.origin_backend_id
-    ORDER BY d.name";
-
 /// First parts of the paths of objects whose origins lie on the backend ?1, with their datasets. Where a prefix has a
 /// slash its objects share the part, so that not all of them need be read.
 const SELECT_FOLDERS: &str = "
@@ -143,45 +129,16 @@ const SELECT_FOLDERS: &str = "
     FROM backends b JOIN datasets d ON d.origin_backend_id = b.id JOIN objects o ON o.dataset_id = d.id
     WHERE b.name = ?1 AND instr(d.origin_prefix, '/') = 0";
 
-impl TryFrom<DatasetRow> for Registered {
-    type Error = CatalogueError;
+/// The labels of a dataset, as stored.
+pub(crate) fn labels_of(dataset: &DatasetName, json: &str) -> Result<Labels, CatalogueError> {
+    serde_json::from_str(json).map_err(|error| corrupt(format!("labels of `{dataset}`: {error}")))
+}
 
-    fn try_from(row: DatasetRow) -> Result<Self, CatalogueError> {
-        let origin_at = |backend: Option<String>, prefix: String| -> Result<Option<Origin>, CatalogueError> {
-            backend
-                .map(|backend| {
-                    Ok(Origin {
-                        backend: backend_name(&backend)?,
-                        prefix,
-                    })
-                })
-                .transpose()
-        };
-        let labels: Labels = serde_json::from_str(&row.labels)
-            .map_err(|e| corrupt(format!("labels of `{}`: {e}", row.name)))?;
-        let record: RecordV1 = serde_json::from_str(&row.record)
-            .map_err(|e| corrupt(format!("record of `{}`: {e}", row.name)))?;
-        let source = match row.source.as_str() {
-            "manifest" => DatasetSource::Manifest,
-            "inventory" => DatasetSource::Inventory,
-            other => return Err(corrupt(format!("source `{other}` of a dataset"))),
-        };
-        Ok(Self {
-            dataset: Dataset {
-                name: dataset_name(&row.name)?,
-                labels,
-                domain: domain_name(&row.domain)?,
-                record: record.try_into()?,
-                origin: origin_at(row.origin_backend, row.origin_prefix)?,
-                keep_origin: row.keep_origin,
-            },
-            source,
-            released_origin: origin_at(row.released_backend, row.released_prefix)?,
-            origin_known: row.origin_known,
-            origin_trusted: row.origin_trusted,
-            origin_retiring: row.origin_retiring,
-        })
-    }
+/// The FAIR record of a dataset, as stored.
+pub(crate) fn record_of(dataset: &DatasetName, json: &str) -> Result<FairRecord, CatalogueError> {
+    let record: RecordV1 =
+        serde_json::from_str(json).map_err(|error| corrupt(format!("record of `{dataset}`: {error}")))?;
+    record.try_into()
 }
 
 /// The origin of a dataset as numbers.
@@ -235,14 +192,7 @@ impl Catalogue {
     /// # Errors
     /// [`CatalogueError`] if the database fails.
     pub async fn registered(&self) -> Result<BTreeMap<DatasetName, Registered>, CatalogueError> {
-        let mut tx = self.read().await?;
-        let mut rows = sqlx::query_as::<_, DatasetRow>(SELECT_REGISTERED).fetch(&mut *tx);
-        let mut registered = BTreeMap::new();
-        while let Some(row) = rows.try_next().await? {
-            let row = Registered::try_from(row)?;
-            registered.insert(row.dataset.name.clone(), row);
-        }
-        Ok(registered)
+        Ok(self.known(&[]).await?.registered)
     }
 
     /// The folders at the top of a backend that origins lie in, or objects where an origin has no folder, each with
@@ -272,7 +222,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`CatalogueError`] if the database fails.
-    pub async fn inventory_datasets(&self) -> Result<Vec<Dataset>, CatalogueError> {
+    pub async fn inventory_datasets(&self) -> Result<Vec<Arc<Dataset>>, CatalogueError> {
         let registered = self.registered().await?.into_values();
         let from_inventory = registered.filter(|row| row.source == DatasetSource::Inventory);
         Ok(from_inventory.map(|row| row.dataset).collect())

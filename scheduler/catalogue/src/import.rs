@@ -1,6 +1,6 @@
 //! Inventories, taken in one transaction: all of it or nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domicile_estate::{BackendName, ByteCount, DatasetName, DomainName, Labels, ObjectKey};
@@ -10,11 +10,13 @@ use crate::Catalogue;
 use crate::dataset::labels_json;
 use crate::error::{CatalogueError, ImportError, ImportProblem};
 use crate::row::{backend_id, hex, raise_revision, stored};
+use crate::settle::NewCopy;
+use crate::sums::{Sums, add_objects, add_small, resum};
 
 /// Problems that an import collects before it gives up.
 pub const IMPORT_PROBLEMS_MAX: usize = 20;
-/// Rows of one statement: four values each, below SQLite's limit of 32,766 values.
-pub(crate) const ROWS_MAX: usize = 500;
+/// Rows of one statement: six values each at most, below SQLite's limit of 32,766 values.
+pub(crate) const ROWS_MAX: usize = 2_000;
 
 /// How an inventory is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,16 @@ pub struct Import {
     pub(crate) summary: ImportSummary,
     /// Whether a dataset that was known got another description.
     described: bool,
+    /// The largest number of a dataset. Nobody else writes, so that we say the numbers of new ones.
+    last_dataset: i64,
+    /// Whether no dataset had been registered before.
+    first: bool,
+    /// Labels as they are stored, by their address. Each is kept, so that no other comes to have its address.
+    labels: HashMap<usize, (Arc<Labels>, Arc<str>)>,
+    /// Datasets of which some rows were there before, so that what was added is not known.
+    to_sum_up: BTreeSet<i64>,
+    /// Numbers of the rows' objects, by dataset; only of datasets that were known, in a trusted inventory.
+    pub(crate) listed: HashMap<i64, Vec<i64>>,
 }
 
 /// What is known of one dataset while its rows come in.
@@ -89,8 +101,6 @@ pub(crate) struct Importing {
     pub replicas: Arc<[BackendName]>,
     pub objects: u64,
     pub bytes: u64,
-    /// Numbers of its rows' objects; only for datasets that were known, in a trusted inventory.
-    pub listed: Vec<i64>,
 }
 
 impl Catalogue {
@@ -99,8 +109,17 @@ impl Catalogue {
     /// # Errors
     /// [`ImportError::Catalogue`] if the database fails.
     pub async fn begin_import(&self, options: ImportOptions) -> Result<Import, ImportError> {
+        let mut tx = self.write().await?;
+        let last_dataset = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM datasets")
+            .fetch_one(&mut *tx)
+            .await?;
         Ok(Import {
-            tx: self.write().await?,
+            tx,
+            last_dataset,
+            first: last_dataset == 0,
+            labels: HashMap::new(),
+            to_sum_up: BTreeSet::new(),
+            listed: HashMap::new(),
             options,
             datasets: HashMap::new(),
             backends: HashMap::new(),
@@ -139,21 +158,26 @@ impl Import {
         // In the order of their numbers: rows then go to the end of their table.
         let mut datasets: Vec<_> = std::mem::take(&mut self.datasets).into_iter().collect();
         datasets.sort_unstable_by_key(|(_, importing)| importing.id);
-        for (name, importing) in datasets {
+        for (name, mut importing) in datasets {
+            if self.to_sum_up.contains(&importing.id) {
+                (importing.objects, importing.bytes) = resum(&mut self.tx, importing.id).await?;
+            }
             if importing.known {
                 changed |= self.settle(&name, &importing).await?;
                 continue;
             }
-            for backend in self.places(&importing.replicas) {
-                copies.push((
-                    importing.id,
-                    self.backend(&backend).await?,
-                    importing.objects,
-                    importing.bytes,
-                ));
-                if copies.len() >= ROWS_MAX {
-                    self.insert_copies(&std::mem::take(&mut copies), through).await?;
-                }
+            for (at, backend) in self.places(&importing.replicas).iter().enumerate() {
+                copies.push(NewCopy {
+                    dataset: importing.id,
+                    backend: self.backend(backend).await?,
+                    origin: at == 0,
+                    objects: importing.objects,
+                    bytes: importing.bytes,
+                });
+            }
+            if copies.len() >= ROWS_MAX {
+                self.insert_copies(&copies, through).await?;
+                copies.clear();
             }
         }
         self.insert_copies(&copies, through).await?;
@@ -179,31 +203,46 @@ impl Import {
     }
 
     async fn add_chunk(&mut self, chunk: &[InventoryRow]) -> Result<(), ImportError> {
-        self.register(chunk).await?;
+        let new = self.register(chunk).await?;
         let mut values = Vec::with_capacity(chunk.len());
         let mut any_known = false;
+        let mut sums: BTreeMap<i64, Sums> = BTreeMap::new();
         for row in chunk {
             let size = stored(row.size.0, "an object's size")?;
             let Some((id, known)) = self.count(row) else {
                 continue;
             };
             any_known |= known;
-            values.push((id, row.key.as_str(), size, row.sha256));
+            values.push((id, row, size));
+            sums.entry(id).or_default().add(row.size);
             self.summary.objects += 1;
             self.summary.bytes.0 = self.summary.bytes.0.saturating_add(row.size.0);
         }
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO objects (dataset_id, key, size, sha256) ");
-        insert.push_values(values.iter(), |mut row, (id, key, size, sha256)| {
-            row.push_bind(*id).push_bind((*key).to_owned()).push_bind(*size);
-            row.push_bind(sha256.map(|digest| digest.to_vec()));
-        });
-        insert.push(" ON CONFLICT (dataset_id, key) DO NOTHING");
-        let inserted = insert.build().execute(&mut *self.tx).await?.rows_affected();
+        self.insert_datasets(&new, &sums).await?;
+        let inserted = self.insert_objects(&values).await?;
         self.summary.objects_added += inserted;
-        if any_known || inserted < chunk.len() as u64 {
-            self.compare_chunk(chunk, &values).await?;
+        if inserted == values.len() as u64 {
+            add_small(&mut self.tx, sums.iter().map(|(id, sums)| (*id, sums))).await?;
+            // What is new was registered with its sums.
+            new.iter().for_each(|(id, _)| drop(sums.remove(id)));
+            add_objects(&mut self.tx, &sums).await?;
+        } else if inserted > 0 {
+            self.to_sum_up.extend(sums.into_keys());
+        }
+        if any_known || inserted < values.len() as u64 {
+            self.compare_chunk(&values).await?;
         }
         Ok(())
+    }
+
+    async fn insert_objects(&mut self, values: &[(i64, &InventoryRow, i64)]) -> Result<u64, ImportError> {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO objects (dataset_id, key, size, sha256) ");
+        insert.push_values(values, |mut row, (id, object, size)| {
+            row.push_bind(*id).push_bind(object.key.shared()).push_bind(*size);
+            row.push_bind(object.sha256.map(|digest| digest.to_vec()));
+        });
+        insert.push(" ON CONFLICT (dataset_id, key) DO NOTHING");
+        Ok(insert.build().execute(&mut *self.tx).await?.rows_affected())
     }
 
     /// Counts a row for its dataset and checks that it says the same of it as the first row; the dataset's number,
@@ -224,8 +263,11 @@ impl Import {
         Some((id, known))
     }
 
-    /// Registers the datasets that a chunk is the first to name.
-    async fn register(&mut self, chunk: &[InventoryRow]) -> Result<(), ImportError> {
+    /// Counts in the datasets that a chunk is the first to name. The new ones, with their numbers, are yet to be inserted.
+    async fn register<'r>(
+        &mut self,
+        chunk: &'r [InventoryRow],
+    ) -> Result<Vec<(i64, &'r InventoryRow)>, ImportError> {
         let mut first_rows: BTreeMap<&str, &InventoryRow> = BTreeMap::new();
         for row in chunk
             .iter()
@@ -233,67 +275,86 @@ impl Import {
         {
             first_rows.entry(row.dataset.as_str()).or_insert(row);
         }
-        if first_rows.is_empty() {
-            return Ok(());
-        }
-        let known = known_datasets(&mut self.tx, first_rows.keys().copied()).await?;
-        for (id, name) in known {
-            if let Some(row) = first_rows.remove(name.as_str()) {
-                self.describe(id, row).await?;
-                self.datasets
-                    .insert(row.dataset.clone(), Importing::first(id, true, row));
+        if !self.first && !first_rows.is_empty() {
+            for (id, name) in known_datasets(&mut self.tx, &first_rows).await? {
+                if let Some(row) = first_rows.remove(name.as_str()) {
+                    self.describe(id, row).await?;
+                    self.datasets
+                        .insert(row.dataset.clone(), Importing::first(id, true, row));
+                }
             }
         }
-        self.summary.datasets_added += first_rows.len() as u64;
-        for (id, name) in self.insert_datasets(&first_rows).await? {
-            if let Some(row) = first_rows.remove(name.as_str()) {
-                self.datasets
-                    .insert(row.dataset.clone(), Importing::first(id, false, row));
-            }
+        let mut new = Vec::with_capacity(first_rows.len());
+        for row in first_rows.into_values() {
+            self.last_dataset += 1;
+            new.push((self.last_dataset, row));
+            let importing = Importing::first(self.last_dataset, false, row);
+            self.datasets.insert(row.dataset.clone(), importing);
         }
+        self.summary.datasets_added += new.len() as u64;
         self.summary.datasets = self.datasets.len() as u64;
-        Ok(())
+        Ok(new)
     }
 
+    /// Inserts new datasets with the sums over their objects of the same chunk.
     async fn insert_datasets(
         &mut self,
-        rows: &BTreeMap<&str, &InventoryRow>,
-    ) -> Result<Vec<(i64, String)>, ImportError> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
+        new: &[(i64, &InventoryRow)],
+        sums: &BTreeMap<i64, Sums>,
+    ) -> Result<(), ImportError> {
+        if new.is_empty() {
+            return Ok(());
         }
-        let mut values = Vec::with_capacity(rows.len());
-        for (name, row) in rows {
-            let origin = self
-                .options
-                .backend
-                .clone()
-                .or_else(|| row.replicas.first().cloned());
-            let origin = match origin {
+        let mut values = Vec::with_capacity(new.len());
+        for (id, row) in new {
+            let origin = self.options.backend.as_ref().or_else(|| row.replicas.first());
+            let origin = match origin.cloned() {
                 Some(backend) => Some(self.backend(&backend).await?),
                 None => None,
             };
-            values.push(((*name).to_owned(), labels_json(&row.labels)?, origin));
+            let (objects, bytes) = sums.get(id).map_or((0, 0), |sums| (sums.objects, sums.bytes));
+            let objects = stored(objects, "a number of objects")?;
+            let bytes = stored(bytes, "a dataset's size")?;
+            values.push((
+                *id,
+                row.dataset.shared(),
+                self.labels(&row.labels)?,
+                origin,
+                objects,
+                bytes,
+            ));
         }
-        let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO datasets
-             (name, source, domain, labels, record, keep_origin, origin_backend_id, origin_prefix) ",
-        );
-        let (domain, prefix) = (self.options.domain.as_str(), &self.options.origin_prefix);
-        insert.push_values(values, |mut row, (name, labels, origin)| {
-            row.push_bind(name)
-                .push("'inventory'")
-                .push_bind(domain.to_owned())
-                .push_bind(labels);
-            row.push("'{}'").push("1").push_bind(origin);
-            row.push_bind(if origin.is_some() {
-                prefix.clone()
-            } else {
-                String::new()
-            });
+        let mut insert = QueryBuilder::<Sqlite>::new("WITH said (domain, prefix) AS (SELECT ");
+        insert.push_bind(self.options.domain.shared()).push(", ");
+        insert.push_bind(self.options.origin_prefix.clone());
+        insert.push("), rows (id, name, labels, origin, objects, bytes) AS (");
+        insert.push_values(values, |mut row, (id, name, labels, origin, objects, bytes)| {
+            row.push_bind(id)
+                .push_bind(name)
+                .push_bind(labels)
+                .push_bind(origin);
+            row.push_bind(objects).push_bind(bytes);
         });
-        insert.push(" RETURNING id, name");
-        Ok(insert.build_query_as().fetch_all(&mut *self.tx).await?)
+        insert.push(
+            ") INSERT INTO datasets
+               (id, name, source, domain, labels, record, keep_origin, origin_backend_id, origin_prefix, objects, bytes)
+             SELECT r.id, r.name, 'inventory', s.domain, r.labels, '{}', 1, r.origin,
+                    iif(r.origin IS NULL, '', s.prefix), r.objects, r.bytes
+             FROM rows r CROSS JOIN said s",
+        );
+        insert.build().execute(&mut *self.tx).await?;
+        Ok(())
+    }
+
+    /// Labels as they are stored.
+    fn labels(&mut self, labels: &Arc<Labels>) -> Result<Arc<str>, CatalogueError> {
+        if let Some((_, text)) = self.labels.get(&Arc::as_ptr(labels).addr()) {
+            return Ok(Arc::clone(text));
+        }
+        let text: Arc<str> = labels_json(labels)?.into();
+        let kept = (Arc::clone(labels), Arc::clone(&text));
+        self.labels.insert(Arc::as_ptr(labels).addr(), kept);
+        Ok(text)
     }
 
     /// What a manifest describes keeps the manifest's labels; what an inventory described gets the new ones.
@@ -311,16 +372,12 @@ impl Import {
     }
 
     /// Compares rows with the objects that are registered under their keys, which they may be themselves.
-    async fn compare_chunk(
-        &mut self,
-        chunk: &[InventoryRow],
-        values: &[(i64, &str, i64, Option<[u8; 32]>)],
-    ) -> Result<(), ImportError> {
+    async fn compare_chunk(&mut self, values: &[(i64, &InventoryRow, i64)]) -> Result<(), ImportError> {
         let mut select = QueryBuilder::<Sqlite>::new("WITH rows (at, dataset_id, key) AS (");
-        select.push_values(values.iter().enumerate(), |mut row, (at, (id, key, ..))| {
+        select.push_values(values.iter().enumerate(), |mut row, (at, (id, object, _))| {
             row.push_bind(at as i64)
                 .push_bind(*id)
-                .push_bind((*key).to_owned());
+                .push_bind(object.key.shared());
         });
         // CROSS JOIN keeps the few rows in the outer loop.
         select.push(
@@ -330,17 +387,13 @@ impl Import {
         let found: Vec<(i64, i64, i64, Option<Vec<u8>>)> =
             select.build_query_as().fetch_all(&mut *self.tx).await?;
         for (at, object, size, sha256) in found {
-            let Some((row, (.., given_size, given))) = usize::try_from(at)
-                .ok()
-                .and_then(|at| chunk.get(at).zip(values.get(at)))
+            let Some((dataset, row, given_size)) = usize::try_from(at).ok().and_then(|at| values.get(at))
             else {
                 continue;
             };
-            if let Some(importing) = self.datasets.get_mut(&row.dataset)
-                && importing.known
-                && self.options.trust
-            {
-                importing.listed.push(object);
+            let known = self.datasets.get(&row.dataset).is_some_and(|known| known.known);
+            if known && self.options.trust {
+                self.listed.entry(*dataset).or_default().push(object);
             }
             let key = row.key.as_str().escape_debug().to_string();
             if size != *given_size {
@@ -350,7 +403,7 @@ impl Import {
                 self.problem(row.line, what);
                 continue;
             }
-            match (sha256, given) {
+            match (sha256, &row.sha256) {
                 (Some(known), Some(given)) if known != *given => {
                     let known = hex(&known);
                     let what = format!(
@@ -387,7 +440,6 @@ impl Importing {
             replicas: Arc::clone(&row.replicas),
             objects: 0,
             bytes: 0,
-            listed: Vec::new(),
         }
     }
 }
@@ -395,12 +447,12 @@ impl Importing {
 /// The numbers of those of the datasets that are registered.
 async fn known_datasets(
     connection: &mut SqliteConnection,
-    names: impl Iterator<Item = &str>,
+    rows: &BTreeMap<&str, &InventoryRow>,
 ) -> Result<Vec<(i64, String)>, CatalogueError> {
     let mut select = QueryBuilder::<Sqlite>::new("SELECT id, name FROM datasets WHERE name IN (");
     let mut list = select.separated(", ");
-    for name in names {
-        list.push_bind(name.to_owned());
+    for row in rows.values() {
+        list.push_bind(row.dataset.shared());
     }
     select.push(")");
     Ok(select.build_query_as().fetch_all(connection).await?)

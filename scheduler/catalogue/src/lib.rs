@@ -25,9 +25,11 @@ mod observed;
 mod open;
 mod origin;
 mod origin_rows;
+mod pages;
 mod plans;
 mod row;
 mod settle;
+mod sums;
 mod usage;
 
 pub use copies::{Finding, Inspection, Verification};
@@ -37,6 +39,7 @@ pub use import::{IMPORT_PROBLEMS_MAX, Import, ImportOptions, ImportSummary, Inve
 pub use lock::CatalogueLock;
 pub use manifests::ManifestRow;
 pub use object::{CopyObject, NumberedObject, PendingObject, Place, Whereabouts};
+pub use observed::Known;
 pub use open::{Catalogue, Mode};
 pub use origin::{Foreseen, ListedObject, OriginDiff, OriginListing};
 pub use plans::{MoveRecord, MoveState, PlanRecord, PlanState};

@@ -288,7 +288,7 @@ impl Catalogue {
     pub async fn object_count(&self, dataset: &DatasetName) -> Result<u64, CatalogueError> {
         let mut tx = self.read().await?;
         let id = dataset_id(&mut tx, dataset).await?;
-        let select = sqlx::query_scalar("SELECT count(*) FROM objects WHERE dataset_id = ?");
+        let select = sqlx::query_scalar("SELECT objects FROM datasets WHERE id = ?");
         crate::row::count(select.bind(id).fetch_one(&mut *tx).await?)
     }
 }

@@ -19,7 +19,10 @@ const READERS_MAX: u32 = 4;
 /// Marks a SQLite file as ours: `Domi` in ASCII.
 const APPLICATION_ID: i64 = 0x446f_6d69;
 /// The steps from an empty file to the newest version; version n is reached by the first n.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_sums.sql"),
+];
 
 /// Whether a catalogue is opened to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

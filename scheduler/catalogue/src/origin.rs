@@ -3,18 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domicile_estate::{ByteCount, DatasetName, DatasetSummary, ObjectKey, Observed, Origin, OriginFinding};
+use domicile_estate::{ByteCount, DatasetName, ObjectKey, Observed, Origin, OriginFinding};
 use sqlx::SqliteConnection;
 
 use crate::Catalogue;
 use crate::dataset::{OriginRow, is_place_of_copies, is_retiring, origin_row};
 use crate::error::CatalogueError;
-use crate::observed::{Tally, surroundings, tallies};
+use crate::observed::{Tally, known, surroundings, tally};
 use crate::origin_rows::{
     Known, Transition, insert_objects, known_objects, note_origin, write_dates, write_findings,
     write_transitions,
 };
-use crate::row::{PlacedState, known_backend_id, raise_revision};
+use crate::row::{PlacedState, backend_name, known_backend_id, raise_revision};
 
 /// What lies at an origin now.
 #[derive(Debug, Clone, PartialEq)]
@@ -177,17 +177,23 @@ impl Catalogue {
     }
 
     /// What planning would start from if these listings were recorded, each after the registration of its dataset
-    /// with that origin. Nothing is written.
+    /// with that origin. Nothing is written. `observed` is what planning started from before, with the same minimums:
+    /// only the listed datasets are read anew, unless the catalogue has changed since.
     ///
     /// # Errors
     /// [`CatalogueError`] if the database fails.
     pub async fn observed_with(
         &self,
+        mut observed: Observed,
         minimums: &[ByteCount],
         listings: &[OriginListing],
     ) -> Result<Foreseen, CatalogueError> {
         let mut tx = self.read().await?;
-        let mut tallies = tallies(&mut tx, None, minimums).await?;
+        let before = observed.revision;
+        surroundings(&mut tx, &mut observed).await?;
+        if observed.revision != before {
+            observed = known(&mut tx, minimums, false).await?.observed;
+        }
         let mut diffs = Vec::new();
         for listing in listings {
             let relation = relate(&mut tx, listing).await?;
@@ -196,15 +202,18 @@ impl Catalogue {
             }
             let known = relation.known(&mut tx, listing).await?;
             let comparison = compare(&known, listing);
-            let tally = tallies.entry(listing.dataset.clone()).or_insert_with(|| Tally {
-                summary: DatasetSummary::of_sizes(std::iter::empty(), minimums),
-                ..Tally::default()
-            });
-            foresee(&mut tx, tally, &relation, listing).await?;
-            take(tally, &comparison, listing);
+            let registered = match relation.dataset() {
+                Some(id) => tally(&mut tx, id, minimums).await?,
+                None => None,
+            };
+            let mut tally = registered.unwrap_or_else(|| Tally::empty(asked(minimums)));
+            foresee(&mut tx, &mut tally, &relation, listing).await?;
+            take(&mut tally, &comparison, listing);
+            observed
+                .datasets
+                .insert(listing.dataset.clone(), tally.observed());
             diffs.push(comparison.diff);
         }
-        let observed = surroundings(&mut tx, tallies).await?;
         Ok(Foreseen { observed, diffs })
     }
 
@@ -269,7 +278,21 @@ enum Relation {
     Closed,
 }
 
+/// Minimum object sizes in the order of a tally, each once.
+fn asked(minimums: &[ByteCount]) -> impl Iterator<Item = ByteCount> {
+    minimums.iter().copied().collect::<BTreeSet<_>>().into_iter()
+}
+
 impl Relation {
+    /// The number of the dataset.
+    fn dataset(&self) -> Option<i64> {
+        match self {
+            Self::New | Self::Closed => None,
+            Self::Same { dataset, .. } => Some(*dataset),
+            Self::Other(row) => Some(row.id),
+        }
+    }
+
     /// The objects that a listing is compared with, and what would be known of them at that origin.
     async fn known(
         &self,
@@ -344,14 +367,16 @@ async fn foresee(
             .await?;
         let stays = name != listing.origin.backend.as_str()
             && is_place_of_copies(&listing.dataset, &row.origin_prefix);
-        match tally.copies.get_mut(name.as_str()) {
-            Some(copy) if stays => copy.origin = false,
-            _ => drop(tally.copies.remove(name.as_str())),
+        let name = backend_name(&name)?;
+        if stays && tally.copy(&name).is_some() {
+            tally.copy_entry(&name).origin = false;
+        } else {
+            tally.remove_copy(name.as_str());
         }
     }
-    let there = tally.copies.get(&listing.origin.backend);
+    let there = tally.copy(&listing.origin.backend);
     if !stays_as_copy || there.is_some_and(|copy| copy.retiring) {
-        tally.copies.remove(&listing.origin.backend);
+        tally.remove_copy(listing.origin.backend.as_str());
     }
     Ok(())
 }
@@ -359,13 +384,13 @@ async fn foresee(
 /// Takes a comparison into a tally.
 fn take(tally: &mut Tally, comparison: &Comparison, listing: &OriginListing) {
     for object in &comparison.diff.added {
-        tally.summary.objects += 1;
-        tally.summary.bytes.0 += object.size.0;
-        for (minimum, sum) in &mut tally.summary.billable {
+        tally.objects += 1;
+        tally.bytes += object.size.0;
+        for (minimum, sum) in &mut tally.billable {
             sum.0 += object.size.0.max(minimum.0);
         }
     }
-    let counts = tally.copies.entry(listing.origin.backend.clone()).or_default();
+    let counts = tally.copy_entry(&listing.origin.backend);
     counts.origin = true;
     for transition in &comparison.transitions {
         let (from, to) = (transition.from, Some(transition.to));

@@ -1,6 +1,6 @@
 //! The rows behind listings of origins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{ByteCount, ObjectKey, OriginFinding};
 use futures::TryStreamExt;
@@ -9,6 +9,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use crate::error::CatalogueError;
 use crate::origin::ListedObject;
 use crate::row::{PlacedState, bytes, now_ms, object_key, stored};
+use crate::sums::{Sums, add_sums};
 
 /// Rows of one statement that inserts: below SQLite's limit of 32,766 values.
 const ROWS_MAX: usize = 500;
@@ -109,6 +110,8 @@ pub(crate) async fn insert_objects(
         });
         insert.build().execute(&mut *connection).await?;
     }
+    let sums = Sums::of(added.iter().map(|object| object.size));
+    add_sums(connection, &BTreeMap::from([(dataset, sums)])).await?;
     Ok(!added.is_empty())
 }
 

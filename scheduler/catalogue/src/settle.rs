@@ -5,8 +5,21 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::dataset::origin_row;
 use crate::error::{CatalogueError, ImportError};
-use crate::import::{Import, Importing};
+use crate::import::{Import, Importing, ROWS_MAX};
 use crate::row::stored;
+
+/// A copy of a dataset that was not registered before.
+#[derive(Debug)]
+pub(crate) struct NewCopy {
+    pub dataset: i64,
+    pub backend: i64,
+    /// It is the first place that the inventory names.
+    pub origin: bool,
+    /// Objects of the dataset.
+    pub objects: u64,
+    /// Bytes of the dataset.
+    pub bytes: u64,
+}
 
 impl Import {
     /// Where an inventory says that a dataset lies, the origin first.
@@ -20,48 +33,40 @@ impl Import {
         places
     }
 
-    /// Records copies (dataset, backend, objects, bytes) of datasets that were not registered before. Nothing of
-    /// them was there, so that the sums of the rows are what a trusted inventory vouches for.
+    /// Records copies of datasets that were not registered before. Nothing of them was there, so that the sums of the
+    /// rows are what a trusted inventory vouches for.
     pub(crate) async fn insert_copies(
         &mut self,
-        copies: &[(i64, i64, u64, u64)],
+        copies: &[NewCopy],
         through: i64,
     ) -> Result<(), ImportError> {
         if copies.is_empty() {
             return Ok(());
         }
         let mut values = Vec::with_capacity(copies.len());
-        for (dataset, backend, objects, bytes) in copies {
-            let (objects, bytes) = (
-                stored(*objects, "a number of objects")?,
-                stored(*bytes, "a dataset's size")?,
-            );
+        for copy in copies {
+            let objects = stored(copy.objects, "a number of objects")?;
+            let bytes = stored(copy.bytes, "a dataset's size")?;
             let counts = if self.options.trust {
                 (through, objects, bytes)
             } else {
                 (0, 0, 0)
             };
-            values.push((*dataset, *backend, counts));
+            values.push((copy, counts));
         }
-        let mut insert =
-            QueryBuilder::<Sqlite>::new("WITH rows (dataset_id, backend_id, through, objects, bytes) AS (");
-        insert.push_values(
-            values,
-            |mut row, (dataset, backend, (through, objects, bytes))| {
-                row.push_bind(dataset)
-                    .push_bind(backend)
-                    .push_bind(through)
-                    .push_bind(objects)
-                    .push_bind(bytes);
-            },
-        );
-        insert.push(
-            ") INSERT INTO copies
-               (dataset_id, backend_id, origin, trusted_through, verified_objects, verified_bytes)
-             SELECT r.dataset_id, r.backend_id, r.backend_id IS d.origin_backend_id, r.through, r.objects, r.bytes
-             FROM rows r CROSS JOIN datasets d ON d.id = r.dataset_id",
-        );
-        insert.build().execute(&mut *self.tx).await?;
+        for chunk in values.chunks(ROWS_MAX) {
+            let mut insert = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO copies
+                 (dataset_id, backend_id, origin, trusted_through, verified_objects, verified_bytes) ",
+            );
+            insert.push_values(chunk, |mut row, (copy, (through, objects, bytes))| {
+                row.push_bind(copy.dataset)
+                    .push_bind(copy.backend)
+                    .push_bind(copy.origin);
+                row.push_bind(*through).push_bind(*objects).push_bind(*bytes);
+            });
+            insert.build().execute(&mut *self.tx).await?;
+        }
         self.summary.copies_added += copies.len() as u64;
         Ok(())
     }
@@ -100,7 +105,8 @@ impl Import {
             self.summary.copies_added += added;
             changed |= added > 0;
             if self.options.trust {
-                changed |= vouch(&mut self.tx, importing, backend).await?;
+                let listed = self.listed.get(&importing.id).map_or(&[][..], Vec::as_slice);
+                changed |= vouch(&mut self.tx, importing.id, listed, backend).await?;
             }
         }
         Ok(changed)
@@ -158,18 +164,19 @@ enum Origin {
 /// whether that changed anything.
 async fn vouch(
     connection: &mut SqliteConnection,
-    importing: &Importing,
+    dataset: i64,
+    listed: &[i64],
     backend: i64,
 ) -> Result<bool, CatalogueError> {
     let mut vouched = 0;
-    for object in &importing.listed {
+    for object in listed {
         let insert = sqlx::query(
             "INSERT INTO placed (dataset_id, backend_id, object_id, state)
              SELECT c.dataset_id, c.backend_id, ?3, 1 FROM copies c
              WHERE c.dataset_id = ?1 AND c.backend_id = ?2 AND c.retiring = 0 AND c.trusted_through < ?3
              ON CONFLICT DO NOTHING",
         );
-        let insert = insert.bind(importing.id).bind(backend).bind(object);
+        let insert = insert.bind(dataset).bind(backend).bind(object);
         vouched += insert.execute(&mut *connection).await?.rows_affected();
     }
     Ok(vouched > 0)

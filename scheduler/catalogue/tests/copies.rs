@@ -7,7 +7,7 @@ mod support;
 use domicile_catalogue::{
     CatalogueError, DatasetSource, Finding, Inspection, Mode, PlacedState, RetireError,
 };
-use domicile_estate::{ByteCount, CopyState};
+use domicile_estate::{ByteCount, CopyState, Observed};
 use support::{
     Fixture, backend, dataset, digest, key, listing, name, read_back, register, state, verified, verify,
 };
@@ -244,9 +244,13 @@ async fn a_retired_origin_is_remembered_until_another_is_named() {
         .unwrap();
     let registered = catalogue.registered().await.unwrap().remove(&name("d")).unwrap();
     assert_eq!(registered.dataset.origin, None);
-    assert_eq!(registered.released_origin, released.origin);
+    assert_eq!(registered.released_origin.as_deref(), released.origin.as_ref());
     let foreseen = catalogue
-        .observed_with(&[], &[listing("d", ("src", "p/"), &[("z", 1, 1)])])
+        .observed_with(
+            Observed::default(),
+            &[],
+            &[listing("d", ("src", "p/"), &[("z", 1, 1)])],
+        )
         .await
         .unwrap();
     assert_eq!(foreseen.observed, catalogue.observed(&[]).await.unwrap());
@@ -256,7 +260,7 @@ async fn a_retired_origin_is_remembered_until_another_is_named() {
         .await
         .unwrap();
     let registered = catalogue.registered().await.unwrap().remove(&name("d")).unwrap();
-    assert_eq!(registered.dataset, moved);
+    assert_eq!(*registered.dataset, moved);
     assert_eq!(registered.released_origin, None);
 }
 
@@ -303,8 +307,8 @@ async fn small_objects_are_billed_at_each_minimum() {
         .await
         .unwrap();
     let summary = &observed.datasets[&name("d")].summary;
-    let sums: Vec<(u64, u64)> = summary.billable.iter().map(|(min, sum)| (min.0, sum.0)).collect();
-    assert_eq!(sums, [(0, 60), (15, 65), (25, 80)]);
+    let sums = [0, 15, 25].map(|minimum| summary.billable(ByteCount(minimum)).0);
+    assert_eq!(sums, [60, 65, 80]);
     let one = fixture
         .catalogue
         .observed_dataset(&name("d"), &[ByteCount(15), ByteCount(25)])

@@ -5,13 +5,16 @@
 mod support;
 
 use domicile_catalogue::{Catalogue, DatasetSource, Finding, Inspection, OriginListing};
-use domicile_estate::{ByteCount, Observed, OriginFinding};
+use domicile_estate::{ByteCount, DatasetSummary, Observed, OriginFinding};
 use proptest::prelude::*;
 use support::{Fixture, backend, dataset, listing, name, options, row, verified};
 
 /// Where origins lie in these histories; `d/` is where copies of `d` lie, too.
 const PLACES: [(&str, &str); 4] = [("src", "p/"), ("src", "d/"), ("b", "d/"), ("b", "")];
 const KEYS: [&str; 5] = ["a", "b", "c/d", "e", "f"];
+/// Sizes on both sides of the minimums, and of 1 MiB, up to which small objects are summed up by size.
+const SIZES: [u64; 9] = [0, 1, 2, 3, 99_999, 100_000, (1 << 20) - 1, 1 << 20, 5 << 20];
+const MINIMUMS: [u64; 6] = [0, 2, 100_000, 128 << 10, 1 << 20, 3 << 20];
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -43,7 +46,8 @@ enum Step {
 }
 
 fn objects() -> impl Strategy<Value = Vec<(usize, u64, i64)>> {
-    prop::collection::btree_map(0..KEYS.len(), (0..3u64, 0..2i64), 0..=KEYS.len()).prop_map(|map| {
+    let sized = (prop::sample::select(SIZES.to_vec()), 0..2i64);
+    prop::collection::btree_map(0..KEYS.len(), sized, 0..=KEYS.len()).prop_map(|map| {
         map.into_iter()
             .map(|(key, (size, time))| (key, size, time))
             .collect()
@@ -52,7 +56,7 @@ fn objects() -> impl Strategy<Value = Vec<(usize, u64, i64)>> {
 
 fn step() -> impl Strategy<Value = Step> {
     let at = prop::sample::select(vec!["src", "b", "c"]);
-    let sized = prop::collection::btree_map(0..KEYS.len(), 0..3u64, 1..4);
+    let sized = prop::collection::btree_map(0..KEYS.len(), prop::sample::select(SIZES.to_vec()), 1..4);
     prop_oneof![
         3 => (0..PLACES.len(), objects(), any::<bool>())
             .prop_map(|(place, objects, odd)| Step::List { place, objects, odd }),
@@ -138,7 +142,9 @@ async fn perform(catalogue: &Catalogue, step: &Step) {
             let rows: Vec<_> = objects
                 .iter()
                 .enumerate()
-                .map(|(line, (key, size))| row(line as u64, "d", KEYS[*key], *size, &["src", "c"]))
+                .flat_map(|(line, (key, size))| {
+                    ["d", "e"].map(|dataset| row(line as u64, dataset, KEYS[*key], *size, &["src", "c"]))
+                })
                 .collect();
             if import.add(&rows).await.is_ok() {
                 let _ = import.commit().await;
@@ -170,8 +176,23 @@ async fn assert_counts_are_true(catalogue: &Catalogue) {
                    coalesce(sum(state = 3), 0)
             FROM truth t WHERE t.dataset_id = c.dataset_id AND t.backend_id = c.backend_id)";
     let wrong: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
-    pool.close().await;
     assert_eq!(wrong, 0, "copies whose counts are not true");
+    let objects: Vec<(String, i64)> =
+        sqlx::query_as("SELECT d.name, o.size FROM datasets d JOIN objects o ON o.dataset_id = d.id")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    pool.close().await;
+    let minimums = MINIMUMS.map(ByteCount);
+    for (name, known) in catalogue.observed(&minimums).await.unwrap().datasets {
+        let sizes = objects.iter().filter(|(of, _)| of.as_str() == name.as_str());
+        let sizes = sizes.map(|(_, size)| ByteCount(*size as u64));
+        assert_eq!(
+            known.summary,
+            DatasetSummary::of_sizes(sizes, &minimums),
+            "{name}"
+        );
+    }
 }
 
 fn without_revision(observed: Observed) -> Observed {
@@ -199,9 +220,14 @@ proptest! {
             }
             assert_counts_are_true(catalogue).await;
             let listing = listed(place, &objects, odd);
-            let minimums = [ByteCount(2)];
+            let minimums = MINIMUMS.map(ByteCount);
             let before = catalogue.observed(&minimums).await.unwrap();
-            let foreseen = catalogue.observed_with(&minimums, std::slice::from_ref(&listing)).await.unwrap();
+            let listings = std::slice::from_ref(&listing);
+            let foreseen = catalogue.observed_with(before.clone(), &minimums, listings).await.unwrap();
+            // What was known of another revision is read anew.
+            let stale = Observed { revision: before.revision + 1, ..Observed::default() };
+            let anew = catalogue.observed_with(stale, &minimums, listings).await.unwrap();
+            prop_assert_eq!(&foreseen, &anew);
             let diff = catalogue.diff_origin(&listing).await.unwrap();
             prop_assert_eq!(&before, &catalogue.observed(&minimums).await.unwrap(), "looking changes nothing");
             let diffs = apply(catalogue, &listing).await;

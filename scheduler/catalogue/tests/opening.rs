@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use domicile_catalogue::{
     Catalogue, DatasetSource, LockError, ManifestRow, Mode, MoveState, OpenError, PlanState,
 };
-use domicile_estate::CopyState;
+use domicile_estate::{ByteCount, CopyState};
 use support::{Fixture, backend, dataset, name, options, register, row, state, url, verify};
 
 #[tokio::test]
@@ -40,6 +40,36 @@ async fn urls_and_files_that_are_not_ours_are_refused() {
     assert!(matches!(error, OpenError::NotACatalogue { .. }), "{error}");
     let error = open(&format!("sqlite://{}/sub/catalogue.db", text.display())).await;
     assert!(matches!(error, OpenError::Folder { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_older_catalogue_is_brought_up_to_date_with_its_sums() {
+    let fixture = Fixture::new().await;
+    let path = fixture.folder.path().join("old.db");
+    let url = format!("sqlite://{}", path.display());
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    for sql in [
+        include_str!("../migrations/0001_first.sql"),
+        "PRAGMA user_version = 1; PRAGMA application_id = 1148153193",
+        "INSERT INTO datasets (id, name, source, domain, labels, record, keep_origin)
+         VALUES (1, 'd', 'manifest', 'giessen', '{}', '{}', 1), (2, 'empty', 'manifest', 'giessen', '{}', '{}', 1)",
+        "INSERT INTO objects (dataset_id, key, size) VALUES (1, 'a', 0), (1, 'b', 70000), (1, 'c', 9000000)",
+    ] {
+        sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let error = Catalogue::open(&url, Mode::ReadOnly).await.unwrap_err();
+    assert!(matches!(error, OpenError::Older { found: 1, .. }), "{error}");
+    let catalogue = Catalogue::open(&url, Mode::ReadWrite).await.unwrap();
+    let minimums = [0, 65_536, 100_000].map(ByteCount);
+    let observed = catalogue.observed(&minimums).await.unwrap();
+    let sums = |name: &str| minimums.map(|minimum| observed.datasets[name].summary.billable(minimum).0);
+    assert_eq!(sums("d"), [9_070_000, 9_135_536, 9_200_000]);
+    assert_eq!(sums("empty"), [0, 0, 0]);
+    assert_eq!(observed.datasets["d"].summary.objects, 3);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 mod support;
 
 use domicile_catalogue::{Catalogue, DatasetSource, Finding, Inspection, Mode, RetireError};
-use domicile_estate::CopyState;
+use domicile_estate::{CopyState, Observed};
 use support::{
     Fixture, backend, dataset, key, listing, name, options, read_back, register, row, state, verify,
 };
@@ -21,14 +21,14 @@ async fn an_origin_that_lost_an_object_does_not_count_beside_a_whole_copy() {
     let without_b = listing("d", ("src", "p/"), &[("a", 10, 1)]);
     // No copy is whole: what is left at the origin is the best there is.
     let foreseen = catalogue
-        .observed_with(&[], std::slice::from_ref(&without_b))
+        .observed_with(Observed::default(), &[], std::slice::from_ref(&without_b))
         .await
         .unwrap();
     let copies = &foreseen.observed.datasets[&name("d")];
     assert_eq!(copies.copy_on("src").unwrap().state, CopyState::Listed);
     verify(catalogue, "b", 2).await;
     let foreseen = catalogue
-        .observed_with(&[], std::slice::from_ref(&without_b))
+        .observed_with(Observed::default(), &[], std::slice::from_ref(&without_b))
         .await
         .unwrap();
     catalogue.record_origin(&without_b).await.unwrap();
@@ -274,7 +274,7 @@ async fn a_new_origin_is_not_held_against_the_times_of_the_old_one() {
     let elsewhere = ("src", "q/");
     let moved = listing("d", elsewhere, &[("a", 10, 5), ("b", 20, 5)]);
     let foreseen = catalogue
-        .observed_with(&[], std::slice::from_ref(&moved))
+        .observed_with(Observed::default(), &[], std::slice::from_ref(&moved))
         .await
         .unwrap();
     assert!(foreseen.diffs[0].changed.is_empty());

@@ -5,14 +5,18 @@
 mod contract;
 mod damage;
 mod exit_codes;
+mod explain;
 mod faults;
 mod inventory;
 mod life;
+mod links;
 mod memory;
 mod mistakes;
 mod names;
 mod oracle;
+mod problems;
 mod quickstart;
+mod routes;
 mod safety;
 
 use domicile_tests::{Estate, bytes, manifest};

@@ -107,6 +107,7 @@ pub fn backend(backend_name: &str, kind: StoreKind, options: &[(&str, String)]) 
             physical_copies: 1.0,
         },
         nines: None,
+        relay: false,
     }
 }
 

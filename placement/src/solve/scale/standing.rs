@@ -300,7 +300,6 @@ impl Standing {
 
     /// Turns lots away from backends on which datasets have grown so much that not all new copies have room.
     fn make_room(&mut self, problem: &Problem) -> Vec<(usize, Vec<usize>)> {
-        let wish = Wish::cost();
         let mut changed = Vec::new();
         for backend in 0..self.on.len() {
             let is_over =
@@ -319,14 +318,11 @@ impl Standing {
                 {
                     continue;
                 }
-                let at = (&wish, &self.tolls);
-                let found = self
-                    .placed
-                    .best_fitting(&self.stock, lot, at, Some(backend), &mut self.scales);
-                if let Some((members, _)) = found {
-                    self.move_to(lot, members);
-                    changed.push((dataset, self.stock.backends(lot, &self.placed.sets[lot])));
-                }
+                // It may have been asked before other backends were closed.
+                self.choose_anew(problem, lot, backend);
+                self.put(lot);
+                let set = self.stock.backends(lot, &self.placed.sets[lot]);
+                changed.push((dataset, set));
                 if !is_over(self) {
                     break;
                 }

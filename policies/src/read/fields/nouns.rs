@@ -103,7 +103,7 @@ pub(super) const BACKEND: &[Field] = &[
         "price",
         Type::Object(PRICE),
         "",
-        "What it costs; how tiers, quota and fee add up is in `prices.md`.",
+        "What it costs; how tiers, quota and fee add up is in `docs/prices.md`.",
         "{currency: EUR, storagePerGiBMonth: \"0.012\"}",
     ),
     optional(
@@ -200,7 +200,7 @@ const PRICE: &[Field] = &[
         "from",
         Type::Word,
         "",
-        "A list price of `prices.md`; every other field given here holds instead of the list's.",
+        "A list price of `docs/prices.md`; every other field given here holds instead of the list's.",
         "aws-s3/eu-central-1",
     ),
     optional(
@@ -339,7 +339,7 @@ const FAILURE: &[Field] = &[optional(
     "nines",
     Type::Decimal(0),
     "",
-    "Yearly durability of this backend alone; what it adds to others is in `durability.md`.",
+    "Yearly durability of this backend alone; what it adds to others is in `docs/durability.md`.",
     "\"4\"",
 )];
 

@@ -145,7 +145,7 @@ const REQUIRE: &[Field] = &[
         "nines",
         Type::Decimal(0),
         "",
-        "Yearly durability of the copies together, in thousandths at most; `durability.md` has the formula.",
+        "Yearly durability of the copies together, in thousandths at most; `docs/durability.md` has the formula.",
         "\"11\"",
     ),
     optional(
@@ -198,7 +198,7 @@ const OBJECTIVE: &[Field] = &[
         "goals",
         Type::Objects(GOAL),
         "cost alone",
-        "What is minimised, one after the other, the first of them `Cost`; see `objective.md`.",
+        "What is minimised, one after the other, the first of them `Cost`; see `docs/objective.md`.",
         "[{minimise: Cost}, {minimise: Carbon, slackPercent: \"2\"}]",
     ),
 ];

@@ -77,7 +77,7 @@ const CASES: &[(&str, &str, &str, &str, &str)] = &[
     ("from: hetzner-object/fsn1", "from: hetzner-object/fsn2", "there is no list price `hetzner-object/fsn2`", "did you mean `hetzner-object/fsn1`?", "hetzner-object/fsn2"),
     ("from: hetzner-object/fsn1", "from: tape", "there is no list price `tape`", "there are `aws-s3/eu-central-1`", "tape"),
     ("from: hetzner-object/fsn1", "from: hetzner-object/fsn1, currency: USD", "is in `EUR`, not in `USD`", "leave out `currency`", "USD"),
-    ("from: hetzner-object/fsn1", "from: wasabi-hot", "this is `USD`, that of `giessen-archive` is `EUR`", "convert", "wasabi-hot"),
+    ("from: hetzner-object/fsn1", "from: wasabi-hot", "this is `USD`, that of `giessen-archive` is `EUR`", "in `EUR`, without `from`", "wasabi-hot"),
     ("{above: 20Ti,", "{above: 10Ti,", "tiers must ascend", "order them", "10Ti"),
     ("{above: 10Ti,", "{above: 0,", "`above` must be above zero", "storagePerGiBMonth", "0"),
     ("{above: 10Ti, storagePerGiBMonth: \"0.0110\"}", "{above: 10Ti}", "`tiers[]` lacks `storagePerGiBMonth`", "", "above"),

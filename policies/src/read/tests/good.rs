@@ -328,6 +328,18 @@ fn canonical_documents_read_the_same_again() {
 }
 
 #[test]
+fn a_status_is_not_read_and_not_kept() {
+    let text = "{apiVersion: domicile.dev/v1alpha1, kind: Domain, metadata: {name: a}, spec: {jurisdiction: FR}, \
+                status: {wrong: 1}}";
+    let manifests = read(&[source(text)]).expect("good");
+    assert!(
+        !manifests.documents[0].json.contains("status"),
+        "{}",
+        manifests.documents[0].json
+    );
+}
+
+#[test]
 fn a_fresh_document_replaces_a_stored_one() {
     let stored =
         "{apiVersion: domicile.dev/v1alpha1, kind: Domain, metadata: {name: a}, spec: {jurisdiction: XX}}";

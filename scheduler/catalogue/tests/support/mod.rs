@@ -52,12 +52,12 @@ pub fn key(text: &str) -> ObjectKey {
 pub fn dataset(text: &str, origin: Option<(&str, &str)>) -> Dataset {
     Dataset {
         name: name(text),
-        labels: BTreeMap::from([("theme".to_owned(), "plants".to_owned())]),
+        labels: Arc::new(BTreeMap::from([("theme".to_owned(), "plants".to_owned())])),
         domain: DomainName::new("giessen").unwrap(),
-        record: FairRecord {
+        record: Arc::new(FairRecord {
             title: text.to_owned(),
             ..FairRecord::default()
-        },
+        }),
         origin: origin.map(|(at, prefix)| Origin {
             backend: backend(at),
             prefix: prefix.to_owned(),
