@@ -119,6 +119,8 @@ pub(crate) struct Effort {
     pub turns: u32,
     /// Whether the tolls begin so near to their end that far candidates need not be looked at.
     pub sifts: bool,
+    /// What the mix may cost when nothing lacks, for the program to be settled at once.
+    pub enough: f64,
 }
 
 enum Entering {
@@ -209,7 +211,12 @@ impl<'s> Vertex<'s> {
             widenings += u32::from(widened);
             let is_done = !widened && gains <= effort.done * objective.abs();
             idle = if before == self.pivots { idle + 1 } else { 0 };
-            if is_done || idle > IDLE_TURNS || widenings > WIDENINGS {
+            let is_enough = || !self.lacks() && self.objective() <= effort.enough;
+            if is_done
+                || (effort.enough > f64::NEG_INFINITY && is_enough())
+                || idle > IDLE_TURNS
+                || widenings > WIDENINGS
+            {
                 break;
             }
             // Those that gained are the likeliest to gain again.
