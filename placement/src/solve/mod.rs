@@ -48,17 +48,13 @@ pub(crate) fn solve_pinned(
     stuck: BTreeMap<usize, Vec<usize>>,
 ) -> Solution {
     let ground = Ground::of(problem);
-    let sets: Vec<_> = problem
-        .datasets
-        .iter()
-        .map(|subject| ground::stay(problem, &ground, subject))
-        .collect();
     let pairs = problem.datasets.len().saturating_mul(problem.backends.len());
     if pairs > EXACT_PAIRS
-        && let Some(solution) = solve_at_scale(problem, &ground, &sets, &stuck)
+        && let Some(solution) = solve_at_scale(problem, &ground, &stuck)
     {
         return solution;
     }
+    let sets = stays(problem, &ground, |_| true);
     solve_exactly(problem, &ground, previous, sets, stuck)
 }
 
@@ -66,19 +62,24 @@ pub(crate) fn solve_pinned(
 fn solve_at_scale(
     problem: &Problem,
     ground: &Ground,
-    sets: &[Vec<usize>],
     stuck: &BTreeMap<usize, Vec<usize>>,
 ) -> Option<Solution> {
     let chooses = |dataset: usize| !stuck.contains_key(&dataset);
-    let limits = |is_lot: &[bool]| Limits::of(problem, ground, is_lot, sets);
+    let mut sets = Vec::new();
+    let limits = |is_lot: &[bool]| {
+        sets = stays(problem, ground, |dataset| !is_lot[dataset]);
+        Limits::of(problem, ground, is_lot, &sets)
+    };
     let mut stock = scale::take_stock(problem, ground, chooses, limits);
     let settled = scale::cheapest(&mut stock)?;
-    let mut sets = sets.to_vec();
-    for (lot, members) in settled.placed.sets.iter().enumerate() {
-        sets[stock.lots[lot].dataset as usize] = stock.backends(lot, members);
+    let cost = settled.placed.cost(&stock);
+    // Each set gives its memory back as soon as it is spelled out: there may be millions.
+    for (lot, members) in settled.placed.sets.into_iter().enumerate() {
+        sets[stock.lots[lot].dataset as usize] = stock.backends(lot, &members);
     }
+    drop(stock);
     let objective = cost::objective(problem, &sets);
-    let fixed = objective.per_month - settled.placed.cost(&stock);
+    let fixed = objective.per_month - cost;
     let tolls = settled.tolls.room.iter();
     Some(Solution {
         lower_bound: (settled.bound + fixed).min(objective.per_month),
@@ -87,6 +88,18 @@ fn solve_at_scale(
         sets,
         stuck: stuck.clone(),
     })
+}
+
+/// What those datasets that are asked for keep if nothing is made; nothing for the others.
+fn stays(problem: &Problem, ground: &Ground, asked: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
+    let stay = |(dataset, subject)| {
+        if asked(dataset) {
+            ground::stay(problem, ground, subject)
+        } else {
+            Vec::new()
+        }
+    };
+    problem.datasets.iter().enumerate().map(stay).collect()
 }
 
 /// Solves a small problem, exactly where steps suffice.

@@ -137,6 +137,8 @@ struct Admitted {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ClassKey {
+    /// Mixed from all else, so that keys of different classes are told apart at once.
+    mark: u64,
     profile: u32,
     keep_origin: bool,
     copies: Vec<(u32, bool, CopyState, u64, u64)>,
@@ -196,10 +198,17 @@ impl Catalog {
             };
             (held.backend as u32, held.origin, held.state, bytes, objects)
         });
+        let copies: Vec<_> = copies.collect();
+        let profile = self.profile(problem, &subject.profile);
+        let mix = |mark: u64, next: u64| (mark ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let start = mix(u64::from(profile), u64::from(subject.keep_origin));
         let key = ClassKey {
-            profile: self.profile(problem, &subject.profile),
+            mark: copies
+                .iter()
+                .fold(start, |mark, copy| mix(mark, u64::from(copy.0))),
+            profile,
             keep_origin: subject.keep_origin,
-            copies: copies.collect(),
+            copies,
         };
         if let Some(known) = self.class_of.get(&key) {
             return *known;
