@@ -48,21 +48,21 @@ const ROUGHLY: Effort = Effort {
     done: 1e-3,
     first: 0.02,
     turns: 200,
-    sifts: false,
+    sifts: 0.0,
     enough: f64::NEG_INFINITY,
 };
 const CLOSER: Effort = Effort {
     done: 1e-4,
     first: 5e-3,
     turns: 30,
-    sifts: false,
+    sifts: 0.0,
     enough: f64::NEG_INFINITY,
 };
 const FIRST_ROUND: Effort = Effort {
     done: 5e-6,
     first: 5e-3,
     turns: 12,
-    sifts: true,
+    sifts: 0.05,
     enough: f64::NEG_INFINITY,
 };
 const NEXT_ROUNDS: Effort = Effort {
@@ -75,7 +75,9 @@ const TRUST: (f64, f64) = (0.03, 0.01);
 /// How far those of the smoothed program are.
 const CLOSE_TRUST: (f64, f64) = (0.001, 0.0005);
 /// Lots that settle among themselves after a smoothed program: the largest.
-const LARGEST: usize = 40_000;
+const LARGEST: usize = 25_000;
+/// How far the program over all lots looks after a smoothed one.
+const CLOSE: f64 = 0.01;
 /// Relative difference to the bound at which the program needs no further turn.
 const ENOUGH: f64 = 3e-5;
 
@@ -87,7 +89,7 @@ const FROM_FREE: Smoothing = Smoothing {
 };
 const FROM_NEAR: Smoothing = Smoothing {
     widths: &[6e-3, 2e-3, 6e-4, 2e-4, 6e-5],
-    share: 0.05,
+    share: 0.03,
 };
 /// Classes from which on programs are smoothed.
 const SMOOTHED: usize = 3_000;
@@ -231,6 +233,8 @@ fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) ->
     for round in 0..ROUNDS {
         let mut effort = if round == 0 { FIRST_ROUND } else { NEXT_ROUNDS };
         effort.enough = best.0 + ENOUGH * best.0.abs();
+        effort.sifts = start.sifts;
+        effort.first = effort.first.min(start.sifts * 0.1);
         suffices = vertex.settle(&active, start.value, effort);
         if suffices && vertex.objective() - best.0 <= SETTLED * best.0.abs() {
             break;
@@ -282,6 +286,8 @@ struct Start {
     near: Vec<u32>,
     /// How many of the near ones settle among themselves at first.
     active: usize,
+    /// How far candidates are looked at.
+    sifts: f64,
 }
 
 impl Start {
@@ -297,6 +303,7 @@ impl Start {
                 bound: first.bound - worth_of_limits(stock, wish, tolls),
                 value: first.value,
                 active: ACTIVE,
+                sifts: FIRST_ROUND.sifts,
                 trust,
                 near,
                 sets,
@@ -317,6 +324,7 @@ impl Start {
             near: nearest(stock, &again.margins, NEAR),
             trust: if is_smooth { CLOSE_TRUST } else { trust },
             active: if is_smooth { LARGEST } else { ACTIVE },
+            sifts: if is_smooth { CLOSE } else { FIRST_ROUND.sifts },
             tolls,
         }
     }

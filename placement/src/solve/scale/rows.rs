@@ -140,6 +140,12 @@ impl Rows {
         cost + counted
     }
 
+    /// What the keys add to what is minimised.
+    pub fn measure_all(&self, stock: &Stock, wish: &Wish, keys: &[Members]) -> f64 {
+        let keys = keys.iter().enumerate();
+        keys.map(|(lot, key)| self.measure(stock, wish, lot, key)).sum()
+    }
+
     /// What the keys use of each row.
     pub fn load(&self, stock: &Stock, wish: &Wish, keys: &[Members]) -> Vec<f64> {
         let mut load = vec![0.0; self.limits.len()];
@@ -154,11 +160,7 @@ impl Rows {
 
     /// The mean worth of each row: all that is minimised, by what the rows of its kind are used.
     pub fn worth(&mut self, stock: &Stock, wish: &Wish, keys: &[Members], load: &[f64]) -> &[f64] {
-        let measured: f64 = keys
-            .iter()
-            .enumerate()
-            .map(|(lot, key)| self.measure(stock, wish, lot, key))
-            .sum();
+        let measured = self.measure_all(stock, wish, keys);
         let measured = if measured > 0.0 {
             measured
         } else {

@@ -16,6 +16,12 @@ const RELAXATIONS: usize = 60;
 const REACH: f64 = 1.0;
 /// What a step must gain to be followed by another, as a share of the width.
 const DONE: f64 = 3e-2;
+/// Lots from which on only one of so many small ones is asked while prices are shaken by more than this; small are those
+/// of less than so many times the mean.
+const MANY: usize = 50_000;
+const ONE_OF: usize = 4;
+const SAMPLED: f64 = 3e-4;
+const MEAN_TIMES: f64 = 4.0;
 /// Candidates further than this from being chosen, in widths, are dropped for good.
 const DROPPED: f64 = 6.0;
 
@@ -57,6 +63,7 @@ struct Smooth<'s> {
     /// The mean price of a copy for each byte, and what one copy of each lot costs in all.
     per_byte: f64,
     total: f64,
+    bytes: f64,
 }
 
 /// What the lots ask for at some tolls.
@@ -89,6 +96,7 @@ impl<'s> Smooth<'s> {
         Self {
             per_byte: total / f64::max(bytes, 1.0),
             total,
+            bytes,
             stock,
             pool,
             others,
@@ -107,6 +115,9 @@ impl<'s> Smooth<'s> {
             } else {
                 f64::NEG_INFINITY
             };
+            if at % 2 == 1 && at + 1 < widths.len() {
+                continue;
+            }
             self.pool
                 .tighten(self.stock, &tolls, (width, share), |pool, place, choosing| {
                     let pooled = pool.lots()[place];
@@ -117,6 +128,17 @@ impl<'s> Smooth<'s> {
         }
         tolls.pop();
         tolls
+    }
+
+    /// For how many a lot stands at this width: many small ones say as much as all do, while prices are shaken far.
+    fn stands_for(&self, place: usize, width: f64, large: f64) -> f64 {
+        let lots = self.pool.lots();
+        let is_asked = lots.len() < MANY || width < SAMPLED || lots[place].bytes >= large;
+        match place % ONE_OF {
+            _ if is_asked => 1.0,
+            0 => ONE_OF as f64,
+            _ => 0.0,
+        }
     }
 
     fn settle_at(&self, tolls: &mut Vec<f64>, width: f64) {
@@ -146,17 +168,21 @@ impl<'s> Smooth<'s> {
             excess: self.others.clone(),
             curvature: vec![0.0; rows * rows],
         };
+        let large = MEAN_TIMES * self.bytes / self.pool.lots().len().max(1) as f64;
         let mut choosing = Choosing::default();
         for (place, pooled) in self.pool.lots().iter().enumerate() {
-            if !self.pool.choose(self.stock, place, tolls, width, &mut choosing) {
+            let stands_for = self.stands_for(place, width, large);
+            if stands_for == 0.0 || !self.pool.choose(self.stock, place, tolls, width, &mut choosing) {
                 continue;
             }
-            answer.value += choosing.value * pooled.bytes;
+            let bytes = pooled.bytes * stands_for;
+            answer.value += choosing.value * bytes;
             for backend in self.pool.backends(place, &choosing) {
-                answer.excess[backend] += pooled.bytes;
+                answer.excess[backend] += bytes;
             }
             self.pool
                 .ties(self.stock, place, width * 0.5, &choosing, |gone, come, weight| {
+                    let weight = weight * stands_for;
                     answer.curvature[gone * rows + gone] += weight;
                     answer.curvature[come * rows + come] += weight;
                     answer.curvature[gone * rows + come] -= weight;
