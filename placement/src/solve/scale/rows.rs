@@ -62,8 +62,7 @@ impl Rows {
         &self,
         stock: &Stock,
         wish: &Wish,
-        lot: usize,
-        members: &[u16],
+        (lot, members): (usize, &[u16]),
         factor: f64,
         column: &mut Column,
     ) {
@@ -152,7 +151,7 @@ impl Rows {
         let mut column = Column::new();
         for (lot, key) in keys.iter().enumerate() {
             column.clear();
-            self.uses(stock, wish, lot, key, 1.0, &mut column);
+            self.uses(stock, wish, (lot, key), 1.0, &mut column);
             column.iter().for_each(|(row, amount)| load[*row] += amount);
         }
         load
@@ -173,8 +172,8 @@ impl Rows {
             .map(|(load, by)| load * by)
             .sum();
         let per_byte = measured / used.max(1.0);
-        for row in 0..self.steps.len() {
-            self.steps[row] = if row < self.backends {
+        for (row, step) in self.steps.iter_mut().enumerate() {
+            *step = if row < self.backends {
                 per_byte * self.divisors[row]
             } else {
                 measured / load[row].max(self.limits[row]).max(1e-12)

@@ -348,9 +348,9 @@ impl<'s> Vertex<'s> {
         let mut column = Column::new();
         let at = lot as usize;
         self.rows
-            .uses(self.stock, self.wish, at, members, 1.0, &mut column);
+            .uses(self.stock, self.wish, (at, members), 1.0, &mut column);
         self.rows
-            .uses(self.stock, self.wish, at, &self.keys[at], -1.0, &mut column);
+            .uses(self.stock, self.wish, (at, &self.keys[at]), -1.0, &mut column);
         column.sort_unstable_by_key(|(row, _)| *row);
         column.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
