@@ -50,43 +50,38 @@ pub(crate) fn solve_pinned(
     stuck: BTreeMap<usize, Stuck>,
 ) -> Solution {
     let ground = Ground::of(problem);
-    let sets: Vec<_> = problem
-        .datasets
-        .iter()
-        .map(|subject| ground::stay(problem, &ground, subject))
-        .collect();
     let pairs = problem.datasets.len().saturating_mul(problem.backends.len());
     if pairs > EXACT_PAIRS {
-        return by_program(problem, &ground, sets, stuck);
+        return by_program(problem, &ground, stuck);
     }
+    let sets = stays(problem, &ground, |_| true);
     solve_exactly(problem, &ground, previous, sets, stuck)
 }
 
 /// Solves by the method for large estates, whatever the size: for tests, and to compare.
 #[must_use]
 pub fn solve_at_scale(problem: &Problem) -> Solution {
-    let ground = Ground::of(problem);
-    let stay = |subject| ground::stay(problem, &ground, subject);
-    let sets = problem.datasets.iter().map(stay).collect();
-    by_program(problem, &ground, sets, BTreeMap::new())
+    by_program(problem, &Ground::of(problem), BTreeMap::new())
 }
 
 /// Solves by one program over all datasets.
-fn by_program(
-    problem: &Problem,
-    ground: &Ground,
-    mut sets: Vec<Vec<usize>>,
-    stuck: BTreeMap<usize, Stuck>,
-) -> Solution {
+fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>) -> Solution {
     let chooses = |dataset: usize| !stuck.contains_key(&dataset);
-    let limits = |is_lot: &[bool]| Limits::of(problem, ground, is_lot, &sets);
+    let mut sets = Vec::new();
+    let limits = |is_lot: &[bool]| {
+        sets = stays(problem, ground, |dataset| !is_lot[dataset]);
+        Limits::of(problem, ground, is_lot, &sets)
+    };
     let mut stock = scale::take_stock(problem, ground, chooses, limits);
     let settled = scale::choose(&mut stock);
-    for (lot, members) in settled.placed.sets.iter().enumerate() {
-        sets[stock.lots[lot].dataset as usize] = stock.backends(lot, members);
+    let cost = settled.placed.cost(&stock);
+    // Each set gives its memory back as soon as it is spelled out: there may be millions.
+    for (lot, members) in settled.placed.sets.into_iter().enumerate() {
+        sets[stock.lots[lot].dataset as usize] = stock.backends(lot, &members);
     }
+    drop(stock);
     let objective = cost::objective(problem, &sets);
-    let fixed = objective.per_month - settled.placed.cost(&stock);
+    let fixed = objective.per_month - cost;
     let tolls = settled.tolls.room.iter();
     Solution {
         lower_bound: (settled.bound + fixed).min(objective.per_month),
@@ -95,6 +90,18 @@ fn by_program(
         sets,
         stuck,
     }
+}
+
+/// What those datasets that are asked for keep if nothing is made; nothing for the others.
+fn stays(problem: &Problem, ground: &Ground, asked: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
+    let stay = |(dataset, subject)| {
+        if asked(dataset) {
+            ground::stay(problem, ground, subject)
+        } else {
+            Vec::new()
+        }
+    };
+    problem.datasets.iter().enumerate().map(stay).collect()
 }
 
 /// Solves a small problem, exactly where steps suffice.

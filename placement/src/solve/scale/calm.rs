@@ -60,7 +60,7 @@ fn stay_and_improve(stock: &Stock, tolls: &Tolls) -> Option<Placed> {
     gainers.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let gainers: Vec<u32> = gainers.into_iter().map(|(_, lot)| lot).collect();
     let mut placed = Placed::of(stock, sets);
-    placed.improve(stock, &wish, tolls, &gainers);
+    placed.improve(stock, (&wish, tolls), &gainers, f64::INFINITY);
     Some(placed)
 }
 

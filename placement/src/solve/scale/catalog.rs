@@ -137,9 +137,12 @@ struct Admitted {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ClassKey {
+    /// Mixed from all else, so that keys of different classes are told apart at once.
+    mark: u64,
     profile: u32,
     keep_origin: bool,
-    copies: Vec<(u32, bool, CopyState, u64, u64)>,
+    /// For each copy, where and what it is; and what is missing, if something is.
+    copies: Box<[u64]>,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,17 +192,23 @@ impl Catalog {
         if !subject.is_reached() || !subject.has_current() {
             return None;
         }
-        let copies = subject.copies.iter().map(|held| {
-            let (bytes, objects) = match held.state {
-                CopyState::Verified | CopyState::Listed => (0, 0),
-                _ => (held.missing_bytes.0, held.missing_objects),
-            };
-            (held.backend as u32, held.origin, held.state, bytes, objects)
-        });
+        // Few words for each copy, without padding: there may be hundreds of thousands of keys.
+        let mut copies = Vec::with_capacity(subject.copies.len());
+        for held in &subject.copies {
+            let word = (held.backend as u64) << 8 | u64::from(held.origin) << 4 | held.state as u64;
+            copies.push(word);
+            if !matches!(held.state, CopyState::Verified | CopyState::Listed) {
+                copies.extend([held.missing_bytes.0, held.missing_objects]);
+            }
+        }
+        let profile = self.profile(problem, &subject.profile);
+        let mix = |mark: u64, next: &u64| (mark ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let start = u64::from(profile) << 1 | u64::from(subject.keep_origin);
         let key = ClassKey {
-            profile: self.profile(problem, &subject.profile),
+            mark: copies.iter().fold(start, mix),
+            profile,
             keep_origin: subject.keep_origin,
-            copies: copies.collect(),
+            copies: copies.into(),
         };
         if let Some(known) = self.class_of.get(&key) {
             return *known;

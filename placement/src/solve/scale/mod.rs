@@ -16,10 +16,12 @@ mod catalog;
 mod coarse;
 mod piles;
 mod placed;
+mod pool;
 mod rates;
 mod rows;
 mod shortage;
 mod sieve;
+mod smooth;
 mod standing;
 mod stock;
 mod sweep;
@@ -30,6 +32,7 @@ pub use standing::{Change, Revision, Standing};
 pub(crate) use stock::{Stock, Tolls, Wish, take_stock};
 
 use piles::Piles;
+use smooth::{Smoothing, smooth};
 use stock::Members;
 use sweep::{Sweep, sweep};
 use vertex::{BoxAround, Effort, Vertex};
@@ -49,19 +52,22 @@ const ROUGHLY: Effort = Effort {
     done: 1e-3,
     first: 0.02,
     turns: 200,
-    sifts: false,
+    sifts: 0.0,
+    enough: f64::NEG_INFINITY,
 };
 const CLOSER: Effort = Effort {
     done: 1e-4,
     first: 5e-3,
     turns: 30,
-    sifts: false,
+    sifts: 0.0,
+    enough: f64::NEG_INFINITY,
 };
 const FIRST_ROUND: Effort = Effort {
     done: 5e-6,
     first: 5e-3,
     turns: 12,
-    sifts: true,
+    sifts: 0.05,
+    enough: f64::NEG_INFINITY,
 };
 const NEXT_ROUNDS: Effort = Effort {
     first: 1e-5,
@@ -74,6 +80,27 @@ const SPARE: [f64; 3] = [0.0, 0.005, 0.02];
 const LACKING_ROUNDS: usize = 4;
 /// How far the prices of the coarse program are trusted.
 const TRUST: (f64, f64) = (0.03, 0.01);
+/// How far those of the smoothed program are.
+const CLOSE_TRUST: (f64, f64) = (0.001, 0.0005);
+/// Lots that settle among themselves after a smoothed program: the largest.
+const LARGEST: usize = 25_000;
+/// How far the program over all lots looks after a smoothed one.
+const CLOSE: f64 = 0.01;
+/// Relative difference to the bound at which the program needs no further turn.
+const ENOUGH: f64 = 3e-5;
+
+/// How far prices are shaken in the smoothed programs, as a share of the price of a copy: from free tolls, and from near
+/// ones; and how near candidates must be to be looked at.
+const FROM_FREE: Smoothing = Smoothing {
+    widths: &[0.5, 0.2, 0.06, 0.02, 0.006],
+    share: f64::INFINITY,
+};
+const FROM_NEAR: Smoothing = Smoothing {
+    widths: &[6e-3, 2e-3, 6e-4, 2e-4, 6e-5],
+    share: 0.03,
+};
+/// Classes from which on programs are smoothed.
+const SMOOTHED: usize = 3_000;
 
 /// What the program came to.
 pub(crate) struct Settled {
@@ -125,26 +152,39 @@ pub(crate) fn bound(stock: &Stock, wish: &Wish, tolls: &Tolls) -> f64 {
 
 /// Tolls from small programs in place of the large one, each larger than the one before.
 pub(crate) fn coarse_tolls(stock: &mut Stock, wish: &Wish) -> Tolls {
-    let mut tolls = free(stock, wish);
+    let tolls = free(stock, wish);
     let classes = stock.catalog.classes.len();
-    for (level, size) in COARSE.iter().enumerate() {
-        if level > 0 && classes < size * 2 {
-            break;
-        }
-        let (lots, billable) = coarse::lots(stock, *size);
-        let small = Stock {
-            catalog: std::mem::take(&mut stock.catalog),
-            tight: Vec::new(),
-            priorities: stock.priorities.clone(),
-            capacities: stock.capacities.clone(),
-            limits: stock.limits.clone(),
-            lots,
-            billable,
-        };
-        tolls = coarse_level(&small, wish, &tolls, level == 0);
-        stock.catalog = small.catalog;
+    if classes >= SMOOTHED
+        && let Some(tolls) = on_small(stock, COARSE[1], |small| {
+            let mut sets = sweep(small, wish, &tolls).sets;
+            let all: Vec<u32> = (0..small.lots.len() as u32).collect();
+            smooth(small, (wish, &tolls), &all, &FROM_FREE, &mut sets)
+        })
+    {
+        return tolls;
     }
-    tolls
+    let tolls = on_small(stock, COARSE[0], |small| coarse_level(small, wish, &tolls, true));
+    if classes < COARSE[1] * 2 {
+        return tolls;
+    }
+    on_small(stock, COARSE[1], |small| coarse_level(small, wish, &tolls, false))
+}
+
+/// Asks a small program in place of a stock.
+fn on_small<T>(stock: &mut Stock, classes: usize, ask: impl FnOnce(&Stock) -> T) -> T {
+    let (lots, billable) = coarse::lots(stock, classes);
+    let small = Stock {
+        catalog: std::mem::take(&mut stock.catalog),
+        tight: Vec::new(),
+        priorities: stock.priorities.clone(),
+        capacities: stock.capacities.clone(),
+        limits: stock.limits.clone(),
+        lots,
+        billable,
+    };
+    let answer = ask(&small);
+    stock.catalog = small.catalog;
+    answer
 }
 
 fn coarse_level(small: &Stock, wish: &Wish, tolls: &Tolls, is_first: bool) -> Tolls {
@@ -188,22 +228,26 @@ struct Program {
 }
 
 fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) -> Program {
-    let Sweep {
-        sets, margins, value, ..
-    } = sweep(stock, wish, tolls);
+    let start = Start::of(stock, wish, tolls, trust);
     let around = BoxAround {
-        tolls,
-        share: trust.0,
-        of_mean: trust.1,
+        tolls: &start.tolls,
+        share: start.trust.0,
+        of_mean: start.trust.1,
     };
-    let mut near = nearest(stock, &margins);
-    let mut active: Vec<u32> = near.iter().copied().take(ACTIVE).collect();
-    let mut vertex = Vertex::begin(stock, wish, sets, &around);
+    let mut near = start.near;
+    let mut active: Vec<u32> = near.iter().copied().take(start.active).collect();
+    let mut vertex = Vertex::begin(stock, wish, start.sets, &around);
     let mut suffices = true;
-    let mut best = (f64::NEG_INFINITY, tolls.clone());
+    let mut best = (start.bound, start.tolls.clone());
     for round in 0..ROUNDS {
-        let effort = if round == 0 { FIRST_ROUND } else { NEXT_ROUNDS };
-        suffices = vertex.settle(&active, value, effort);
+        let mut effort = if round == 0 { FIRST_ROUND } else { NEXT_ROUNDS };
+        effort.enough = best.0 + ENOUGH * best.0.abs();
+        effort.sifts = start.sifts;
+        effort.first = effort.first.min(start.sifts * 0.1);
+        suffices = vertex.settle(&active, start.value, effort);
+        if suffices && vertex.objective() - best.0 <= SETTLED * best.0.abs() {
+            break;
+        }
         let mut gains = Vec::new();
         for tolls in [vertex.tolls.clone(), vertex.mean_tolls()] {
             let again = sweep(stock, wish, &tolls);
@@ -248,8 +292,63 @@ fn settle_piles(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) ->
     }
 }
 
-fn nearest(stock: &Stock, margins: &[f32]) -> Vec<u32> {
-    let near = (0u32..).zip(margins).filter(|(_, margin)| **margin <= NEAR);
+/// Where the program over piles begins.
+struct Start {
+    tolls: Tolls,
+    trust: (f64, f64),
+    sets: Vec<Members>,
+    value: f64,
+    /// What these tolls prove.
+    bound: f64,
+    near: Vec<u32>,
+    /// How many of the near ones settle among themselves at first.
+    active: usize,
+    /// How far candidates are looked at.
+    sifts: f64,
+}
+
+impl Start {
+    /// At these tolls, or at those of the smoothed program if that is worth it.
+    fn of(stock: &Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) -> Self {
+        let first = sweep(stock, wish, tolls);
+        let near = nearest(stock, &first.margins, NEAR);
+        let classes = stock.catalog.classes.len();
+        let mut sets = first.sets;
+        if near.len() < SMOOTHED || classes < SMOOTHED {
+            return Self {
+                tolls: tolls.clone(),
+                bound: first.bound - worth_of_limits(stock, wish, tolls),
+                value: first.value,
+                active: ACTIVE,
+                sifts: FIRST_ROUND.sifts,
+                trust,
+                near,
+                sets,
+            };
+        }
+        let found = smooth(stock, (wish, tolls), &near, &FROM_NEAR, &mut sets);
+        let is_smooth = found.is_some();
+        let tolls = found.unwrap_or_else(|| tolls.clone());
+        let again = sweep(stock, wish, &tolls);
+        let mut moved = vec![!is_smooth; sets.len()];
+        near.iter().for_each(|lot| moved[*lot as usize] = true);
+        let all = sets.into_iter().zip(again.sets).zip(moved);
+        let sets = all.map(|((own, best), moved)| if moved { own } else { best });
+        Self {
+            bound: again.bound - worth_of_limits(stock, wish, &tolls),
+            value: again.value,
+            sets: sets.collect(),
+            near: nearest(stock, &again.margins, NEAR),
+            trust: if is_smooth { CLOSE_TRUST } else { trust },
+            active: if is_smooth { LARGEST } else { ACTIVE },
+            sifts: if is_smooth { CLOSE } else { FIRST_ROUND.sifts },
+            tolls,
+        }
+    }
+}
+
+fn nearest(stock: &Stock, margins: &[f32], share: f32) -> Vec<u32> {
+    let near = (0u32..).zip(margins).filter(|(_, margin)| **margin <= share);
     let mut near: Vec<_> = near.map(|(lot, _)| lot).collect();
     sort_by_size(stock, &mut near);
     near
@@ -295,10 +394,11 @@ fn cheapest(stock: &mut Stock) -> Result<Settled, Tolls> {
     if !settled.suffices || !make_room(stock, &mut settled) {
         return Err(settled.tolls);
     }
-    if settled.placed.cost(stock) - settled.bound > SETTLED * settled.bound.abs() {
-        settled
-            .placed
-            .improve(stock, &wish, &settled.tolls, &settled.near);
+    let gap = settled.placed.cost(stock) - settled.bound;
+    let may_be = SETTLED * settled.bound.abs();
+    if gap > may_be {
+        let at = (&wish, &settled.tolls);
+        settled.placed.improve(stock, at, &settled.near, gap - may_be);
     }
     Ok(settled)
 }

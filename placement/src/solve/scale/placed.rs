@@ -8,6 +8,9 @@ const ROUNDS: usize = 12;
 /// In rounds of improvement, what a lot may lose at the tolls for what it gains in cost, as a share of its price: room
 /// that is left goes first to those to whom it is worth most.
 const LOSSES: [f64; 5] = [1e-6, 1e-4, 1e-3, 1e-2, f64::INFINITY];
+/// Offers of lots to leave a backend that are enough, if together they could free so many times what must be freed.
+const OFFERS: usize = 2_000;
+const PLENTY: u128 = 10;
 /// Relative gain in cost below which nothing is a gain.
 const GAIN: f64 = 1e-9;
 
@@ -209,13 +212,20 @@ impl Placed {
             return false;
         }
         let mut offers = Vec::new();
-        for lot in lots.iter().map(|lot| *lot as usize) {
+        let (mut count, mut could_free) = (0, 0);
+        // The smallest first: they fit elsewhere, and leave no hole behind.
+        for lot in lots.iter().rev().map(|lot| *lot as usize) {
+            if count >= OFFERS && could_free / PLENTY >= excess {
+                break;
+            }
             let mut takes = false;
             stock.takes(lot, &self.sets[lot], |at| takes |= at == backend);
             if !takes || stock.lots[lot].bytes == 0 {
                 continue;
             }
             if let Some((_, loss)) = self.best_fitting(stock, lot, at, Some(backend), scales) {
+                count += 1;
+                could_free += u128::from(stock.lots[lot].bytes);
                 let frees = u128::from(stock.lots[lot].bytes).min(excess) as f64;
                 offers.push((loss / frees, lot));
             }
@@ -286,8 +296,10 @@ impl Placed {
         moved
     }
 
-    /// Lets each of these lots take a cheaper set where there is room, those first that lose least at the tolls.
-    pub fn improve(&mut self, stock: &Stock, wish: &Wish, tolls: &Tolls, lots: &[u32]) {
+    /// Lets each of these lots take a cheaper set where there is room, those first that lose least at the tolls, until
+    /// so much is saved.
+    pub fn improve(&mut self, stock: &Stock, (wish, tolls): (&Wish, &Tolls), lots: &[u32], enough: f64) {
+        let mut saved = 0.0;
         let mut scales = Scales::default();
         let free = Tolls {
             room: vec![0.0; tolls.room.len()],
@@ -300,6 +312,9 @@ impl Placed {
                 else {
                     continue;
                 };
+                if saved >= enough {
+                    return;
+                }
                 let cost = stock.cost_of(lot, &self.sets[lot]);
                 if more >= -GAIN * cost.abs() {
                     continue;
@@ -315,6 +330,7 @@ impl Placed {
                     }
                 }
                 self.change(stock, lot, members);
+                saved -= more;
             }
         }
     }

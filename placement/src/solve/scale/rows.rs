@@ -62,8 +62,7 @@ impl Rows {
         &self,
         stock: &Stock,
         wish: &Wish,
-        lot: usize,
-        members: &[u16],
+        (lot, members): (usize, &[u16]),
         factor: f64,
         column: &mut Column,
     ) {
@@ -140,13 +139,19 @@ impl Rows {
         cost + counted
     }
 
+    /// What the keys add to what is minimised.
+    pub fn measure_all(&self, stock: &Stock, wish: &Wish, keys: &[Members]) -> f64 {
+        let keys = keys.iter().enumerate();
+        keys.map(|(lot, key)| self.measure(stock, wish, lot, key)).sum()
+    }
+
     /// What the keys use of each row.
     pub fn load(&self, stock: &Stock, wish: &Wish, keys: &[Members]) -> Vec<f64> {
         let mut load = vec![0.0; self.limits.len()];
         let mut column = Column::new();
         for (lot, key) in keys.iter().enumerate() {
             column.clear();
-            self.uses(stock, wish, lot, key, 1.0, &mut column);
+            self.uses(stock, wish, (lot, key), 1.0, &mut column);
             column.iter().for_each(|(row, amount)| load[*row] += amount);
         }
         load
@@ -154,11 +159,7 @@ impl Rows {
 
     /// The mean worth of each row: all that is minimised, by what the rows of its kind are used.
     pub fn worth(&mut self, stock: &Stock, wish: &Wish, keys: &[Members], load: &[f64]) -> &[f64] {
-        let measured: f64 = keys
-            .iter()
-            .enumerate()
-            .map(|(lot, key)| self.measure(stock, wish, lot, key))
-            .sum();
+        let measured = self.measure_all(stock, wish, keys);
         let measured = if measured > 0.0 {
             measured
         } else {
@@ -171,8 +172,8 @@ impl Rows {
             .map(|(load, by)| load * by)
             .sum();
         let per_byte = measured / used.max(1.0);
-        for row in 0..self.steps.len() {
-            self.steps[row] = if row < self.backends {
+        for (row, step) in self.steps.iter_mut().enumerate() {
+            *step = if row < self.backends {
                 per_byte * self.divisors[row]
             } else {
                 measured / load[row].max(self.limits[row]).max(1e-12)

@@ -6,8 +6,6 @@
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
 use super::stock::{Scales, Stock, Tolls, Wish};
 
-/// How much dearer than the dearest member a candidate may be, as a share of the price of the set.
-const NEAR: f64 = 0.05;
 /// Not in the sieve.
 const ABSENT: u32 = u32::MAX;
 
@@ -36,12 +34,13 @@ pub(crate) struct NearChoice {
 }
 
 impl Sieve {
-    /// Sifts the candidates of these lots at these tolls; each lot's present set is kept.
+    /// Sifts the candidates of these lots at these tolls: one may be dearer than the dearest member by a share of the
+    /// price of the set. Each lot's present set is kept.
     pub fn of<'k>(
         stock: &Stock,
         wish: &Wish,
         tolls: &Tolls,
-        lots: &[u32],
+        (lots, share): (&[u32], f64),
         key: impl Fn(usize) -> &'k [u16],
         scales: &mut Scales,
     ) -> Self {
@@ -63,16 +62,23 @@ impl Sieve {
             if stock.choose(lot, wish, tolls, scales).is_none() || stock.class(lot).fallback.is_some() {
                 continue;
             }
-            sieve.sift(stock, lot, simple, key(lot), scales);
+            sieve.sift(stock, (lot, simple), key(lot), share, scales);
         }
         sieve
     }
 
-    fn sift(&mut self, stock: &Stock, lot: usize, simple: &Simple, key: &[u16], scales: &Scales) {
+    fn sift(
+        &mut self,
+        stock: &Stock,
+        (lot, simple): (usize, &Simple),
+        key: &[u16],
+        share: f64,
+        scales: &Scales,
+    ) {
         let (class, shape) = (stock.class(lot), stock.shape(lot));
         let prices = &scales.prices.candidates;
         let of_members = || scales.members.iter().map(|member| prices[*member]);
-        let limit = of_members().fold(0.0, f64::max) + NEAR * of_members().sum::<f64>();
+        let limit = of_members().fold(0.0, f64::max) + share * of_members().sum::<f64>();
         for (position, price) in prices.iter().enumerate() {
             let at = position as u16;
             let kept = key.contains(&at) || simple.forced == Some(position);

@@ -115,8 +115,8 @@ pub(crate) struct Scales {
     of_lot: Vec<u32>,
 }
 
-/// Costs that are kept at most: 160 MB of them.
-const KEPT_COSTS: usize = 20_000_000;
+/// Costs that are kept at most: 32 MB of them.
+const KEPT_COSTS: usize = 4_000_000;
 /// Not kept yet.
 const UNKNOWN: u32 = u32::MAX;
 

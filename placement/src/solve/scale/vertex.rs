@@ -55,6 +55,8 @@ pub(crate) struct Vertex<'s> {
     pub keys: Vec<Members>,
     /// What the keys use of each row.
     load: Vec<f64>,
+    /// What the keys add to what is minimised.
+    measured: f64,
     inverse: Inverse,
     basics: Vec<Basic>,
     /// The value at each position of the basis.
@@ -117,8 +119,11 @@ pub(crate) struct Effort {
     pub first: f64,
     /// Turns over the lots at most.
     pub turns: u32,
-    /// Whether the tolls begin so near to their end that far candidates need not be looked at.
-    pub sifts: bool,
+    /// Where the tolls begin so near to their end that far candidates need not be looked at: how far is near, as a share
+    /// of the price of a set; otherwise zero.
+    pub sifts: f64,
+    /// What the mix may cost when nothing lacks, for the program to be settled at once.
+    pub enough: f64,
 }
 
 enum Entering {
@@ -174,6 +179,7 @@ impl<'s> Vertex<'s> {
             values: rest.iter().map(|rest| rest.abs()).collect(),
             groups: BTreeMap::new(),
             tolls: rows.tolls(&duals),
+            measured: rows.measure_all(stock, wish, &keys),
             stock,
             wish,
             keys,
@@ -195,8 +201,15 @@ impl<'s> Vertex<'s> {
     pub fn settle(&mut self, lots: &[u32], objective: f64, effort: Effort) -> bool {
         self.set_tolls();
         let keys = |lot: usize| &self.keys[lot][..];
-        let sifted = if effort.sifts { lots } else { &[] };
-        self.sieve = Sieve::of(self.stock, self.wish, &self.tolls, sifted, keys, &mut self.scales);
+        let sifted = if effort.sifts > 0.0 { lots } else { &[] };
+        self.sieve = Sieve::of(
+            self.stock,
+            self.wish,
+            &self.tolls,
+            (sifted, effort.sifts),
+            keys,
+            &mut self.scales,
+        );
         let mut movers = Vec::new();
         let (mut idle, mut widenings) = (0, 0);
         let mut least = effort.first;
@@ -209,7 +222,12 @@ impl<'s> Vertex<'s> {
             widenings += u32::from(widened);
             let is_done = !widened && gains <= effort.done * objective.abs();
             idle = if before == self.pivots { idle + 1 } else { 0 };
-            if is_done || idle > IDLE_TURNS || widenings > WIDENINGS {
+            let is_enough = || !self.lacks() && self.objective() <= effort.enough;
+            if is_done
+                || (effort.enough > f64::NEG_INFINITY && is_enough())
+                || idle > IDLE_TURNS
+                || widenings > WIDENINGS
+            {
                 break;
             }
             // Those that gained are the likeliest to gain again.
@@ -330,9 +348,9 @@ impl<'s> Vertex<'s> {
         let mut column = Column::new();
         let at = lot as usize;
         self.rows
-            .uses(self.stock, self.wish, at, members, 1.0, &mut column);
+            .uses(self.stock, self.wish, (at, members), 1.0, &mut column);
         self.rows
-            .uses(self.stock, self.wish, at, &self.keys[at], -1.0, &mut column);
+            .uses(self.stock, self.wish, (at, &self.keys[at]), -1.0, &mut column);
         column.sort_unstable_by_key(|(row, _)| *row);
         column.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
@@ -417,7 +435,7 @@ impl<'s> Vertex<'s> {
             Leaving::OwnKey | Leaving::Nothing => {
                 column.iter().for_each(|(row, amount)| self.load[*row] += amount);
                 if let Entering::Set(lot, members) = entering {
-                    self.keys[lot as usize] = members;
+                    self.change_key(lot, members);
                 }
                 return false;
             }
@@ -449,6 +467,14 @@ impl<'s> Vertex<'s> {
         true
     }
 
+    /// Gives a lot another key; the one before.
+    fn change_key(&mut self, lot: u32, members: Members) -> Members {
+        let at = lot as usize;
+        let measure = |members: &[u16]| self.rows.measure(self.stock, self.wish, at, members);
+        self.measured += measure(&members) - measure(&self.keys[at]);
+        std::mem::replace(&mut self.keys[at], members)
+    }
+
     fn leave(&mut self, position: usize) {
         let Basic::Set(lot, _) = &self.basics[position] else {
             return;
@@ -476,7 +502,7 @@ impl<'s> Vertex<'s> {
             for (row, amount) in self.beside_key(lot, &members) {
                 self.load[row] += amount;
             }
-            let key = std::mem::replace(&mut self.keys[lot as usize], members);
+            let key = self.change_key(lot, members);
             self.basics[position] = Basic::Set(lot, key);
         }
         self.inverse.rekey(position, &positions);
@@ -580,11 +606,6 @@ impl<'s> Vertex<'s> {
 
     /// What the mix costs, with what is still paid at the edges of boxes left out.
     pub fn objective(&self) -> f64 {
-        let keys = self
-            .keys
-            .iter()
-            .enumerate()
-            .map(|(lot, key)| self.rows.measure(self.stock, self.wish, lot, key));
         let sets = self
             .basics
             .iter()
@@ -597,7 +618,7 @@ impl<'s> Vertex<'s> {
                 }
                 _ => 0.0,
             });
-        keys.sum::<f64>() + sets.sum::<f64>()
+        self.measured + sets.sum::<f64>()
     }
 
     /// The lots that are whole and would gain by the best set that a sweep at these tolls found, and what they would gain.
