@@ -122,7 +122,8 @@ pub fn propose(problem: &Problem) -> Plan {
 /// As [`propose`].
 #[must_use]
 pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
-    let (solution, moves) = carry_out(problem, None);
+    let (mut solution, moves) = carry_out(problem, None);
+    solution.shadow_prices = solve::worth_of_room(problem, &solution);
     let plan = assemble(problem, &solution, moves);
     (solution, plan)
 }

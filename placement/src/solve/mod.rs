@@ -35,6 +35,8 @@ use search::{Assignment, Task};
 
 /// Datasets times backends up to which a problem is solved by the exact method.
 const EXACT_PAIRS: usize = 4_000;
+/// Datasets times backends up to which room is priced by solving again.
+const REPRICED_PAIRS: usize = 200;
 
 /// Solves a problem. `previous`, if it fits, is where the search begins; it changes the answer only where a search was
 /// cut short.
@@ -56,6 +58,40 @@ pub(crate) fn solve_pinned(
     }
     let sets = stays(problem, &ground, |_| true);
     solve_exactly(problem, &ground, previous, sets, stuck)
+}
+
+/// What one more GiB of each backend would save per month. Where a problem is small enough to be solved exactly, it is
+/// solved again with that GiB; else it is what the program's prices say.
+pub(crate) fn worth_of_room(problem: &Problem, solution: &Solution) -> Vec<f64> {
+    let pairs = problem.datasets.len().saturating_mul(problem.backends.len());
+    if pairs > REPRICED_PAIRS {
+        return solution.shadow_prices.clone();
+    }
+    let missing = |problem: &Problem, solution: &Solution| {
+        crate::check(problem, solution).map(|checked| checked.missing)
+    };
+    let before = missing(problem, solution);
+    let worth = |backend: usize| {
+        let mut more = problem.clone();
+        let capacity = &mut more.backends[backend].capacity.0;
+        *capacity = capacity.saturating_add(domicile_estate::BYTES_PER_GIB as u64);
+        let again = solve_pinned(&more, Some(solution), solution.stuck.clone());
+        if missing(&more, &again) == before {
+            (solution.objective.per_month - again.objective.per_month).max(0.0)
+        } else {
+            // More would be satisfied, which no saving says.
+            solution.shadow_prices[backend]
+        }
+    };
+    // Where everything would fit at once, more room changes nothing.
+    let room = Ground::of(problem).room;
+    let all: u128 = problem
+        .datasets
+        .iter()
+        .map(|subject| u128::from(subject.summary.bytes.0))
+        .sum();
+    let of = |backend: usize| if room[backend] < all { worth(backend) } else { 0.0 };
+    (0..problem.backends.len()).map(of).collect()
 }
 
 /// Solves by the method for large estates, whatever the size: for tests, and to compare.

@@ -3,13 +3,13 @@
 use domicile_estate::BackendName;
 use domicile_placement::{
     Action, DatasetPlan, Plan, Problem, Refusal, Relaxation, Solution, Spelled, Violated, check, invariants,
-    objective, propose_with_solution, solve, spell_out,
+    objective, propose, propose_with_solution, solve, spell_out,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::oracle;
-use crate::world::{carried_out, durable, world};
+use crate::world::{GIB, carried_out, durable, world};
 
 fn cases() -> ProptestConfig {
     let cases = option_env!("DOMICILE_CASES")
@@ -396,4 +396,27 @@ fn a_copy_left_alone_that_meets_more_counts_in_the_next_plan() {
 fn leaving_a_forbidden_place_may_cost_more() {
     let problem = world(5_006_832_896_860_242_755);
     assert!(invariants::pl_5(&problem, &solve(&problem, None)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// One more GiB of a backend changes the optimum by what the plan says that it is worth.
+    #[test]
+    fn a_shadow_price_is_what_one_more_gib_saves(seed in any::<u64>()) {
+        let problem = world(seed);
+        let plan = propose(&problem);
+        let unsatisfied = |plan: &domicile_placement::Plan| plan.datasets.iter().filter(|d| !d.satisfied).count();
+        prop_assume!(unsatisfied(&plan) == 0);
+        for (backend, price) in plan.shadow_prices.iter().enumerate() {
+            let mut more = problem.clone();
+            more.backends[backend].capacity.0 += GIB;
+            let saved = plan.objective.per_month - propose(&more).objective.per_month;
+            let rounding = 1e-7 * plan.objective.per_month.max(1e-6);
+            prop_assert!(
+                (saved.max(0.0) - price.per_gib_month).abs() <= rounding,
+                "seed {}, backend {}: it says {}, and {} is saved", seed, backend, price.per_gib_month, saved
+            );
+        }
+    }
 }

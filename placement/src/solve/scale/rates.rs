@@ -113,6 +113,10 @@ fn way(problem: &Problem, subject: &Subject, from: usize, to: usize) -> f64 {
     if from == to {
         return 0.0;
     }
+    // Whether a relay may serve depends on the dataset, so that only direct ways have rates.
+    if cost::is_forbidden(problem, from, to) {
+        return f64::INFINITY;
+    }
     let cost = cost::copy_cost(problem, subject, to);
     cost.transfer.map_or(f64::INFINITY, |_| cost.transfer_per_month)
 }

@@ -207,6 +207,10 @@ impl Standing {
                 Change::Added { dataset } => touched.extend(self.add(problem, dataset)),
             }
         }
+        if !self.stock.catalog.budgets.is_empty() && !changes.is_empty() {
+            // What is spent now has changed, and with it what may be spent.
+            self.is_lost = true;
+        }
         for backend in self.grown_overfull() {
             touched.extend(self.turn_away(problem, backend));
         }
