@@ -7,8 +7,9 @@
 //!                                                        └─ lower bound, shadow prices: the proof
 //! ```
 //!
-//! [`solve`] may find a placement by any method; [`check`] restates every rule independently of it, and nothing leaves
-//! this crate unchecked. The crate must not know how bytes are moved, and it touches nothing: no clock, no randomness, no
+//! [`solve`] may find a placement by any method; [`check`] restates every rule independently of it, and no plan leaves
+//! this crate unchecked. [`Standing`] takes changes up into a plan that stands, and [`problem_file`] writes a problem
+//! down and reads it again. The crate must not know how bytes are moved, and it touches nothing: no clock, no randomness, no
 //! environment, no I/O. Equal problems give equal plans; work is bounded by steps, never by seconds.
 
 mod check;

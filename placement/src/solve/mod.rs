@@ -1,7 +1,8 @@
 //! From a problem to a solution.
 //!
 //! Each dataset alone is a small exact search ([`picker`]). Where the best sets of all datasets fit together, that is
-//! the optimum. Otherwise the datasets share room and budgets, and the joint choice is made by [`joint`].
+//! the optimum. Otherwise the datasets share room and budgets, and the joint choice is made by [`joint`] in a small
+//! estate, exactly where steps suffice, and by [`scale`] in any larger one.
 
 mod branch;
 mod choice;
