@@ -8,7 +8,8 @@
 use super::super::need::Shortfall;
 use super::placed::Placed;
 use super::shortage::stays;
-use super::stock::{FALLBACK, Scales, Stock, Tolls, Wish};
+use super::stock::{FALLBACK, Scales, Stock};
+use super::wish::{Tolls, Wish};
 use super::{SETTLED, Settled};
 
 /// How much more than the bound a calm plan may cost, in multiples of what any plan may.

@@ -14,6 +14,7 @@ mod basis;
 mod calm;
 mod catalog;
 mod coarse;
+mod effort;
 mod piles;
 mod placed;
 mod pool;
@@ -26,16 +27,19 @@ mod standing;
 mod stock;
 mod sweep;
 mod vertex;
+mod wish;
 
 pub(crate) use placed::Placed;
 pub use standing::{Change, Revision, Standing};
-pub(crate) use stock::{Stock, Tolls, Wish, take_stock};
+pub(crate) use stock::{Stock, take_stock};
+use wish::{Tolls, Wish};
 
+use effort::{BoxAround, Effort};
 use piles::Piles;
 use smooth::{Smoothing, smooth};
 use stock::Members;
 use sweep::{Sweep, sweep};
-use vertex::{BoxAround, Effort, Vertex};
+use vertex::Vertex;
 
 /// Margins up to which a lot may change its set while tolls settle, as a share of its price.
 const NEAR: f32 = 0.01;

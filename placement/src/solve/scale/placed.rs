@@ -1,7 +1,8 @@
 //! A placement of whole lots, kept exactly: what is used and spent, what fits, what is too much.
 
 use super::super::need::Shortfall;
-use super::stock::{Best, Members, Scales, Stock, Tolls, Wish};
+use super::stock::{Best, Members, Scales, Stock};
+use super::wish::{Tolls, Wish};
 
 /// Rounds of making room, and of using what is left.
 const ROUNDS: usize = 12;

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
 use super::sieve::greedy;
-use super::stock::{Members, Scales, Stock, Tolls, Wish};
+use super::stock::{Members, Scales, Stock};
+use super::wish::{Tolls, Wish};
 
 /// The lots.
 #[derive(Debug, Default)]

@@ -2,7 +2,8 @@
 
 use super::super::need::Unit;
 use super::basis::Column;
-use super::stock::{FALLBACK, Held, Members, Stock, Tolls, Wish};
+use super::stock::{FALLBACK, Members, Stock};
+use super::wish::{Held, Tolls, Wish};
 
 /// The rows.
 #[derive(Debug)]

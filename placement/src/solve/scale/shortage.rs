@@ -6,7 +6,8 @@
 
 use super::super::need::{Shortfall, Unit};
 use super::placed::Placed;
-use super::stock::{FALLBACK, Held, Members, Scales, Stock, Tolls, Wish};
+use super::stock::{FALLBACK, Members, Scales, Stock};
+use super::wish::{Held, Tolls, Wish};
 use super::{Settled, TRUST, bound, free, settle};
 
 /// Rounds of building; each strictly improves, so this only bounds the work.

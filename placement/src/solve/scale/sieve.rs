@@ -4,7 +4,8 @@
 //! again by the sweep that ends the program.
 
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
-use super::stock::{Scales, Stock, Tolls, Wish};
+use super::stock::{Scales, Stock};
+use super::wish::{Tolls, Wish};
 
 /// Not in the sieve.
 const ABSENT: u32 = u32::MAX;

@@ -6,7 +6,8 @@
 //! the shaking is made smaller and smaller. It is advice as all else: the bound is by exact pricing without shaking.
 
 use super::pool::{Choosing, Pool};
-use super::stock::{Members, Stock, Tolls, Wish};
+use super::stock::{Members, Stock};
+use super::wish::{Tolls, Wish};
 
 /// Steps for each width at most.
 const STEPS: usize = 8;

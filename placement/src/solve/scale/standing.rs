@@ -16,7 +16,8 @@ use crate::solution::Solution;
 
 use super::super::load::Limits;
 use super::placed::Placed;
-use super::stock::{FALLBACK, Members, Scales, Stock, Tolls, Wish, lot, take_stock};
+use super::stock::{FALLBACK, Members, Scales, Stock, lot, take_stock};
+use super::wish::{Tolls, Wish};
 use super::{free, worth_of_limits};
 
 /// New datasets for which there is room before a list grows.

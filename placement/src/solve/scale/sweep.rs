@@ -1,6 +1,7 @@
 //! Every lot's best set at given tolls: the start of a program, and the bound that proves its end.
 
-use super::stock::{Best, Members, Scales, Stock, Tolls, Wish};
+use super::stock::{Best, Members, Scales, Stock};
+use super::wish::{Tolls, Wish};
 
 /// The best sets of all lots at given tolls.
 #[derive(Debug, Default)]

@@ -14,10 +14,12 @@
 use std::collections::BTreeMap;
 
 use super::basis::{Column, Inverse};
+use super::effort::{Basic, BoxAround, Effort, Entering, Leaving, Mean};
 use super::rows::Rows;
 use super::sieve::Sieve;
-use super::stock::{Members, Scales, Stock, Tolls, Wish};
+use super::stock::{Members, Scales, Stock};
 use super::sweep::Sweep;
+use super::wish::{Tolls, Wish};
 
 /// Entries of a product below this are rounding, as a share of the largest.
 const NOISE: f64 = 1e-9;
@@ -34,17 +36,6 @@ const IDLE_TURNS: u32 = 8;
 /// Turns over the lots that gained, after one over all; and the share of what all gained at which they end.
 const INNER_TURNS: u32 = 10;
 const INNER_DONE: f64 = 0.1;
-
-/// What stands at one position of the basis.
-#[derive(Debug, Clone, PartialEq)]
-enum Basic {
-    /// What is left of a row.
-    Slack(usize),
-    /// What lacks in a row.
-    Over(usize),
-    /// A set of a lot beside its key.
-    Set(u32, Members),
-}
 
 /// The program at one vertex.
 pub(crate) struct Vertex<'s> {
@@ -77,68 +68,6 @@ pub(crate) struct Vertex<'s> {
     /// The tolls of the backends, and a last one that is zero.
     room_tolls: Vec<f64>,
     pivots: u64,
-}
-
-/// Where prices are held at first.
-pub(crate) struct BoxAround<'t> {
-    pub tolls: &'t Tolls,
-    /// How far a price may be from them: share of itself.
-    pub share: f64,
-    /// And share of the mean price of what is placed.
-    pub of_mean: f64,
-}
-
-/// The mean of prices. A vertex throws its prices about; their mean is steadier, and proves more.
-#[derive(Debug, Default)]
-struct Mean {
-    sums: Vec<f64>,
-    count: f64,
-}
-
-impl Mean {
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn add(&mut self, prices: &[f64]) {
-        self.sums.resize(prices.len(), 0.0);
-        self.sums
-            .iter_mut()
-            .zip(prices)
-            .for_each(|(sum, price)| *sum += price.max(0.0));
-        self.count += 1.0;
-    }
-}
-
-/// How closely a program is settled.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Effort {
-    /// What a turn gains, as a share of the objective, when the program is done.
-    pub done: f64,
-    /// What a lot must gain to be moved in the first turn, as a share of its price.
-    pub first: f64,
-    /// Turns over the lots at most.
-    pub turns: u32,
-    /// Where the tolls begin so near to their end that far candidates need not be looked at: how far is near, as a share
-    /// of the price of a set; otherwise zero.
-    pub sifts: f64,
-    /// What the mix may cost when nothing lacks, for the program to be settled at once.
-    pub enough: f64,
-}
-
-enum Entering {
-    Slack(usize),
-    Over(usize),
-    Set(u32, Members),
-}
-
-enum Leaving {
-    /// The entering lot's own key, which nothing else shares: it is replaced.
-    OwnKey,
-    Position(usize),
-    /// The key of a lot that is split.
-    Key(u32),
-    Nothing,
 }
 
 impl<'s> Vertex<'s> {
