@@ -28,6 +28,8 @@ pub struct PlanDocument<'a> {
     problem: &'a Problem,
     solution: &'a Solution,
     number: u64,
+    /// Whether it leaves out why satisfied datasets lie nowhere else.
+    brief: bool,
     /// By name.
     added: Vec<(&'static str, serde_json::Value)>,
 }
@@ -46,12 +48,21 @@ impl Plan {
             problem,
             solution,
             number,
+            brief: false,
             added: Vec::new(),
         }
     }
 }
 
 impl PlanDocument<'_> {
+    /// The document without the refusals and relaxations of satisfied datasets: most of its length, and what a plan
+    /// says of them can be asked again. For plans that are kept.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        self.brief = true;
+        self
+    }
+
     /// Adds a field that is not the plan's.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: serde_json::Value) -> Self {
@@ -119,13 +130,15 @@ impl Serialize for Datasets<'_> {
             plan,
             problem,
             solution,
+            brief,
             ..
         } = self.0;
         let ground = Ground::of(problem);
         let mut spelling = Spelling::new(Scene::new(problem, &ground, solution));
         let mut items = serializer.serialize_seq(Some(plan.datasets.len()))?;
         for (position, dataset) in plan.datasets.iter().enumerate() {
-            items.serialize_element(&DatasetDocument::new(dataset, &spelling.dataset(position)))?;
+            let spelled = (!brief || !dataset.satisfied).then(|| spelling.dataset(position));
+            items.serialize_element(&DatasetDocument::new(dataset, spelled.as_ref()))?;
         }
         items.end()
     }
@@ -177,15 +190,17 @@ struct DatasetDocument<'a> {
     name: &'a str,
     objects: u64,
     policies: Names<'a, PolicyName>,
-    refusals: Each<'a, Refusal, RefusalDocument<'a>>,
-    relaxations: Each<'a, Relaxation, RelaxationDocument<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusals: Option<Each<'a, Refusal, RefusalDocument<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relaxations: Option<Each<'a, Relaxation, RelaxationDocument<'a>>>,
     satisfied: bool,
     storage_per_month: f64,
     violations: Each<'a, Refusal, RefusalDocument<'a>>,
 }
 
 impl<'a> DatasetDocument<'a> {
-    fn new(dataset: &'a DatasetPlan, spelled: &'a Spelled) -> Self {
+    fn new(dataset: &'a DatasetPlan, spelled: Option<&'a Spelled>) -> Self {
         Self {
             backends: Names(&dataset.backends),
             bytes: dataset.bytes.0,
@@ -193,8 +208,9 @@ impl<'a> DatasetDocument<'a> {
             name: dataset.name.as_str(),
             objects: dataset.objects,
             policies: Names(&dataset.policies),
-            refusals: Each(&spelled.refusals, RefusalDocument::from),
-            relaxations: Each(&spelled.relaxations, RelaxationDocument::from),
+            refusals: spelled.map(|s| Each(&s.refusals[..], RefusalDocument::from as fn(&'a _) -> _)),
+            relaxations: spelled
+                .map(|s| Each(&s.relaxations[..], RelaxationDocument::from as fn(&'a _) -> _)),
             satisfied: dataset.satisfied,
             storage_per_month: dataset.storage_per_month,
             violations: Each(&dataset.violations, RefusalDocument::from),

@@ -1,9 +1,10 @@
 //! An approved plan as steps: what to do, where to read, what must stay met, and the room there is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domicile_estate::{BackendName, ByteCount, CopyState};
-use domicile_placement::{Action as Planned, Bars, Held, Move, MoveId, Plan, Problem, Subject};
+use domicile_placement::{Action as Planned, Bars, Held, Move, MoveId, Plan, Problem, Profile, Subject};
 
 use crate::{Action, Demand, DemandedCopies, DemandedNines, Rooms, Step, StepId};
 
@@ -15,8 +16,9 @@ use crate::{Action, Demand, DemandedCopies, DemandedNines, Rooms, Step, StepId};
 #[must_use]
 pub fn approved(problem: &Problem, plan: &Plan) -> (Vec<Step>, Rooms) {
     let mut steps = Vec::with_capacity(plan.moves.len());
+    let mut stated = Stated::new();
     for moves in plan.moves.chunk_by(|a, b| a.dataset == b.dataset) {
-        let dataset = Approved::of(problem, plan, moves);
+        let dataset = Approved::of(problem, plan, moves, &mut stated);
         moves.iter().for_each(|planned| dataset.add(planned, &mut steps));
     }
     wait_for_relays(plan, &mut steps);
@@ -46,6 +48,10 @@ fn rooms(problem: &Problem) -> Rooms {
     rooms
 }
 
+/// What datasets demand, by their profile, where the plan has their copies, and the relays that these pass.
+type Stated<'a> =
+    BTreeMap<(*const Profile, BTreeSet<BackendName>, BTreeSet<&'a BackendName>), Arc<[DemandedCopies]>>;
+
 /// The moves of one dataset.
 struct Approved<'a> {
     problem: &'a Problem,
@@ -56,7 +62,7 @@ struct Approved<'a> {
 }
 
 impl<'a> Approved<'a> {
-    fn of(problem: &'a Problem, plan: &Plan, moves: &'a [Move]) -> Self {
+    fn of(problem: &'a Problem, plan: &Plan, moves: &'a [Move], stated: &mut Stated<'a>) -> Self {
         let name = &moves[0].dataset;
         let dataset = problem.dataset(name.as_str());
         let subject = dataset.map(|index| &problem.datasets[index]);
@@ -67,7 +73,22 @@ impl<'a> Approved<'a> {
         let demand = if passing.is_empty() && !moves.iter().any(retires) {
             Demand::default()
         } else {
-            demand(problem, subject, &planned_set(plan, &moves[0]), &passing)
+            let key = (
+                Arc::as_ptr(&subject.profile),
+                planned_set(plan, &moves[0]),
+                passing,
+            );
+            let known = stated.get(&key).map(Arc::clone);
+            Demand {
+                requirements: known.unwrap_or_else(|| {
+                    let requirements: Arc<[_]> = demanded(problem, subject, &key.1, &key.2).into();
+                    stated.insert(key, Arc::clone(&requirements));
+                    requirements
+                }),
+                kept_origin: subject
+                    .kept_origin()
+                    .map(|backend| problem.backends[backend].name.clone()),
+            }
         };
         Self {
             problem,
@@ -274,12 +295,12 @@ fn planned_set(plan: &Plan, planned: &Move) -> BTreeSet<BackendName> {
 /// much of it as the plan meets. The check of the plan has seen to it that this is no less than was met before (MV-4).
 /// A copy on a relay counts for nothing, so that nothing else goes for its sake, and it may always go itself. A copy on
 /// a third place counts like any other: it stands in for the one that makes way.
-fn demand(
+fn demanded(
     problem: &Problem,
     subject: &Subject,
     set: &BTreeSet<BackendName>,
     passing: &BTreeSet<&BackendName>,
-) -> Demand {
+) -> Vec<DemandedCopies> {
     let name = |backend: usize| problem.backends[backend].name.clone();
     let admissible = |backend: &usize| {
         let mut reasons = problem.reasons_against(subject, *backend);
@@ -325,10 +346,7 @@ fn demand(
             eligible,
         }
     };
-    Demand {
-        requirements: subject.profile.requirements.iter().map(demanded).collect(),
-        kept_origin: subject.kept_origin().map(name),
-    }
+    subject.profile.requirements.iter().map(demanded).collect()
 }
 
 fn count(number: usize) -> u32 {

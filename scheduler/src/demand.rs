@@ -1,14 +1,16 @@
 //! What must stay met when a copy goes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domicile_estate::BackendName;
 
 /// What the policies of one dataset demand of its verified copies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// The requirements of all selecting policies.
-    pub requirements: Vec<DemandedCopies>,
+    /// The requirements of all selecting policies. Datasets with the same policies and places share them: each names
+    /// every backend that counts.
+    pub requirements: Arc<[DemandedCopies]>,
     /// The origin, while its owner has not released it.
     pub kept_origin: Option<BackendName>,
 }
@@ -135,7 +137,7 @@ impl Demand {
         if left.is_empty() {
             return Err(Unprotected::LastVerifiedCopy);
         }
-        for demanded in &self.requirements {
+        for demanded in self.requirements.iter() {
             let (now, then) = (demanded.copies_in(verified), demanded.copies_in(&left));
             if then < now.min(demanded.copies) {
                 return Err(Unprotected::TooFewCopies {
@@ -188,7 +190,7 @@ mod tests {
     fn two_in_two_zones() -> Demand {
         let group_of = [("a", "z1"), ("b", "z1"), ("c", "z2")];
         Demand {
-            requirements: vec![DemandedCopies {
+            requirements: Arc::from([DemandedCopies {
                 name: "two".to_owned(),
                 copies: 2,
                 eligible: set(&["a", "b", "c"]),
@@ -197,7 +199,7 @@ mod tests {
                     group_of.iter().map(|(b, z)| (name(b), (*z).to_owned())).collect(),
                 )],
                 durability: None,
-            }],
+            }]),
             kept_origin: None,
         }
     }
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn an_unreleased_origin_never_goes() {
         let demand = Demand {
-            requirements: vec![],
+            requirements: Arc::default(),
             kept_origin: Some(name("a")),
         };
         let verified = set(&["a", "b", "c"]);
@@ -261,7 +263,7 @@ mod tests {
     fn a_copy_stays_when_the_others_would_not_last_as_long() {
         let of = [("a", (0, 4000)), ("b", (0, 5000)), ("c", (1, 3000))];
         let demand = Demand {
-            requirements: vec![DemandedCopies {
+            requirements: Arc::from([DemandedCopies {
                 name: "lasting".to_owned(),
                 copies: 1,
                 eligible: set(&["a", "b", "c"]),
@@ -270,7 +272,7 @@ mod tests {
                     milli_nines: 7000,
                     of: of.into_iter().map(|(b, nines)| (name(b), nines)).collect(),
                 }),
-            }],
+            }]),
             kept_origin: None,
         };
         // `a` and `b` fail together, so that the better of the two is enough; without `c` nothing is.

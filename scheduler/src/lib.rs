@@ -15,12 +15,16 @@
 
 mod approved;
 mod demand;
+mod events;
 mod machine;
+mod queue;
 mod room;
+mod run;
 mod step;
 
 pub use approved::approved;
 pub use demand::{Demand, DemandedCopies, DemandedNines, Unprotected};
-pub use machine::{Command, CopyOutcome, Event, Limits, RetireOutcome, Scheduler, Summary};
+pub use events::{Command, CopyOutcome, Event, Limits, RetireOutcome, Summary};
+pub use machine::Scheduler;
 pub use room::Rooms;
 pub use step::{Action, Step, StepId, StepState};

@@ -1,153 +1,22 @@
 //! The state machine: which step begins, waits, is tried again or given up.
+//!
+//! An event touches only the steps that wait for what it ended, and the room that it made, so that a run of a million
+//! steps costs no more for each of them than a short one.
 
 use std::collections::BTreeMap;
 
 use domicile_estate::{BackendName, ByteCount};
 
+use crate::events::{Command, CopyOutcome, Event, Limits, RetireOutcome, Summary};
 use crate::room::Rooms;
+use crate::run::Run;
 use crate::step::{Action, Step, StepId, StepState};
-
-/// Bounds of one run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Steps under way at once.
-    pub running: usize,
-    /// Attempts at one step, the first included.
-    pub attempts: u32,
-    /// Wait before the second attempt; it doubles with each further one.
-    pub backoff_ms: u64,
-    /// Longest wait.
-    pub backoff_max_ms: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            running: 4,
-            attempts: 3,
-            backoff_ms: 500,
-            backoff_max_ms: 30_000,
-        }
-    }
-}
-
-/// What a shell tells the scheduler.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A plan was approved: these are its steps, in the plan's order, and the room there is.
-    Approved {
-        /// The steps.
-        steps: Vec<Step>,
-        /// The room on every backend.
-        rooms: Rooms,
-    },
-    /// A copy ended.
-    CopyEnded {
-        /// Which.
-        id: StepId,
-        /// How.
-        outcome: CopyOutcome,
-    },
-    /// A retirement ended.
-    RetireEnded {
-        /// Which.
-        id: StepId,
-        /// How.
-        outcome: RetireOutcome,
-    },
-    /// The time of a `WakeAt` has come.
-    Woke,
-    /// Begin nothing more; what is under way ends by itself.
-    Stop,
-}
-
-/// How a copy ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CopyOutcome {
-    /// Every object was read back, matches and is recorded as verified.
-    Verified,
-    /// Some objects failed; the others are verified and recorded.
-    Failed {
-        /// Why, for people: backend, object, what happened.
-        reason: String,
-        /// Whether another attempt may help.
-        transient: bool,
-        /// A backend of which everything is out of reach, if that is the cause.
-        lost: Option<BackendName>,
-    },
-}
-
-/// How a retirement ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RetireOutcome {
-    /// Every object is gone, confirmed and recorded.
-    Retired,
-    /// The re-check found that the copy is still needed; nothing was deleted.
-    Needed {
-        /// Why, for people.
-        reason: String,
-    },
-    /// Deleting failed; what is left is recorded as retiring.
-    Failed {
-        /// Why, for people.
-        reason: String,
-        /// Whether another attempt may help.
-        transient: bool,
-    },
-}
-
-/// What the scheduler tells a shell to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Make the copy: copy, read back, verify, record; then tell by `CopyEnded`.
-    StartCopy(Step),
-    /// Retire the copy: re-check in one transaction, mark, delete, confirm; then tell by `RetireEnded`.
-    StartRetire(Step),
-    /// Record that a backend is out of reach.
-    MarkUnreachable {
-        /// Which.
-        backend: BackendName,
-        /// Why, for people.
-        reason: String,
-    },
-    /// Record where a step stands.
-    Note {
-        /// Which.
-        id: StepId,
-        /// Where it stands.
-        state: StepState,
-    },
-    /// Send `Woke` at this time, or any event before.
-    WakeAt {
-        /// When.
-        at_ms: u64,
-    },
-    /// Everything has ended.
-    Settled(Summary),
-}
-
-/// What became of the steps.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Copies made and verified, those on relays aside.
-    pub copied: u64,
-    /// Copies retired, those on relays aside.
-    pub retired: u64,
-    /// Moves of which a step failed, with their reasons, in the plan's order.
-    pub failed: Vec<(StepId, String)>,
-    /// Moves of which a step was not begun, with their reasons, in the plan's order.
-    pub skipped: Vec<(StepId, String)>,
-    /// Whether the run was stopped before its end.
-    pub stopped: bool,
-}
 
 /// The state machine of one run.
 #[derive(Debug, Clone, Default)]
 pub struct Scheduler {
     limits: Limits,
-    order: Vec<StepId>,
-    steps: BTreeMap<StepId, (Step, StepState)>,
-    rooms: Rooms,
+    run: Run,
     lost: BTreeMap<BackendName, String>,
     stopping: bool,
     settled: bool,
@@ -166,13 +35,13 @@ impl Scheduler {
     /// Where a step stands.
     #[must_use]
     pub fn state_of(&self, id: &StepId) -> Option<&StepState> {
-        self.steps.get(id).map(|(_, state)| state)
+        self.run.named(id).map(|(_, state)| state)
     }
 
     /// The room as the scheduler accounts for it.
     #[must_use]
     pub fn rooms(&self) -> &Rooms {
-        &self.rooms
+        self.run.rooms()
     }
 
     /// Takes one event at a time `now_ms` and says what to do. Events about steps that are not under way (late or
@@ -184,53 +53,47 @@ impl Scheduler {
             Event::CopyEnded { id, outcome } => self.copy_ended(now_ms, &id, outcome, &mut commands),
             Event::RetireEnded { id, outcome } => self.retire_ended(now_ms, &id, outcome, &mut commands),
             Event::Woke => {}
-            Event::Stop => self.stopping = true,
+            Event::Stop => {
+                self.stopping = true;
+                self.run.suspect_all();
+            }
         }
         self.advance(now_ms, &mut commands);
         commands
     }
 
     fn begin(&mut self, steps: Vec<Step>, rooms: Rooms) {
-        self.rooms = rooms;
         self.settled = false;
-        self.order = steps.iter().map(|step| step.id.clone()).collect();
-        self.steps = steps
-            .into_iter()
-            .map(|s| (s.id.clone(), (s, StepState::Waiting)))
-            .collect();
-        assert_eq!(
-            self.order.len(),
-            self.steps.len(),
-            "two moves of a plan have the same id"
-        );
+        self.run = Run::new(steps, rooms);
     }
 
-    fn running_attempt(&self, id: &StepId) -> Option<u32> {
-        match self.state_of(id) {
-            Some(StepState::Running { attempt }) => Some(*attempt),
+    /// A step that is under way, and for which time.
+    fn running_attempt(&self, id: &StepId) -> Option<(usize, u32)> {
+        let at = self.run.position(id)?;
+        match self.run.state(at) {
+            StepState::Running { attempt } => Some((at, *attempt)),
             _ => None,
         }
     }
 
-    fn set(&mut self, id: &StepId, state: StepState, commands: &mut Vec<Command>) {
-        if let Some(entry) = self.steps.get_mut(id) {
-            entry.1 = state.clone();
-            // A move stands where the step stands for which it is there; its parts are nobody's business.
-            if !id.is_part() {
-                commands.push(Command::Note {
-                    id: id.clone(),
-                    state,
-                });
-            }
+    fn set(&mut self, at: usize, state: StepState, commands: &mut Vec<Command>) {
+        // A move stands where the step stands for which it is there; its parts are nobody's business.
+        let id = &self.run.step(at).id;
+        if !id.is_part() {
+            commands.push(Command::Note {
+                id: id.clone(),
+                state: state.clone(),
+            });
         }
+        self.run.set(at, state);
     }
 
     fn copy_ended(&mut self, now_ms: u64, id: &StepId, outcome: CopyOutcome, commands: &mut Vec<Command>) {
-        let Some(attempts) = self.running_attempt(id) else {
+        let Some((at, attempts)) = self.running_attempt(id) else {
             return;
         };
         match outcome {
-            CopyOutcome::Verified => self.set(id, StepState::Done, commands),
+            CopyOutcome::Verified => self.set(at, StepState::Done, commands),
             CopyOutcome::Failed {
                 reason,
                 transient,
@@ -238,13 +101,14 @@ impl Scheduler {
             } => {
                 if let Some(backend) = lost {
                     self.lost.insert(backend.clone(), reason.clone());
+                    self.run.suspect_those_at(&backend);
                     commands.push(Command::MarkUnreachable {
                         backend,
                         reason: reason.clone(),
                     });
                 }
                 let state = self.after_failure(now_ms, attempts, reason, transient);
-                self.set(id, state, commands);
+                self.set(at, state, commands);
             }
         }
     }
@@ -256,14 +120,12 @@ impl Scheduler {
         outcome: RetireOutcome,
         commands: &mut Vec<Command>,
     ) {
-        let Some(attempts) = self.running_attempt(id) else {
+        let Some((at, attempts)) = self.running_attempt(id) else {
             return;
         };
         let state = match outcome {
             RetireOutcome::Retired => {
-                if let Some((step, _)) = self.steps.get(id) {
-                    self.rooms.release(step.target(), step.room);
-                }
+                self.run.release(at);
                 StepState::Done
             }
             RetireOutcome::Needed { reason } => StepState::Skipped { reason },
@@ -271,7 +133,7 @@ impl Scheduler {
                 self.after_failure(now_ms, attempts, reason, transient)
             }
         };
-        self.set(id, state, commands);
+        self.set(at, state, commands);
     }
 
     /// INVARIANT: SC-2. Every retry is bounded, backed off and has a reason.
@@ -294,10 +156,10 @@ impl Scheduler {
         }
         self.skip_what_cannot_begin(commands);
         self.start_what_can(now_ms, commands);
-        if self.count(|s| matches!(s, StepState::Running { .. })) > 0 {
+        if self.run.running() > 0 {
             return;
         }
-        if let Some(at_ms) = self.next_retry() {
+        if let Some(at_ms) = self.run.next_retry() {
             commands.push(Command::WakeAt { at_ms });
             return;
         }
@@ -307,38 +169,26 @@ impl Scheduler {
         commands.push(Command::Settled(self.summary()));
     }
 
-    fn count(&self, wanted: impl Fn(&StepState) -> bool) -> usize {
-        self.steps.values().filter(|(_, state)| wanted(state)).count()
-    }
-
-    fn next_retry(&self) -> Option<u64> {
-        let retries = self.steps.values().filter_map(|(_, state)| match state {
-            StepState::RetryAt { at_ms, .. } => Some(*at_ms),
-            _ => None,
-        });
-        retries.min()
-    }
-
     /// Steps whose predecessors failed, or whose target is lost, end here. Skipping one may skip others, so it goes
-    /// on until nothing changes; each round skips at least one step.
+    /// on until nothing is left to look at.
     fn skip_what_cannot_begin(&mut self, commands: &mut Vec<Command>) {
         loop {
-            let skipped: Vec<_> = self
-                .order
-                .iter()
-                .filter_map(|id| Some((id.clone(), self.reason_to_skip(id)?)))
-                .collect();
-            if skipped.is_empty() {
+            let suspects = self.run.take_suspects();
+            if suspects.is_empty() {
                 return;
             }
-            for (id, state) in skipped {
-                self.set(&id, state, commands);
+            let skipped: Vec<_> = suspects
+                .into_iter()
+                .filter_map(|at| Some((at, self.reason_to_skip(at)?)))
+                .collect();
+            for (at, state) in skipped {
+                self.set(at, state, commands);
             }
         }
     }
 
-    fn reason_to_skip(&self, id: &StepId) -> Option<StepState> {
-        let (step, state) = self.steps.get(id)?;
+    fn reason_to_skip(&self, at: usize) -> Option<StepState> {
+        let (step, state) = (self.run.step(at), self.run.state(at));
         if !matches!(state, StepState::Waiting | StepState::RetryAt { .. }) {
             return None;
         }
@@ -359,7 +209,7 @@ impl Scheduler {
             let reason = format!("nothing was passed on through `{}`", step.target());
             return Some(StepState::Skipped { reason });
         }
-        if self.have_ended(&step.ended)
+        if self.run.have_ended(&step.ended)
             && let Action::Copy { sources, .. } = &step.action
             && sources.iter().all(|source| self.is_not_made(step, source))
         {
@@ -373,7 +223,7 @@ impl Scheduler {
             self.state_of(before)
                 .is_some_and(|state| state.is_final() && *state != StepState::Done)
         })?;
-        let (before, _) = self.steps.get(blocker)?;
+        let (before, _) = self.run.named(blocker)?;
         let reason = match &step.action {
             Action::Retire { .. } => {
                 format!(
@@ -388,16 +238,10 @@ impl Scheduler {
         Some(StepState::Skipped { reason })
     }
 
-    /// Whether steps have ended. Ids that are no steps of this run belong to moves that an earlier run has done.
-    fn have_ended(&self, ids: &[StepId]) -> bool {
-        ids.iter()
-            .all(|id| self.state_of(id).is_none_or(StepState::is_final))
-    }
-
     /// Whether a source is a copy that this run was to make and did not.
     fn is_not_made(&self, step: &Step, source: &BackendName) -> bool {
         let makes = |id: &StepId| {
-            let (before, state) = self.steps.get(id)?;
+            let (before, state) = self.run.named(id)?;
             (before.is_copy() && before.target() == source).then_some(*state != StepState::Done)
         };
         step.ended.iter().find_map(makes).unwrap_or(false)
@@ -413,57 +257,41 @@ impl Scheduler {
     }
 
     fn start_what_can(&mut self, now_ms: u64, commands: &mut Vec<Command>) {
-        let mut running = self.count(|s| matches!(s, StepState::Running { .. }));
-        for id in self.order.clone() {
-            if running >= self.limits.running || self.stopping {
-                return;
-            }
-            let Some((step, state)) = self.steps.get(&id) else {
-                continue;
+        self.run.wake(now_ms);
+        while self.run.running() < self.limits.running
+            && !self.stopping
+            && let Some(at) = self.run.first_ready()
+        {
+            let step = self.with_sources_made(self.run.step(at));
+            let attempt = match self.run.state(at) {
+                StepState::RetryAt { attempts, .. } => attempts + 1,
+                _ => {
+                    let needed = if step.is_copy() { step.room } else { ByteCount(0) };
+                    self.run.reserve(at, needed);
+                    1
+                }
             };
-            let (attempt, reserved) = match state {
-                StepState::Waiting => (1, false),
-                StepState::RetryAt { at_ms, attempts, .. } if *at_ms <= now_ms => (attempts + 1, true),
-                _ => continue,
-            };
-            // Ids that are no steps of this run belong to moves that an earlier run has done.
-            let ready = step
-                .after
-                .iter()
-                .all(|before| matches!(self.state_of(before), None | Some(StepState::Done)));
-            let needed = if step.is_copy() && !reserved {
-                step.room
-            } else {
-                ByteCount(0)
-            };
-            let ready = ready && self.have_ended(&step.ended);
-            if !ready || !self.rooms.has_room(step.target(), needed) {
-                continue;
-            }
-            let step = self.with_sources_made(step);
-            self.rooms.reserve(step.target(), needed);
-            self.set(&id, StepState::Running { attempt }, commands);
+            self.set(at, StepState::Running { attempt }, commands);
             commands.push(if step.is_copy() {
                 Command::StartCopy(step)
             } else {
                 Command::StartRetire(step)
             });
-            running += 1;
         }
     }
 
     fn skip_the_rest(&mut self, commands: &mut Vec<Command>) {
-        for id in self.order.clone() {
-            let Some((step, StepState::Waiting)) = self.steps.get(&id) else {
+        for at in 0..self.run.len() {
+            let (step, StepState::Waiting) = (self.run.step(at), self.run.state(at)) else {
                 continue;
             };
-            let (target, free) = (step.target(), self.rooms.free(step.target()));
+            let (target, free) = (step.target(), self.run.rooms().free(step.target()));
             let reason = if step.is_copy() {
                 format!("no room on `{target}`: {} needed, {free} free", step.room)
             } else {
                 "the copies that it waits for were not made".to_owned()
             };
-            self.set(&id, StepState::Skipped { reason }, commands);
+            self.set(at, StepState::Skipped { reason }, commands);
         }
     }
 
@@ -472,10 +300,8 @@ impl Scheduler {
             stopped: self.stopping,
             ..Summary::default()
         };
-        for id in &self.order {
-            let Some((step, state)) = self.steps.get(id) else {
-                continue;
-            };
+        for (step, state) in self.run.steps() {
+            let id = &step.id;
             match state {
                 StepState::Done if id.is_part() => {}
                 StepState::Done if step.is_copy() => summary.copied += 1,

@@ -59,6 +59,9 @@ pub async fn apply(global: &Global, args: &ApplyArgs) -> anyhow::Result<Outcome>
     Ok(outcome)
 }
 
+/// Bytes of a recorded plan that are kept together.
+const PART_BYTES: usize = 1 << 20;
+
 /// What is to be applied.
 struct Request {
     sources: Vec<Source>,
@@ -235,22 +238,40 @@ async fn sweep_interrupted(global: &Global, carrier: &Carrier) -> anyhow::Result
     Ok(())
 }
 
+/// Records the plan and its moves. What it says of satisfied datasets beside where they lie is left out: at a million
+/// datasets that is more than a database takes, and `plan` and `why` say it again.
 async fn record_plan(world: &World, proposal: &Proposal) -> anyhow::Result<()> {
-    let document = serde_json::to_string(&proposal.wire())?;
+    let mut parts = Parts::default();
+    serde_json::to_writer(&mut parts, &proposal.wire().brief())?;
     let moves = proposal.plan.moves.iter();
-    let rows = moves
-        .map(|planned| {
-            Ok((
-                planned.id.to_string(),
-                serde_json::to_string(&MoveDocument::from(planned))?,
-            ))
-        })
-        .collect::<serde_json::Result<Vec<_>>>()?;
+    let moves = moves.map(|planned| (planned.id.to_string(), MoveDocument::from(planned)));
     let digest = &proposal.plan.input_digest;
     Ok(world
         .catalogue
-        .record_plan(proposal.number, digest, &document, &rows)
+        .record_plan(proposal.number, digest, parts.0, moves)
         .await?)
+}
+
+/// A text in parts, none much longer than the others: none is ever moved to make room for more.
+#[derive(Default)]
+struct Parts(Vec<Vec<u8>>);
+
+impl std::io::Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.last_mut() {
+            Some(part) if part.len() + bytes.len() <= PART_BYTES => part.extend_from_slice(bytes),
+            _ => {
+                let mut part = Vec::with_capacity(PART_BYTES.max(bytes.len()));
+                part.extend_from_slice(bytes);
+                self.0.push(part);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) -> anyhow::Result<Outcome> {

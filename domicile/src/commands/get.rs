@@ -288,17 +288,9 @@ async fn plans(world: &World) -> anyhow::Result<Items> {
 }
 
 async fn moves(world: &World) -> anyhow::Result<Items> {
-    let latest = world
-        .catalogue
-        .plans()
-        .await?
-        .into_iter()
-        .map(|plan| plan.number)
-        .max();
-    let records = match latest {
-        Some(number) => world.catalogue.moves(number).await?,
-        None => Vec::new(),
-    };
+    // Plans are not read for this: that of a million datasets is long.
+    let latest = world.catalogue.next_plan_number().await? - 1;
+    let records = world.catalogue.moves(latest).await?;
     let item = |record: domicile_catalogue::MoveRecord| {
         let mut value: Value = serde_json::from_str(&record.json).unwrap_or(Value::Null);
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();

@@ -1,5 +1,8 @@
 //! Plans and their moves, as they were carried out.
 
+use futures::TryStreamExt;
+use serde::Serialize;
+
 use crate::Catalogue;
 use crate::error::CatalogueError;
 use crate::row::{corrupt, count, now_ms, stored};
@@ -109,16 +112,18 @@ impl Catalogue {
         )
     }
 
-    /// Records a plan as running and its moves (id and JSON) as pending. Earlier plans that still run are superseded.
+    /// Records a plan as running and its moves (id and document) as pending. Earlier plans that still run are superseded.
+    /// The plan's JSON comes in parts, for one value may hold no more than a billion bytes; the parts together are the
+    /// text, and may be cut anywhere.
     ///
     /// # Errors
-    /// [`CatalogueError::PlanTaken`] if the number is taken.
+    /// [`CatalogueError::PlanTaken`] if the number is taken; [`CatalogueError::Corrupt`] if a move is no JSON.
     pub async fn record_plan(
         &self,
         number: u64,
         digest: &str,
-        json: &str,
-        moves: &[(String, String)],
+        json: impl IntoIterator<Item = Vec<u8>>,
+        moves: impl IntoIterator<Item = (String, impl Serialize)>,
     ) -> Result<(), CatalogueError> {
         let mut tx = self.write().await?;
         let (plan, at_ms) = (stored(number, "a plan's number")?, now_ms());
@@ -129,19 +134,25 @@ impl Catalogue {
             .execute(&mut *tx)
             .await?;
         let insert = sqlx::query(
-            "INSERT INTO plans (number, digest, json, created_ms, state) VALUES (?, ?, ?, ?, ?)
+            "INSERT INTO plans (number, digest, json, created_ms, state) VALUES (?, ?, '', ?, ?)
              ON CONFLICT DO NOTHING",
         );
         let insert = insert
             .bind(plan)
             .bind(digest)
-            .bind(json)
             .bind(at_ms)
             .bind(PlanState::Running.as_str());
         if insert.execute(&mut *tx).await?.rows_affected() == 0 {
             return Err(CatalogueError::PlanTaken { plan: number });
         }
-        for (id, json) in moves {
+        for (part, bytes) in (0_i64..).zip(json) {
+            let insert = sqlx::query("INSERT INTO plan_parts (plan, part, json) VALUES (?, ?, ?)");
+            let insert = insert.bind(plan).bind(part).bind(bytes);
+            insert.execute(&mut *tx).await?;
+        }
+        for (id, planned) in moves {
+            let json = serde_json::to_string(&planned)
+                .map_err(|error| corrupt(format!("a move that cannot be written: {error}")))?;
             let insert =
                 sqlx::query("INSERT INTO moves (plan, id, json, state, updated_ms) VALUES (?, ?, ?, ?, ?)");
             let insert = insert
@@ -208,17 +219,26 @@ impl Catalogue {
         let select =
             sqlx::query_as("SELECT number, digest, json, created_ms, state FROM plans ORDER BY number DESC");
         let rows: Vec<(i64, String, String, i64, String)> = select.fetch_all(&mut *tx).await?;
-        let plan = |(number, digest, json, created_ms, state): (i64, String, String, i64, String)| {
-            let state = PlanState::try_from(state.as_str())?;
-            Ok(PlanRecord {
+        let mut plans = Vec::with_capacity(rows.len());
+        for (number, digest, first, created_ms, state) in rows {
+            // Plans of older versions have their text in the row itself, and no parts.
+            let mut json = first.into_bytes();
+            let mut parts = sqlx::query_scalar("SELECT json FROM plan_parts WHERE plan = ? ORDER BY part")
+                .bind(number)
+                .fetch(&mut *tx);
+            while let Some(part) = parts.try_next().await? {
+                let part: Vec<u8> = part;
+                json.extend_from_slice(&part);
+            }
+            plans.push(PlanRecord {
                 number: count(number)?,
                 digest,
-                json,
+                json: String::from_utf8(json).map_err(|_| corrupt("a plan that is no text".to_owned()))?,
                 created_ms,
-                state,
-            })
-        };
-        rows.into_iter().map(plan).collect()
+                state: PlanState::try_from(state.as_str())?,
+            });
+        }
+        Ok(plans)
     }
 
     /// The moves of a plan, by id.

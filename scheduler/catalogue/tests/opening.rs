@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use std::process::{Command, Stdio};
 
 use domicile_catalogue::{
@@ -277,7 +279,10 @@ async fn the_revision_rises_with_what_planning_sees_and_with_nothing_else() {
         false,
         catalogue.record_verified(&[support::verified(object, "b")])
     );
-    rises!(false, catalogue.record_plan(1, "sha256:0", "{}", &[]));
+    rises!(
+        false,
+        catalogue.record_plan(1, "sha256:0", [b"{}".to_vec()], Vec::<(String, String)>::new())
+    );
     rises!(false, catalogue.end_copy(&name("d"), &backend("b")));
     assert!(last > 0);
 }
@@ -287,11 +292,16 @@ async fn plans_and_moves_are_kept() {
     let fixture = Fixture::new().await;
     let catalogue = &fixture.catalogue;
     let moves = [
-        ("m1".to_owned(), "{}".to_owned()),
-        ("m2".to_owned(), "{}".to_owned()),
+        ("m1".to_owned(), BTreeMap::from([("bytes", 1)])),
+        ("m2".to_owned(), BTreeMap::new()),
     ];
-    catalogue.record_plan(1, "sha256:1", "{}", &moves).await.unwrap();
-    assert!(catalogue.record_plan(1, "sha256:1", "{}", &moves).await.is_err());
+    // A part may end within a letter.
+    let text = "{\"name\": \"Gießen\"}";
+    let parts: Vec<_> = text.as_bytes().chunks(1).map(<[u8]>::to_vec).collect();
+    let record = |parts| catalogue.record_plan(1, "sha256:1", parts, moves.clone());
+    record(parts.clone()).await.unwrap();
+    assert!(record(parts).await.is_err());
+    assert_eq!(catalogue.plans().await.unwrap()[0].json, text);
     catalogue
         .move_state(1, "m1", MoveState::Running, "")
         .await
@@ -310,9 +320,13 @@ async fn plans_and_moves_are_kept() {
         (kept[0].state, kept[0].attempts, kept[0].reason.as_str()),
         (MoveState::Failed, 2, "the disk is full")
     );
+    assert_eq!(kept[0].json, r#"{"bytes":1}"#);
     assert_eq!(kept[1].state, MoveState::Pending);
     assert_eq!(catalogue.next_plan_number().await.unwrap(), 2);
-    catalogue.record_plan(2, "sha256:2", "{}", &[]).await.unwrap();
+    catalogue
+        .record_plan(2, "sha256:2", [b"{}".to_vec()], Vec::<(String, String)>::new())
+        .await
+        .unwrap();
     catalogue.plan_state(2, PlanState::Done).await.unwrap();
     let states: Vec<_> = catalogue
         .plans()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domicile_tests::{Estate, manifest};
 use serde_json::Value;
 
-use crate::{seed, simple};
+use crate::{entry, seed, simple};
 
 fn keys(value: &Value) -> BTreeSet<&str> {
     value
@@ -269,4 +269,28 @@ fn a_dataset_that_nothing_selects_is_listed_and_left_alone() {
     assert_eq!(entry["satisfied"], true);
     assert_eq!(entry["backends"], serde_json::json!(["origin"]));
     assert_eq!(plan["moves"], serde_json::json!([]));
+}
+
+#[test]
+fn a_recorded_plan_says_of_satisfied_datasets_only_where_they_lie() {
+    let recorded = |copies, exit| {
+        let estate = simple(&["b1", "b2"], copies);
+        estate.apply().exits(exit);
+        let listed = estate.run(&["get", "plans", "-o", "json"]).exits(0).json();
+        let newest = if listed.is_array() {
+            &listed[0]
+        } else {
+            &listed["items"][0]
+        };
+        entry(newest, "d").clone()
+    };
+    let satisfied = recorded(2, 0);
+    has(&satisfied, &["name", "satisfied", "backends", "violations"]);
+    assert_eq!(satisfied["satisfied"], true);
+    assert!(satisfied.get("refusals").is_none(), "{satisfied}");
+    let unsatisfied = recorded(9, 3);
+    assert_eq!(unsatisfied["satisfied"], false);
+    let refusals = unsatisfied["refusals"].as_array().expect("refusals");
+    assert!(!refusals.is_empty(), "{unsatisfied}");
+    has(&unsatisfied, &["relaxations"]);
 }
