@@ -13,6 +13,10 @@ use crate::solution::Solution;
 
 /// Relative difference that rounding may leave between two sums of money.
 const ROUNDING: f64 = 1e-9;
+/// Below this every whole number is a double.
+const WHOLE_DOUBLES: f64 = 9_007_199_254_740_992.0;
+/// Days of a month, as payback counts them: a year of 365.25 days has twelve.
+const DAYS_PER_MONTH: f64 = 30.4375;
 
 /// What a checked solution amounts to.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +85,26 @@ pub enum Violated {
         /// What it may spend.
         limit: f64,
     },
+    /// A limit of what one plan may move.
+    #[error("policy `{policy}` would move {moved} of {limit} ({what})")]
+    OverMovement {
+        /// The policy.
+        policy: PolicyName,
+        /// Bytes or money.
+        what: &'static str,
+        /// What it would move.
+        moved: f64,
+        /// What it may move.
+        limit: f64,
+    },
+    /// A copy of a satisfied dataset is made for a change that does not pay back in time.
+    #[error("dataset `{dataset}` would change though that does not pay back within {days} days")]
+    NoPayback {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The days.
+        days: u32,
+    },
     /// The stated objective is not what the formulas give.
     #[error("the objective is stated as {stated}, and is {recomputed}")]
     WrongObjective {
@@ -126,6 +150,7 @@ pub fn check(problem: &Problem, solution: &Solution) -> Result<Checked, Vec<Viol
     let used = used_after(problem, solution);
     check_room(&scene, &used, &mut violated);
     check_budgets(problem, solution, &mut violated);
+    check_movement(problem, solution, &mut violated);
     let objective = cost::objective(problem, &solution.sets);
     check_proof(problem, solution, &objective, &mut violated);
     if !violated.is_empty() {
@@ -415,6 +440,117 @@ fn check_room(scene: &Scene<'_>, used: &[u128], violated: &mut Vec<Violated>) {
             });
         }
     }
+}
+
+/// Movement: all new copies of the datasets that a policy selects, together, within what it says.
+fn check_movement(problem: &Problem, solution: &Solution, violated: &mut Vec<Violated>) {
+    let limited = |terms: &&Terms| terms.movement.bytes.is_some() || terms.movement.cost.is_some();
+    if !problem.policies.iter().any(|terms| limited(&terms)) {
+        return;
+    }
+    let mut moved = vec![(0u128, 0.0); problem.policies.len()];
+    for (subject, set) in problem.datasets.iter().zip(&solution.sets) {
+        let is_there = |backend: usize| {
+            let mut held = subject.copies.iter();
+            held.any(|held| held.backend == backend && (held.is_current() || held.origin))
+        };
+        for backend in set.iter().filter(|backend| !is_there(**backend)) {
+            let Some(made) = cost::transfer(problem, subject, *backend) else {
+                continue;
+            };
+            for policy in &subject.profile.policies {
+                moved[*policy].0 += u128::from(made.bytes);
+                moved[*policy].1 += made.money;
+            }
+        }
+    }
+    for (terms, (bytes, money)) in problem.policies.iter().zip(moved).filter(|(t, _)| t.enforced) {
+        let limits = [
+            (
+                terms.movement.bytes.map(|most| most as f64),
+                bytes as f64,
+                "bytes",
+            ),
+            (terms.movement.cost, money, "money"),
+        ];
+        for (limit, moved, what) in limits {
+            let Some(limit) = limit else { continue };
+            // Whole bytes are counted exactly as far as doubles do.
+            let exact = what == "bytes" && limit < WHOLE_DOUBLES;
+            let slack = if exact { 0.0 } else { ROUNDING * limit.max(1e-6) };
+            if moved > limit + slack {
+                violated.push(Violated::OverMovement {
+                    policy: terms.name.clone(),
+                    what,
+                    moved,
+                    limit,
+                });
+            }
+        }
+    }
+}
+
+/// The satisfied datasets of which copies are made for a change that saves too little within the days that policies
+/// state: apart from [`check`], since a plan holds to it and a placement alone need not.
+#[must_use]
+pub fn check_payback(problem: &Problem, solution: &Solution) -> Vec<Violated> {
+    let mut violated = Vec::new();
+    if !problem
+        .policies
+        .iter()
+        .any(|terms| terms.movement.payback_days.is_some())
+    {
+        return violated;
+    }
+    let scene = Scene {
+        problem,
+        used: used_now(problem),
+    };
+    for (subject, set) in problem.datasets.iter().zip(&solution.sets) {
+        let terms = subject
+            .profile
+            .policies
+            .iter()
+            .map(|policy| &problem.policies[*policy]);
+        let days = terms
+            .filter(|terms| terms.enforced)
+            .filter_map(|terms| terms.movement.payback_days);
+        let Some(days) = days.min() else { continue };
+        let now = current(subject);
+        let bound = !subject.profile.requirements.is_empty()
+            && !now.is_empty()
+            && scene.missing(subject, &now) == (0, 0, 0);
+        if bound && !pays_back(problem, subject, set, days) {
+            violated.push(Violated::NoPayback {
+                dataset: subject.name.clone(),
+                days,
+            });
+        }
+    }
+    violated
+}
+
+/// Whether going from what is there now to a set makes nothing, or saves in time what its copies cost.
+fn pays_back(problem: &Problem, subject: &Subject, set: &[usize], days: u32) -> bool {
+    let kept = |backends: &[usize]| -> f64 {
+        let places = backends.iter().map(|backend| &problem.backends[*backend]);
+        let cost = |place| {
+            let kg = cost::carbon_kg_per_month(subject, place);
+            cost::storage_per_month(subject, place) + kg * subject.profile.carbon_price_per_tonne / 1000.0
+        };
+        places.map(cost).sum()
+    };
+    let made: Vec<_> = set
+        .iter()
+        .filter_map(|backend| cost::copy_cost(problem, subject, *backend).transfer)
+        .collect();
+    if made.is_empty() {
+        return true;
+    }
+    let money: f64 = made.iter().map(|made| made.money).sum();
+    let (before, after) = (kept(&subject.now()), kept(set));
+    let saved = (before - after) * f64::from(days) / DAYS_PER_MONTH;
+    saved + ROUNDING * money.max(before) >= money
 }
 
 /// Budgets: within what is stated, or not above what is spent already.

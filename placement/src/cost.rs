@@ -152,17 +152,19 @@ pub fn price_per_kg(subject: &Subject) -> f64 {
     subject.profile.carbon_price_per_tonne / 1000.0
 }
 
+/// Making a copy of a dataset on a backend; `None` for what is there and stays: a current copy, an origin.
+#[must_use]
+pub(crate) fn made(problem: &Problem, subject: &Subject, backend: usize) -> Option<Transfer> {
+    let makes = !subject.is_current_on(backend) && !subject.copy_on(backend).is_some_and(|held| held.origin);
+    makes.then(|| transfer(problem, subject, backend)).flatten()
+}
+
 /// Everything that a copy of a dataset on a backend costs, given what is there now.
 #[must_use]
 pub fn copy_cost(problem: &Problem, subject: &Subject, backend: usize) -> CopyCost {
     let place = &problem.backends[backend];
     let carbon_kg = carbon_kg_per_month(subject, place);
-    let makes = !subject.is_current_on(backend) && !subject.copy_on(backend).is_some_and(|held| held.origin);
-    let transfer = if makes {
-        transfer(problem, subject, backend)
-    } else {
-        None
-    };
+    let transfer = made(problem, subject, backend);
     CopyCost {
         storage: storage_per_month(subject, place),
         carbon_kg,

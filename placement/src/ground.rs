@@ -2,7 +2,7 @@
 
 use domicile_estate::CopyState;
 
-use crate::cost::{carbon_kg_per_month, price_per_kg, storage_per_month, transfer};
+use crate::cost::{carbon_kg_per_month, made, price_per_kg, storage_per_month, transfer};
 use crate::problem::{Bars, Problem, RefusalKind, Subject};
 
 /// Relative slack of a budget, for amounts of money are sums of rounded doubles. Capacities have none.
@@ -15,11 +15,11 @@ pub struct Ground {
     pub used: Vec<u128>,
     /// Bytes that a plan may occupy: the capacity, or what is used where that is more already.
     pub room: Vec<u128>,
-    /// What every enforced budget says, in the order of the policies.
+    /// What every enforced budget and limit of movement says, in the order of the policies.
     pub budgets: Vec<BudgetLimit>,
 }
 
-/// One enforced budget.
+/// One enforced budget, or one enforced limit of what a plan may move.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BudgetLimit {
     /// The policy.
@@ -39,6 +39,18 @@ pub enum BudgetUnit {
     Cost,
     /// Storage carbon in kg CO2e per month.
     CarbonKg,
+    /// Bytes that new copies take to make, once.
+    MoveBytes,
+    /// Money that new copies cost to make, once, without priced carbon.
+    MoveCost,
+}
+
+impl BudgetUnit {
+    /// Whether it counts what one plan moves, and not what copies cost while they are there.
+    #[must_use]
+    pub fn is_movement(self) -> bool {
+        matches!(self, Self::MoveBytes | Self::MoveCost)
+    }
 }
 
 impl BudgetLimit {
@@ -48,16 +60,25 @@ impl BudgetLimit {
         self.stated.max(self.spent)
     }
 
+    /// What rounding may add to an amount. Bytes are whole, and have none.
+    #[must_use]
+    pub fn slack(&self, amount: f64) -> f64 {
+        match self.unit {
+            BudgetUnit::MoveBytes => 0.5,
+            _ => BUDGET_SLACK * amount.abs().max(1e-6),
+        }
+    }
+
     /// Whether what is spent now keeps to what the manifest says.
     #[must_use]
     pub fn allows_as_stated(&self) -> bool {
-        self.spent <= self.stated + BUDGET_SLACK * self.stated.abs().max(1e-6)
+        self.spent <= self.stated + self.slack(self.stated)
     }
 
     /// Whether an amount keeps to the limit.
     #[must_use]
     pub fn allows(&self, amount: f64) -> bool {
-        amount <= self.limit() + BUDGET_SLACK * self.limit().abs().max(1e-6)
+        amount <= self.limit() + self.slack(self.limit())
     }
 
     /// What one copy spends of it; nothing if the policy does not select the dataset.
@@ -67,10 +88,13 @@ impl BudgetLimit {
             return 0.0;
         }
         let place = &problem.backends[backend];
-        let carbon_kg = carbon_kg_per_month(subject, place);
+        let carbon_kg = || carbon_kg_per_month(subject, place);
+        let made = || made(problem, subject, backend);
         match self.unit {
-            BudgetUnit::Cost => storage_per_month(subject, place) + carbon_kg * price_per_kg(subject),
-            BudgetUnit::CarbonKg => carbon_kg,
+            BudgetUnit::Cost => storage_per_month(subject, place) + carbon_kg() * price_per_kg(subject),
+            BudgetUnit::CarbonKg => carbon_kg(),
+            BudgetUnit::MoveBytes => made().map_or(0.0, |made| made.bytes as f64),
+            BudgetUnit::MoveCost => made().map_or(0.0, |made| made.money),
         }
     }
 }
@@ -101,6 +125,11 @@ impl Ground {
             let stated = [
                 (BudgetUnit::Cost, terms.cost_per_month),
                 (BudgetUnit::CarbonKg, terms.carbon_kg_per_month),
+                (
+                    BudgetUnit::MoveBytes,
+                    terms.movement.bytes.map(|bytes| bytes as f64),
+                ),
+                (BudgetUnit::MoveCost, terms.movement.cost),
             ];
             for (unit, stated) in stated {
                 budgets.extend(stated.map(|stated| BudgetLimit {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::{Violated, check};
+use crate::check::{Violated, check, check_payback};
 use crate::cost;
 use crate::ground::{self, Ground};
 use crate::moves::{Action, Move, MoveId};
@@ -276,6 +276,13 @@ pub fn pl_5(problem: &Problem, solution: &Solution) -> bool {
         || now.sets == solution.sets
         || leaves_what_is_forbidden(problem, &now, solution)
         || solution.objective.per_month < now.objective.per_month
+}
+
+/// What `paybackDays` asks for: no copy of a satisfied dataset is made unless the change saves within the strictest days
+/// of the policies that select it what its transfers cost.
+#[must_use]
+pub fn changes_pay_back(problem: &Problem, solution: &Solution) -> bool {
+    check_payback(problem, solution).is_empty()
 }
 
 /// Whether a solution leaves a place that is not admissible, where copies stay only for want of better.

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::check::check;
+use crate::check::{check, check_payback};
 use crate::cost::{self, copy_cost};
 use crate::ground::{BudgetUnit, Ground};
 use crate::plan::place;
@@ -172,6 +172,10 @@ impl Sweep<'_> {
             let now = self.carbon_of_budgets(&solution);
             match check(self.problem, &solution) {
                 Ok(checked) => {
+                    // At dearer carbon a change may pay back that does not at the price that holds.
+                    if !check_payback(self.problem, &solution).is_empty() {
+                        return None;
+                    }
                     let point = ParetoPoint::of(self.problem, solution, Some(&self.cheapest));
                     return (missing(&checked.missing) <= self.missing()).then_some(point);
                 }

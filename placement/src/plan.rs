@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domicile_estate::{BackendName, ByteCount, DatasetName, PolicyName};
 
-use crate::check::check;
+use crate::check::{Violated, check, check_payback};
 use crate::cost::{self, Objective};
 use crate::ground::Ground;
 use crate::moves::{self, Move};
@@ -17,6 +17,8 @@ use crate::{digest, solve};
 
 /// Datasets that are pinned one at a time where copies cannot be made; further ones are pinned together.
 const PINNED_SINGLY: usize = 16;
+/// Solves after which no satisfied dataset that must wait for payback changes at all.
+const PAYBACK_ROUNDS: usize = 8;
 /// Unsatisfied datasets for which a plan says what would help; `why` says it for any.
 const RELAXED_DATASETS: usize = 500;
 
@@ -141,11 +143,20 @@ pub fn place(problem: &Problem, previous: Option<&Solution>) -> Solution {
 /// The best solution that can be carried out, and its moves.
 fn carry_out(problem: &Problem, previous: Option<&Solution>) -> (Solution, Vec<Move>) {
     let mut stuck = BTreeMap::new();
+    let mut waits = 0;
     loop {
         let solution = solve::solve_pinned(problem, previous, stuck.clone());
         if let Err(violated) = check(problem, &solution) {
             let violated: Vec<_> = violated.iter().map(ToString::to_string).collect();
             panic!("the solver's answer breaks the rules: {}", violated.join("; "));
+        }
+        let slow = check_payback(problem, &solution);
+        if !slow.is_empty() {
+            waits += 1;
+            for (dataset, days) in slow_to_pay(problem, slow, waits >= PAYBACK_ROUNDS) {
+                stuck.entry(dataset).or_insert(Stuck::Payback(days));
+            }
+            continue;
         }
         match moves::moves(problem, &solution) {
             Ok(moves) => return (solution, moves),
@@ -159,18 +170,47 @@ fn carry_out(problem: &Problem, previous: Option<&Solution>) -> (Solution, Vec<M
                 let pinned = blocked.into_iter().take(count);
                 stuck.extend(pinned.map(|(dataset, why)| match why {
                     Stuck::Circle(_) => (dataset, Stuck::Circle(all.clone())),
-                    Stuck::Relays(_) => (dataset, why),
+                    Stuck::Relays(_) | Stuck::Payback(_) => (dataset, why),
                 }));
             }
         }
     }
 }
 
+/// The datasets to keep where they are since their change does not pay back, with the days. What they would have taken
+/// others take then, so that new ones may turn up: in the end every dataset that must wait for payback is kept.
+fn slow_to_pay(problem: &Problem, slow: Vec<Violated>, all: bool) -> Vec<(usize, u32)> {
+    if !all {
+        let position = |violated| match violated {
+            Violated::NoPayback { dataset, days } => Some((problem.dataset(dataset.as_str())?, days)),
+            _ => None,
+        };
+        return slow.into_iter().filter_map(position).collect();
+    }
+    let ground = Ground::of(problem);
+    let now = Solution {
+        sets: problem.datasets.iter().map(Subject::now).collect(),
+        ..Solution::default()
+    };
+    let scene = Scene::new(problem, &ground, &now);
+    let days = |dataset: usize| {
+        let policies = &problem.datasets[dataset].profile.policies;
+        let days = policies
+            .iter()
+            .filter_map(|policy| problem.policies[*policy].movement.payback_days);
+        days.min()
+    };
+    (0..problem.datasets.len())
+        .filter(|dataset| scene.is_satisfied(*dataset))
+        .filter_map(|dataset| Some((dataset, days(dataset)?)))
+        .collect()
+}
+
 /// The backends that any dataset of a circle waits for.
 fn all_of_the_circle(blocked: &[(usize, Stuck)]) -> Vec<usize> {
     let own = |(_, stuck): &(usize, Stuck)| match stuck {
         Stuck::Circle(backends) => backends.clone(),
-        Stuck::Relays(_) => Vec::new(),
+        Stuck::Relays(_) | Stuck::Payback(_) => Vec::new(),
     };
     let all: BTreeSet<_> = blocked.iter().flat_map(own).collect();
     all.into_iter().collect()

@@ -422,7 +422,11 @@ impl Contest<'_> {
         }
         if let Some(stuck) = stuck {
             let message = stuck_words(problem, stuck);
-            gathered.add("capacity", RefusalKind::Capacity, message, backend);
+            let (rule, kind) = match stuck {
+                Stuck::Circle(_) | Stuck::Relays(_) => ("capacity", RefusalKind::Capacity),
+                Stuck::Payback(_) => ("paybackDays", RefusalKind::Budget),
+            };
+            gathered.add(rule, kind, message, backend);
         } else if crowded {
             let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
             let free = ByteCount(u64::try_from(free).unwrap_or(u64::MAX));
@@ -477,19 +481,26 @@ fn stuck_words(problem: &Problem, stuck: &Stuck) -> String {
              beside the rest of the plan",
             quoted(backends)
         ),
+        Stuck::Payback(days) => format!(
+            "the dataset is satisfied, and a change would not save within {days} days what its transfers cost"
+        ),
     }
 }
 
 /// An amount beside a budget, for people.
 pub(crate) fn budget_words(problem: &Problem, budget: &BudgetLimit, amount: f64) -> String {
-    let unit = match budget.unit {
-        BudgetUnit::Cost => problem.currency.as_str(),
-        BudgetUnit::CarbonKg => "kg CO2e",
-    };
-    format!(
-        "the budget of {} {unit} per month would become {amount:.4}",
-        budget.stated
-    )
+    let stated = budget.stated;
+    let currency = problem.currency.as_str();
+    match budget.unit {
+        BudgetUnit::Cost => format!("the budget of {stated} {currency} per month would become {amount:.4}"),
+        BudgetUnit::CarbonKg => format!("the budget of {stated} kg CO2e per month would become {amount:.4}"),
+        BudgetUnit::MoveBytes => {
+            format!("one plan may move {stated} bytes of its datasets, and would move {amount}")
+        }
+        BudgetUnit::MoveCost => format!(
+            "one plan may pay {stated} {currency} once for moving its datasets, and would pay {amount:.4}"
+        ),
+    }
 }
 
 /// Backends that are too full and budgets that are overspent, Audit ones included.
@@ -510,12 +521,16 @@ pub(crate) fn warnings(problem: &Problem, ground: &Ground) -> Vec<Warning> {
                 message,
             }
         });
-    let overspent = ground.budgets.iter().filter(|budget| !budget.allows_as_stated());
+    // Nothing is moved before there is a plan, so that no limit of movement is exceeded already.
+    let overspent = ground
+        .budgets
+        .iter()
+        .filter(|budget| !budget.unit.is_movement() && !budget.allows_as_stated());
     let overspent = overspent.map(|budget| {
         let policy = problem.policies[budget.policy].name.clone();
         let unit = match budget.unit {
-            BudgetUnit::Cost => problem.currency.as_str(),
             BudgetUnit::CarbonKg => "kg CO2e",
+            _ => problem.currency.as_str(),
         };
         let message = format!(
             "policy `{policy}` spends {:.4} of {} {unit} per month already: a plan may not spend more",

@@ -27,6 +27,8 @@ pub enum Stuck {
     /// Links let them come to these backends only through relays, which have no room for them beside the rest of the
     /// plan.
     Relays(Vec<usize>),
+    /// The dataset is satisfied, and what they cost would not be saved within so many days.
+    Payback(u32),
 }
 
 impl Solution {

@@ -134,7 +134,8 @@ fn first(scene: &Scene<'_>, dataset: usize, backend: usize, requirements: &[&Req
     match scene.solution.stuck.get(&dataset) {
         Some(Stuck::Circle(_)) => return Some(First::Circle),
         Some(Stuck::Relays(_)) => return Some(First::Relays),
-        None => {}
+        // Only satisfied datasets wait for a change to pay back.
+        Some(Stuck::Payback(_)) | None => {}
     }
     let mut budgets = scene.ground.budgets.iter().zip(&scene.spent);
     let exceeded = budgets.find(|(budget, spent)| {

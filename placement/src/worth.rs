@@ -147,7 +147,7 @@ pub fn policy_worth(
             .budgets
             .iter()
             .zip(&scene.spent)
-            .filter(|(budget, _)| budget.policy == at)
+            .filter(|(budget, _)| budget.policy == at && !budget.unit.is_movement())
             .map(|(budget, spent)| BudgetState {
                 is_carbon: budget.unit == BudgetUnit::CarbonKg,
                 stated: budget.stated,

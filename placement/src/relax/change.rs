@@ -19,7 +19,7 @@ pub(super) enum Change {
     State { backend: usize, reason: usize },
     /// A backend may hold so many bytes.
     Capacity { backend: usize, bytes: u64 },
-    /// A policy may spend so much per month.
+    /// A policy may spend so much per month; what one plan may move are changes of their own.
     Budget {
         policy: usize,
         unit: BudgetUnit,
@@ -120,6 +120,7 @@ impl Change {
                 match unit {
                     BudgetUnit::Cost => terms.cost_per_month = Some(*amount),
                     BudgetUnit::CarbonKg => terms.carbon_kg_per_month = Some(*amount),
+                    BudgetUnit::MoveBytes | BudgetUnit::MoveCost => {}
                 }
             }
             Self::MovedBytes { policy, bytes } => problem.policies[*policy].movement.bytes = Some(*bytes),
@@ -167,8 +168,8 @@ impl Change {
             }
             Self::Budget { policy, unit, amount } => {
                 let field = match unit {
-                    BudgetUnit::Cost => "costPerMonth",
                     BudgetUnit::CarbonKg => "carbonKgPerMonth",
+                    _ => "costPerMonth",
                 };
                 let name = &problem.policies[*policy].name;
                 let change = format!("{field}: {}", written(*amount));

@@ -263,7 +263,7 @@ fn changes(trial: &Trial<'_>, amounts: &BTreeMap<Family, f64>) -> Vec<Change> {
             Family::Rule(reason) => changes.push(Change::Lift(reason)),
             Family::State(backend, reason) => changes.push(Change::State { backend, reason }),
             Family::Capacity(backend) => changes.push(least::whole_capacity(trial, backend)),
-            Family::Budget(at) => changes.push(least::without_limit(trial, Allowance::Budget(at))),
+            Family::Budget(at) => changes.push(least::without_limit(trial, Allowance::of(trial, at))),
             Family::Copies(position) => {
                 let less = lowered.entry(position).or_insert_with(|| stated(position));
                 less.copies = less.copies.saturating_sub(count(*amount)).max(1);

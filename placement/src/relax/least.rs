@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, Less, step};
 use super::trial::{Answer, Trial};
-use crate::ground::{self, BudgetLimit, Cause};
+use crate::ground::{self, BudgetLimit, BudgetUnit, Cause};
 use crate::problem::Problem;
 
 /// Datasets up to which every sum of their sizes is looked at as a possible capacity.
@@ -21,6 +21,18 @@ pub(super) enum Allowance {
     MovedCost(usize),
     /// Bytes for movement.
     MovedBytes(usize),
+}
+
+impl Allowance {
+    /// What a row of the ground's budgets is an allowance of.
+    pub fn of(trial: &Trial<'_>, at: usize) -> Self {
+        let budget = trial.scene.ground.budgets[at];
+        match budget.unit {
+            BudgetUnit::Cost | BudgetUnit::CarbonKg => Self::Budget(at),
+            BudgetUnit::MoveBytes => Self::MovedBytes(budget.policy),
+            BudgetUnit::MoveCost => Self::MovedCost(budget.policy),
+        }
+    }
 }
 
 /// Requirements reduced no further than they must be: one alone where that is enough, else all that are not met.
@@ -289,7 +301,11 @@ fn least(
 /// For each budget and each limit of movement that is in the way, the least that is enough.
 pub(super) fn allowances(trial: &mut Trial<'_>) -> Vec<Change> {
     let scene = trial.scene;
-    let mut all: Vec<_> = (0..scene.ground.budgets.len()).map(Allowance::Budget).collect();
+    let monthly = |at: &usize| !scene.ground.budgets[*at].unit.is_movement();
+    let mut all: Vec<_> = (0..scene.ground.budgets.len())
+        .filter(monthly)
+        .map(Allowance::Budget)
+        .collect();
     for (policy, terms) in scene.problem.policies.iter().enumerate() {
         all.extend(terms.movement.bytes.map(|_| Allowance::MovedBytes(policy)));
         all.extend(terms.movement.cost.map(|_| Allowance::MovedCost(policy)));

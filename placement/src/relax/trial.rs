@@ -284,6 +284,16 @@ impl<'a> Trial<'a> {
                 {
                     Some(*amount)
                 }
+                Change::MovedBytes { policy, bytes }
+                    if *policy == budget.policy && budget.unit == BudgetUnit::MoveBytes =>
+                {
+                    Some(*bytes as f64)
+                }
+                Change::MovedCost { policy, amount }
+                    if *policy == budget.policy && budget.unit == BudgetUnit::MoveCost =>
+                {
+                    Some(*amount)
+                }
                 _ => None,
             });
             BudgetLimit {
@@ -415,6 +425,8 @@ impl Beside {
             match budget.unit {
                 BudgetUnit::Cost => terms.cost_per_month = left,
                 BudgetUnit::CarbonKg => terms.carbon_kg_per_month = left,
+                // What the others move was taken away above, to the byte.
+                BudgetUnit::MoveBytes | BudgetUnit::MoveCost => {}
             }
         }
         Self {

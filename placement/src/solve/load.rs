@@ -42,7 +42,6 @@ impl Limits {
                     .sum::<f64>();
             }
         }
-        let slack = |limit: f64| limit + ground::BUDGET_SLACK * 0.5 * limit.abs().max(1e-6);
         Self {
             room: ground
                 .room
@@ -54,7 +53,7 @@ impl Limits {
                 .budgets
                 .iter()
                 .zip(&spent)
-                .map(|(budget, spent)| slack(budget.limit()) - spent)
+                .map(|(budget, spent)| budget.limit() + budget.slack(budget.limit()) * 0.5 - spent)
                 .collect(),
         }
     }

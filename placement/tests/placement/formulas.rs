@@ -14,7 +14,7 @@ use domicile_placement::{
 
 use crate::world::GIB;
 
-fn place(name: &str, storage: f64) -> Place {
+pub(crate) fn place(name: &str, storage: f64) -> Place {
     Place {
         name: BackendName::new(name).unwrap(),
         provider: None,
@@ -38,7 +38,7 @@ fn place(name: &str, storage: f64) -> Place {
     }
 }
 
-fn held(backend: usize, origin: bool, state: CopyState) -> Held {
+pub(crate) fn held(backend: usize, origin: bool, state: CopyState) -> Held {
     Held {
         backend,
         origin,
@@ -49,7 +49,7 @@ fn held(backend: usize, origin: bool, state: CopyState) -> Held {
 }
 
 /// One dataset of ten objects of 1 GiB on the first of four backends; one requirement of two copies.
-fn problem() -> Problem {
+pub(crate) fn problem() -> Problem {
     let sizes = [ByteCount(GIB); 10];
     Problem {
         currency: "EUR".to_owned(),
@@ -95,7 +95,7 @@ fn problem() -> Problem {
     }
 }
 
-fn near(a: f64, b: f64) {
+pub(crate) fn near(a: f64, b: f64) {
     assert!((a - b).abs() <= 1e-12 * b.abs(), "{a} is not {b}");
 }
 

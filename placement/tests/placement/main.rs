@@ -9,6 +9,7 @@
 mod explanations;
 mod formulas;
 mod large;
+mod movement;
 mod oracle;
 mod order;
 mod posing;

@@ -28,6 +28,10 @@ pub(crate) struct Rates {
     by_byte: Vec<f64>,
     /// The same for each object.
     by_object: Vec<f64>,
+    /// For each pair of backends, money for each byte once, without priced carbon; nothing where bytes must not go.
+    money_by_byte: Vec<f64>,
+    /// The same for each object.
+    money_by_object: Vec<f64>,
     /// Whether no way costs anything for objects.
     pub is_free_of_objects: bool,
 }
@@ -41,17 +45,19 @@ impl Rates {
             horizon_months: profile.horizon_months,
             ..Profile::default()
         });
-        let ask = |bytes: u64, objects: u64| {
-            let mut answers = Vec::with_capacity(backends * backends);
-            for from in 0..backends {
-                let subject = subject(&probe, from, bytes, objects);
-                answers.extend((0..backends).map(|to| way(problem, &subject, from, to)));
-            }
-            answers
+        let ask = |bytes: u64, objects: u64| -> (Vec<f64>, Vec<f64>) {
+            let count = bytes.max(objects) as f64;
+            let subjects: Vec<_> = (0..backends)
+                .map(|from| subject(&probe, from, bytes, objects))
+                .collect();
+            let pairs = (0..backends * backends).map(|pair| (pair / backends, pair % backends));
+            pairs
+                .map(|(from, to)| way(problem, &subjects[from], from, to))
+                .map(|(per_month, money)| (per_month / count, money / count))
+                .unzip()
         };
-        let per = |amounts: Vec<f64>, count: u64| amounts.into_iter().map(|sum| sum / count as f64).collect();
-        let by_byte = per(ask(PROBE_BYTES, 0), PROBE_BYTES);
-        let by_object: Vec<f64> = per(ask(0, PROBE_OBJECTS), PROBE_OBJECTS);
+        let (by_byte, money_by_byte) = ask(PROBE_BYTES, 0);
+        let (by_object, money_by_object) = ask(0, PROBE_OBJECTS);
         let sized = subject(&probe, 0, PROBE_BYTES, 0);
         let carbon_kg = problem
             .backends
@@ -69,7 +75,23 @@ impl Rates {
             is_free_of_objects: by_object.iter().all(|rate| *rate <= 0.0),
             by_byte,
             by_object,
+            money_by_byte,
+            money_by_object,
         }
+    }
+
+    /// What making a copy of this size costs once, without priced carbon, from the source of which [`Rates::making`]
+    /// speaks.
+    pub fn money(&self, sources: &[u32], to: u32, bytes: f64, objects: f64) -> f64 {
+        let way = |source: &u32| *source as usize * self.backends + to as usize;
+        let priced = |way: usize| self.by_byte[way] * bytes + self.by_object[way] * objects;
+        let cheapest = sources
+            .iter()
+            .map(way)
+            .reduce(|best, next| if priced(next) < priced(best) { next } else { best });
+        cheapest.map_or(0.0, |way| {
+            self.money_by_byte[way] * bytes + self.money_by_object[way] * objects
+        })
     }
 
     /// What making a copy of this size costs per month, from the cheapest of these sources.
@@ -109,14 +131,16 @@ fn subject(profile: &Arc<Profile>, from: usize, bytes: u64, objects: u64) -> Sub
     }
 }
 
-fn way(problem: &Problem, subject: &Subject, from: usize, to: usize) -> f64 {
+/// What a way costs per month, and in money once.
+fn way(problem: &Problem, subject: &Subject, from: usize, to: usize) -> (f64, f64) {
     if from == to {
-        return 0.0;
+        return (0.0, 0.0);
     }
     // Whether a relay may serve depends on the dataset, so that only direct ways have rates.
     if cost::is_forbidden(problem, from, to) {
         return f64::INFINITY;
     }
     let cost = cost::copy_cost(problem, subject, to);
-    cost.transfer.map_or(f64::INFINITY, |_| cost.transfer_per_month)
+    cost.transfer
+        .map_or((f64::INFINITY, 0.0), |made| (cost.transfer_per_month, made.money))
 }

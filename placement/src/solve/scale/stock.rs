@@ -157,12 +157,29 @@ impl Stock {
         let rates = &self.catalog.rates[shape.rates as usize];
         let backend = shape.backends[position];
         let kg = rates.carbon_kg[backend as usize] * self.lots[lot].bytes as f64;
+        let made = || self.made(lot, position).unwrap_or_default();
         match self.catalog.budgets[budget].unit {
             BudgetUnit::CarbonKg => kg,
             BudgetUnit::Cost => {
                 rates.storage[backend as usize] * self.billed(lot, backend) + kg * rates.per_kg
             }
+            BudgetUnit::MoveBytes => made().0,
+            BudgetUnit::MoveCost => {
+                let (bytes, objects) = made();
+                rates.money(&self.class(lot).sources, backend, bytes, objects)
+            }
         }
+    }
+
+    /// Bytes and objects that a copy of a lot on a candidate takes to make; `None` for what is there and stays.
+    fn made(&self, lot: usize, position: usize) -> Option<(f64, f64)> {
+        let class = self.class(lot);
+        if class.kept.contains(&(position as u16)) {
+            return None;
+        }
+        let partial = class.partial.iter().find(|(at, ..)| usize::from(*at) == position);
+        let whole = (self.lots[lot].bytes as f64, self.lots[lot].objects as f64);
+        Some(partial.map_or(whole, |(_, bytes, objects)| (*bytes as f64, *objects as f64)))
     }
 
     /// What a lot on a candidate costs per month.
@@ -170,14 +187,11 @@ impl Stock {
         let (class, shape) = (self.class(lot), self.shape(lot));
         let rates = &self.catalog.rates[shape.rates as usize];
         let backend = shape.backends[position];
-        let (bytes, objects) = (self.lots[lot].bytes as f64, self.lots[lot].objects as f64);
         let kept = rates.storage[backend as usize] * self.billed(lot, backend)
-            + rates.carbon_kg[backend as usize] * bytes * rates.per_kg;
-        if class.kept.contains(&(position as u16)) {
+            + rates.carbon_kg[backend as usize] * self.lots[lot].bytes as f64 * rates.per_kg;
+        let Some((bytes, objects)) = self.made(lot, position) else {
             return kept;
-        }
-        let partial = class.partial.iter().find(|(at, ..)| usize::from(*at) == position);
-        let (bytes, objects) = partial.map_or((bytes, objects), |(_, b, o)| (*b as f64, *o as f64));
+        };
         kept + rates.making(&class.sources, backend, bytes, objects)
     }
 
@@ -245,6 +259,8 @@ impl Stock {
                     BudgetUnit::Cost => {
                         rates.storage[*backend as usize] * self.billed(lot, *backend) + kg * rates.per_kg
                     }
+                    // What stays is not made.
+                    BudgetUnit::MoveBytes | BudgetUnit::MoveCost => 0.0,
                 }
             };
             return set.map(spends).sum();
