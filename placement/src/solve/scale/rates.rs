@@ -138,7 +138,7 @@ fn way(problem: &Problem, subject: &Subject, from: usize, to: usize) -> (f64, f6
     }
     // Whether a relay may serve depends on the dataset, so that only direct ways have rates.
     if cost::is_forbidden(problem, from, to) {
-        return f64::INFINITY;
+        return (f64::INFINITY, f64::INFINITY);
     }
     let cost = cost::copy_cost(problem, subject, to);
     cost.transfer
