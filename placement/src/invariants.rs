@@ -258,7 +258,7 @@ pub fn pl_4(problem: &Problem, solution: &Solution) -> bool {
 }
 
 /// INVARIANT: PL-5. Where what is there now keeps every rule and meets as much, a plan that changes anything strictly
-/// lowers the objective.
+/// lowers the objective. It holds of the cheapest plan; a goal after cost may pay for less carbon.
 #[must_use]
 pub fn pl_5(problem: &Problem, solution: &Solution) -> bool {
     let sets: Vec<_> = problem.datasets.iter().map(Subject::now).collect();

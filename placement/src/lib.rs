@@ -16,6 +16,7 @@ mod check;
 mod cost;
 mod digest;
 mod explain;
+mod goals;
 mod ground;
 pub mod invariants;
 mod moves;
@@ -41,6 +42,7 @@ pub use cost::{
 };
 pub use digest::input_digest;
 pub use explain::{AuditState, CandidateState, Explanation, RequirementState, explain};
+pub use goals::Followed;
 pub use moves::{Action, Move, MoveId};
 pub use pareto::{Frontier, ParetoPoint, pareto};
 pub use plan::{

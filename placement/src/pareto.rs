@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::check::{check, check_payback};
 use crate::cost::{self, copy_cost};
 use crate::ground::{BudgetUnit, Ground};
-use crate::plan::place;
+use crate::plan::carry_out;
 use crate::problem::{Problem, Profile};
 use crate::refusals::Scene;
 use crate::solution::Solution;
@@ -159,7 +159,7 @@ impl Sweep<'_> {
                 spent_kg.values_mut().for_each(|kg| *kg = 0.0);
             }
             let raised = raised(self.problem, per_kg, &spent_kg);
-            let placed = place(&raised, Some(&self.cheapest.solution));
+            let placed = carry_out(&raised, Some(&self.cheapest.solution)).0;
             let objective = cost::objective(self.problem, &placed.sets);
             let base = &self.cheapest.solution;
             // Bound and prices are those of the problem as it is; the ones just found are in dearer money.

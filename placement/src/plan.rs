@@ -7,6 +7,7 @@ use domicile_estate::{BackendName, ByteCount, DatasetName, PolicyName};
 
 use crate::check::{Violated, check, check_payback};
 use crate::cost::{self, Objective};
+use crate::goals::{self, Followed};
 use crate::ground::Ground;
 use crate::moves::{self, Move};
 use crate::problem::{Problem, RefusalKind, Subject};
@@ -47,6 +48,8 @@ pub struct Plan {
     pub shadow_prices: Vec<ShadowPrice>,
     /// Backends that are too full and budgets that are overspent.
     pub warnings: Vec<Warning>,
+    /// The goals after cost that were followed.
+    pub followed: Vec<Followed>,
 }
 
 /// What the plan says of one dataset. Why backends were not taken is not kept: [`spell_out`] says it of those that are
@@ -124,9 +127,12 @@ pub fn propose(problem: &Problem) -> Plan {
 /// As [`propose`].
 #[must_use]
 pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
-    let (mut solution, moves) = carry_out(problem, None);
+    let ((mut solution, moves), followed) = goals::follow(problem, carry_out(problem, None));
     solution.shadow_prices = solve::worth_of_room(problem, &solution);
-    let plan = assemble(problem, &solution, moves);
+    let plan = Plan {
+        followed,
+        ..assemble(problem, &solution, moves)
+    };
     (solution, plan)
 }
 
@@ -137,11 +143,11 @@ pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
 /// As [`propose`].
 #[must_use]
 pub fn place(problem: &Problem, previous: Option<&Solution>) -> Solution {
-    carry_out(problem, previous).0
+    goals::follow(problem, carry_out(problem, previous)).0.0
 }
 
-/// The best solution that can be carried out, and its moves.
-fn carry_out(problem: &Problem, previous: Option<&Solution>) -> (Solution, Vec<Move>) {
+/// The cheapest solution that can be carried out, and its moves.
+pub(crate) fn carry_out(problem: &Problem, previous: Option<&Solution>) -> (Solution, Vec<Move>) {
     let mut stuck = BTreeMap::new();
     let mut waits = 0;
     loop {
@@ -285,6 +291,7 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
             .map(price)
             .collect(),
         warnings: refusals::warnings(problem, &ground),
+        followed: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use domicile_estate::{BackendName, PolicyName};
 use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 
+use crate::goals::Followed;
 use crate::ground::Ground;
 use crate::moves::{Action, Move};
 use crate::plan::{DatasetPlan, Plan, ShadowPrice, Spelled, Spelling, Warning};
@@ -151,6 +152,8 @@ struct ObjectiveDocument<'a> {
     carbon_per_month: f64,
     currency: &'a str,
     gap: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    goals: Vec<GoalDocument>,
     lower_bound: f64,
     per_month: f64,
     routed_once: f64,
@@ -161,6 +164,33 @@ struct ObjectiveDocument<'a> {
     transfer_per_month: f64,
 }
 
+/// A goal after cost that was followed, and what that cost.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GoalDocument {
+    carbon_kg_per_month: f64,
+    cheapest_carbon_kg_per_month: f64,
+    cheapest_per_month: f64,
+    datasets: usize,
+    minimise: &'static str,
+    per_month: f64,
+    slack_percent: f64,
+}
+
+impl From<&Followed> for GoalDocument {
+    fn from(followed: &Followed) -> Self {
+        Self {
+            carbon_kg_per_month: followed.carbon_kg,
+            cheapest_carbon_kg_per_month: followed.cheapest_carbon_kg,
+            cheapest_per_month: followed.cheapest_per_month,
+            datasets: followed.datasets,
+            minimise: "Carbon",
+            per_month: followed.per_month,
+            slack_percent: f64::from(followed.slack_millionths) / 1e4,
+        }
+    }
+}
+
 impl<'a> From<&'a Plan> for ObjectiveDocument<'a> {
     fn from(plan: &'a Plan) -> Self {
         let o = &plan.objective;
@@ -169,6 +199,7 @@ impl<'a> From<&'a Plan> for ObjectiveDocument<'a> {
             carbon_per_month: o.carbon,
             currency: &plan.currency,
             gap: plan.gap,
+            goals: plan.followed.iter().map(GoalDocument::from).collect(),
             lower_bound: plan.lower_bound,
             per_month: o.per_month,
             routed_once: plan.routed_once,

@@ -7,7 +7,7 @@ use domicile_estate::ByteCount;
 use super::change::Change;
 use crate::cost::copy_cost;
 use crate::ground::{self, BudgetLimit, BudgetUnit, Ground};
-use crate::plan::place;
+use crate::plan::carry_out;
 use crate::problem::{Problem, Requirement, Subject};
 use crate::refusals::{Had, Scene};
 use crate::solution::Solution;
@@ -167,7 +167,7 @@ impl<'a> Trial<'a> {
         if !could_be_satisfied(&changed, self.dataset) {
             return None;
         }
-        let solution = place(&changed, None);
+        let solution = carry_out(&changed, None).0;
         let ground = Ground::of(&changed);
         let after = Scene::new(&changed, &ground, &solution);
         if !after.is_satisfied(self.dataset) {
@@ -191,7 +191,7 @@ impl<'a> Trial<'a> {
         if !could_be_satisfied(&changed, 0) {
             return None;
         }
-        let solution = place(&changed, None);
+        let solution = carry_out(&changed, None).0;
         let ground = Ground::of(&changed);
         let after = Scene::new(&changed, &ground, &solution);
         if !after.is_satisfied(0) {

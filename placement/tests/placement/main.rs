@@ -8,6 +8,7 @@
 
 mod explanations;
 mod formulas;
+mod goals;
 mod large;
 mod movement;
 mod oracle;
