@@ -357,6 +357,18 @@ fn totals(text: &mut String, plan: &Plan, style: Style) {
         amount::per_month(objective.storage + objective.carbon, &plan.currency),
         amount::carbon_per_month(objective.carbon_kg),
     );
+    for goal in &plan.followed {
+        let _ = writeln!(
+            text,
+            "        goal Carbon within {} % of cost for {}: {} instead of {}, {} instead of {}",
+            f64::from(goal.slack_millionths) / 1e4,
+            plural(goal.datasets, "dataset", "datasets"),
+            amount::carbon_per_month(goal.carbon_kg),
+            amount::carbon_per_month(goal.cheapest_carbon_kg),
+            amount::per_month(goal.per_month, &plan.currency),
+            amount::per_month(goal.cheapest_per_month, &plan.currency),
+        );
+    }
     let (_, copies, _, bytes) = counts(plan);
     if copies > 0 {
         let _ = writeln!(
