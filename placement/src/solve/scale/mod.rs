@@ -26,12 +26,14 @@ mod smooth;
 mod standing;
 mod stock;
 mod sweep;
+mod take;
 mod vertex;
 mod wish;
 
 pub(crate) use placed::Placed;
 pub use standing::{Change, Revision, Standing};
-pub(crate) use stock::{Stock, take_stock};
+pub(crate) use stock::Stock;
+pub(crate) use take::take_stock;
 use wish::{Tolls, Wish};
 
 use effort::{BoxAround, Effort};

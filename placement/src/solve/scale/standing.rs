@@ -16,7 +16,8 @@ use crate::solution::Solution;
 
 use super::super::load::Limits;
 use super::placed::Placed;
-use super::stock::{FALLBACK, Members, Scales, Stock, lot, take_stock};
+use super::stock::{FALLBACK, Members, Scales, Stock};
+use super::take::{lot, take_stock};
 use super::wish::{Tolls, Wish};
 use super::{free, worth_of_limits};
 
