@@ -195,23 +195,34 @@ pub struct Objective {
     pub transfer_carbon_kg: f64,
 }
 
+impl Objective {
+    /// Adds what one copy costs; [`Objective::total`] comes last.
+    pub(crate) fn add(&mut self, cost: &CopyCost) {
+        self.storage += cost.storage;
+        self.carbon += cost.carbon;
+        self.transfer += cost.transfer_per_month;
+        self.carbon_kg += cost.carbon_kg;
+        if let Some(transfer) = cost.transfer {
+            self.transfer_once += transfer.money;
+            self.transfer_carbon_kg += transfer.carbon_kg;
+        }
+    }
+
+    /// Adds the parts per month up.
+    pub(crate) fn total(&mut self) {
+        self.per_month = self.storage + self.carbon + self.transfer;
+    }
+}
+
 /// The objective of a placement: for each dataset, the backends of its set.
 #[must_use]
 pub fn objective(problem: &Problem, sets: &[Vec<usize>]) -> Objective {
     let mut sum = Objective::default();
     for (subject, set) in problem.datasets.iter().zip(sets) {
         for &backend in set {
-            let cost = copy_cost(problem, subject, backend);
-            sum.storage += cost.storage;
-            sum.carbon += cost.carbon;
-            sum.transfer += cost.transfer_per_month;
-            sum.carbon_kg += cost.carbon_kg;
-            if let Some(transfer) = cost.transfer {
-                sum.transfer_once += transfer.money;
-                sum.transfer_carbon_kg += transfer.carbon_kg;
-            }
+            sum.add(&copy_cost(problem, subject, backend));
         }
     }
-    sum.per_month = sum.storage + sum.carbon + sum.transfer;
+    sum.total();
     sum
 }

@@ -59,4 +59,4 @@ pub use runner_up::RunnerUp;
 pub use solution::{Solution, Stuck};
 pub use solve::{Change, Revision, Standing, solve, solve_at_scale};
 pub use tally::Tally;
-pub use worth::{BudgetState, Estate, PolicyWorth, RuleCost, Spending, policy_worth};
+pub use worth::{BudgetState, Estate, PolicyWorth, RuleCost, policy_worth};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domicile_estate::{Dataset, DatasetName, Observed, PolicyName};
 use domicile_policies::{Enforcement, Manifests, Policy};
 
-use crate::cost::copy_cost;
+use crate::cost::{Objective, copy_cost};
 use crate::ground::{BudgetUnit, Ground};
 use crate::plan::place;
 use crate::pose::pose;
@@ -40,7 +40,7 @@ pub struct PolicyWorth {
     /// Those of them that some requirement of some policy is not met for.
     pub unsatisfied: usize,
     /// What all copies of those datasets cost and emit.
-    pub spending: Spending,
+    pub spending: Objective,
     /// Its budgets.
     pub budgets: Vec<BudgetState>,
     /// What each rule costs, the strictest first: without it the most datasets more are satisfied, then the most is
@@ -48,23 +48,6 @@ pub struct PolicyWorth {
     pub rules: Vec<RuleCost>,
     /// Rules that were not tried, for they are too many.
     pub untried: Vec<String>,
-}
-
-/// What copies cost and emit.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Spending {
-    /// Storage per month.
-    pub storage: f64,
-    /// Priced storage carbon per month.
-    pub carbon: f64,
-    /// Transfers with their priced carbon, spread over the horizons, per month.
-    pub transfer: f64,
-    /// Storage carbon in kg CO2e per month.
-    pub carbon_kg: f64,
-    /// Transfers, once, without priced carbon.
-    pub transfer_once: f64,
-    /// Carbon of the transfers in kg CO2e, once.
-    pub transfer_carbon_kg: f64,
 }
 
 /// One budget of a policy.
@@ -164,21 +147,14 @@ fn selects(problem: &Problem, policy: usize, dataset: usize) -> bool {
     profile.policies.contains(&policy) || profile.audits.iter().any(|audit| audit.policy == policy)
 }
 
-fn spending(problem: &Problem, solution: &Solution, datasets: &[usize]) -> Spending {
-    let mut sum = Spending::default();
+fn spending(problem: &Problem, solution: &Solution, datasets: &[usize]) -> Objective {
+    let mut sum = Objective::default();
     for dataset in datasets {
         for backend in &solution.sets[*dataset] {
-            let cost = copy_cost(problem, &problem.datasets[*dataset], *backend);
-            sum.storage += cost.storage;
-            sum.carbon += cost.carbon;
-            sum.transfer += cost.transfer_per_month;
-            sum.carbon_kg += cost.carbon_kg;
-            if let Some(transfer) = cost.transfer {
-                sum.transfer_once += transfer.money;
-                sum.transfer_carbon_kg += transfer.carbon_kg;
-            }
+            sum.add(&copy_cost(problem, &problem.datasets[*dataset], *backend));
         }
     }
+    sum.total();
     sum
 }
 

@@ -62,15 +62,7 @@ fn take_program(stock: &mut Stock, wish: &Wish, start: &Tolls, order: &[u32], be
 
 /// What every lot keeps if nothing is made.
 pub(crate) fn stays(stock: &Stock) -> Vec<Members> {
-    let stay = |lot: usize| -> Members {
-        let class = stock.class(lot);
-        if class.fallback.is_some() {
-            Box::new([FALLBACK])
-        } else {
-            class.stay.clone()
-        }
-    };
-    (0..stock.lots.len()).map(stay).collect()
+    (0..stock.lots.len()).map(|lot| stock.stay_set(lot)).collect()
 }
 
 /// The most important first, and of those the smallest.

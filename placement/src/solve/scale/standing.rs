@@ -274,20 +274,14 @@ impl Standing {
         // Until it is put, it has what is left of its set.
         let left: Vec<_> = set.into_iter().filter(|other| *other != backend).collect();
         let left = members(&self.stock, lot, &left);
-        let left = if *left == [FALLBACK] { self.stay(lot) } else { left };
+        let left = if *left == [FALLBACK] {
+            self.stock.stay_set(lot)
+        } else {
+            left
+        };
         self.placed.lay(&self.stock, lot, left);
         self.cost += self.stock.cost_of(lot, &self.placed.sets[lot]);
         self.renew_best(lot);
-    }
-
-    /// What a lot keeps if nothing is made.
-    fn stay(&self, lot: usize) -> Members {
-        let class = self.stock.class(lot);
-        if class.fallback.is_some() {
-            Box::new([FALLBACK])
-        } else {
-            class.stay.clone()
-        }
     }
 
     /// Backends that hold more than their capacity since datasets there grew: they take nothing new.
@@ -449,7 +443,7 @@ impl Standing {
             self.placed
                 .best_within(&self.stock, lot, &self.tolls, None, &mut self.scales)
         });
-        let members = found.unwrap_or_else(|| self.stay(lot));
+        let members = found.unwrap_or_else(|| self.stock.stay_set(lot));
         if members == self.placed.sets[lot] {
             return false;
         }

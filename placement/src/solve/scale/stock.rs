@@ -150,21 +150,31 @@ impl Stock {
         self.lots[lot].is_pile || self.tight.iter().all(holds)
     }
 
+    /// kg CO2e per month of a lot on a backend.
+    fn carbon_kg(&self, lot: usize, backend: u32) -> f64 {
+        let rates = &self.catalog.rates[self.shape(lot).rates as usize];
+        rates.carbon_kg[backend as usize] * self.lots[lot].bytes as f64
+    }
+
+    /// What keeping a lot on a backend costs per month: storage and priced carbon.
+    fn keeping(&self, lot: usize, backend: u32) -> f64 {
+        let rates = &self.catalog.rates[self.shape(lot).rates as usize];
+        rates.storage[backend as usize] * self.billed(lot, backend)
+            + self.carbon_kg(lot, backend) * rates.per_kg
+    }
+
     /// What a lot on a backend spends of a budget.
     pub fn spends(&self, lot: usize, position: usize, budget: usize) -> f64 {
         let shape = self.shape(lot);
-        let rates = &self.catalog.rates[shape.rates as usize];
         let backend = shape.backends[position];
-        let kg = rates.carbon_kg[backend as usize] * self.lots[lot].bytes as f64;
         let made = || self.made(lot, position).unwrap_or_default();
         match self.catalog.budgets[budget].unit {
-            BudgetUnit::CarbonKg => kg,
-            BudgetUnit::Cost => {
-                rates.storage[backend as usize] * self.billed(lot, backend) + kg * rates.per_kg
-            }
+            BudgetUnit::CarbonKg => self.carbon_kg(lot, backend),
+            BudgetUnit::Cost => self.keeping(lot, backend),
             BudgetUnit::MoveBytes => made().0,
             BudgetUnit::MoveCost => {
                 let (bytes, objects) = made();
+                let rates = &self.catalog.rates[shape.rates as usize];
                 rates.money(&self.class(lot).sources, backend, bytes, objects)
             }
         }
@@ -184,27 +194,35 @@ impl Stock {
     /// What a lot on a candidate costs per month.
     pub fn cost(&self, lot: usize, position: usize) -> f64 {
         let (class, shape) = (self.class(lot), self.shape(lot));
-        let rates = &self.catalog.rates[shape.rates as usize];
         let backend = shape.backends[position];
-        let kept = rates.storage[backend as usize] * self.billed(lot, backend)
-            + rates.carbon_kg[backend as usize] * self.lots[lot].bytes as f64 * rates.per_kg;
+        let kept = self.keeping(lot, backend);
         let Some((bytes, objects)) = self.made(lot, position) else {
             return kept;
         };
+        let rates = &self.catalog.rates[shape.rates as usize];
         kept + rates.making(&class.sources, backend, bytes, objects)
+    }
+
+    /// The backends of a lot's fallback.
+    fn fallback(&self, lot: usize) -> impl Iterator<Item = u32> + '_ {
+        let set = self.class(lot).fallback.iter().flat_map(|fallback| &fallback.set);
+        set.copied()
+    }
+
+    /// What a lot keeps if nothing is made.
+    pub fn stay_set(&self, lot: usize) -> Members {
+        let class = self.class(lot);
+        if class.fallback.is_some() {
+            Box::new([FALLBACK])
+        } else {
+            class.stay.clone()
+        }
     }
 
     /// What a set costs per month.
     pub fn cost_of(&self, lot: usize, members: &[u16]) -> f64 {
         if members == [FALLBACK] {
-            let rates = &self.catalog.rates[self.shape(lot).rates as usize];
-            let set = self.class(lot).fallback.iter().flat_map(|fallback| &fallback.set);
-            let bytes = self.lots[lot].bytes as f64;
-            let kept = |backend: &u32| {
-                rates.storage[*backend as usize] * self.billed(lot, *backend)
-                    + rates.carbon_kg[*backend as usize] * bytes * rates.per_kg
-            };
-            return set.map(kept).sum();
+            return self.fallback(lot).map(|backend| self.keeping(lot, backend)).sum();
         }
         members
             .iter()
@@ -215,8 +233,7 @@ impl Stock {
     /// The backends of a set.
     pub fn backends(&self, lot: usize, members: &[u16]) -> Vec<usize> {
         if members == [FALLBACK] {
-            let set = self.class(lot).fallback.iter().flat_map(|fallback| &fallback.set);
-            return set.map(|backend| *backend as usize).collect();
+            return self.fallback(lot).map(|backend| backend as usize).collect();
         }
         let shape = self.shape(lot);
         members
@@ -248,21 +265,13 @@ impl Stock {
             return 0.0;
         }
         if members == [FALLBACK] {
-            let shape = self.shape(lot);
-            let rates = &self.catalog.rates[shape.rates as usize];
-            let set = self.class(lot).fallback.iter().flat_map(|fallback| &fallback.set);
-            let spends = |backend: &u32| {
-                let kg = rates.carbon_kg[*backend as usize] * self.lots[lot].bytes as f64;
-                match self.catalog.budgets[budget].unit {
-                    BudgetUnit::CarbonKg => kg,
-                    BudgetUnit::Cost => {
-                        rates.storage[*backend as usize] * self.billed(lot, *backend) + kg * rates.per_kg
-                    }
-                    // What stays is not made.
-                    BudgetUnit::MoveBytes | BudgetUnit::MoveCost => 0.0,
-                }
+            let spends = |backend: u32| match self.catalog.budgets[budget].unit {
+                BudgetUnit::CarbonKg => self.carbon_kg(lot, backend),
+                BudgetUnit::Cost => self.keeping(lot, backend),
+                // What stays is not made.
+                BudgetUnit::MoveBytes | BudgetUnit::MoveCost => 0.0,
             };
-            return set.map(spends).sum();
+            return self.fallback(lot).map(spends).sum();
         }
         members
             .iter()
