@@ -6,9 +6,10 @@
 //! by itself is taken back.
 
 use super::super::need::Shortfall;
+use super::members::FALLBACK;
 use super::placed::Placed;
 use super::shortage::stays;
-use super::stock::{FALLBACK, Scales, Stock};
+use super::stock::{Scales, Stock};
 use super::wish::{Tolls, Wish};
 use super::{SETTLED, Settled};
 

@@ -15,6 +15,7 @@ mod calm;
 mod catalog;
 mod coarse;
 mod effort;
+mod members;
 mod piles;
 mod placed;
 mod pool;
@@ -37,9 +38,9 @@ pub(crate) use take::take_stock;
 use wish::{Tolls, Wish};
 
 use effort::{BoxAround, Effort};
+use members::Members;
 use piles::Piles;
 use smooth::{Smoothing, smooth};
-use stock::Members;
 use sweep::{Sweep, sweep};
 use vertex::Vertex;
 

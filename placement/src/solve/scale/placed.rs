@@ -1,7 +1,8 @@
 //! A placement of whole lots, kept exactly: what is used and spent, what fits, what is too much.
 
 use super::super::need::Shortfall;
-use super::stock::{Best, Members, Scales, Stock};
+use super::members::Members;
+use super::stock::{Best, Scales, Stock};
 use super::wish::{Tolls, Wish};
 
 /// Rounds of making room, and of using what is left.
@@ -150,7 +151,7 @@ impl Placed {
         if !value.is_finite() {
             return None;
         }
-        let members: Members = scales.members.iter().map(|member| *member as u16).collect();
+        let members = Members::of(&scales.members);
         let leaves = but.is_none_or(|backend| !stock.backends(lot, &members).contains(&backend));
         (leaves && self.fits(stock, lot, &members)).then_some((members, value - present))
     }
@@ -173,7 +174,7 @@ impl Placed {
         };
         let most = most.unwrap_or_else(|| least(scales));
         stock.choose_within(lot, most, scales)?;
-        let members: Members = scales.members.iter().map(|member| *member as u16).collect();
+        let members = Members::of(&scales.members);
         self.fits(stock, lot, &members).then_some(members)
     }
 
@@ -266,7 +267,7 @@ impl Placed {
                 if stock.choose(lot, wish, &dearer, scales).is_none() {
                     continue;
                 }
-                let members: Members = scales.members.iter().map(|member| *member as u16).collect();
+                let members = Members::of(&scales.members);
                 let saves =
                     stock.spends_of(lot, &self.sets[lot], budget) - stock.spends_of(lot, &members, budget);
                 if saves > 0.0 {

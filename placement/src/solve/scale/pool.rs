@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
+use super::members::Members;
 use super::sieve::greedy;
-use super::stock::{Members, Scales, Stock};
+use super::stock::{Scales, Stock};
 use super::wish::{Tolls, Wish};
 
 /// The lots.
@@ -132,9 +133,11 @@ impl Pool {
     /// The members chosen last, as positions.
     pub fn positions(&self, place: usize, choosing: &Choosing) -> Members {
         let positions = &self.positions[self.range(place)];
-        let mut members: Members = choosing.members.iter().map(|member| positions[*member]).collect();
-        members.sort_unstable();
-        members
+        let chosen = positions
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| choosing.members.contains(at));
+        chosen.map(|(_, position)| *position).collect()
     }
 
     /// The best set of one lot at prices that are shaken by a share of the price of a copy. Whether there is one.

@@ -2,7 +2,8 @@
 
 use super::super::need::Unit;
 use super::basis::Column;
-use super::stock::{FALLBACK, Members, Stock};
+use super::members::{FALLBACK, Members};
+use super::stock::Stock;
 use super::wish::{Held, Tolls, Wish};
 
 /// The rows.

@@ -5,8 +5,9 @@
 //! changes smoothly with the tolls. The tolls at which the use meets the room are then found by Newton's method, and
 //! the shaking is made smaller and smaller. It is advice as all else: the bound is by exact pricing without shaking.
 
+use super::members::Members;
 use super::pool::{Choosing, Pool};
-use super::stock::{Members, Stock};
+use super::stock::Stock;
 use super::wish::{Tolls, Wish};
 
 /// Steps for each width at most.

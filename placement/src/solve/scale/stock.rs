@@ -6,13 +6,9 @@ use super::super::load::Limits;
 use super::super::need::{Shortfall, Unit};
 use super::super::picker::{Offer, Picker, Prices};
 use super::catalog::{Catalog, Class, Lot, NO_COPY, NO_GROUP, Shape, Simple};
+use super::members::{FALLBACK, Members};
 use super::sieve::greedy;
 use super::wish::{Tolls, Wish, price};
-
-/// Positions of candidates, ascending; [`FALLBACK`] alone: what is there stays, though it is not admissible.
-pub(crate) type Members = Box<[u16]>;
-/// Stands for the fallback of a class.
-pub(crate) const FALLBACK: u16 = u16::MAX;
 
 /// The lots with everything that they are priced by.
 #[derive(Debug)]
@@ -213,9 +209,9 @@ impl Stock {
     pub fn stay_set(&self, lot: usize) -> Members {
         let class = self.class(lot);
         if class.fallback.is_some() {
-            Box::new([FALLBACK])
+            Members::fallback()
         } else {
-            class.stay.clone()
+            Members::from(&class.stay[..])
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every lot's best set at given tolls: the start of a program, and the bound that proves its end.
 
-use super::stock::{Best, Members, Scales, Stock};
+use super::members::Members;
+use super::stock::{Best, Scales, Stock};
 use super::wish::{Tolls, Wish};
 
 /// The best sets of all lots at given tolls.
@@ -25,9 +26,7 @@ pub(crate) fn sweep(stock: &Stock, wish: &Wish, tolls: &Tolls) -> Sweep {
     };
     let mut last: (u32, f32) = (u32::MAX, 0.0);
     for_each_best(stock, wish, tolls, |scales, lot, best| {
-        sweep
-            .sets
-            .push(scales.members.iter().map(|member| *member as u16).collect());
+        sweep.sets.push(Members::of(&scales.members));
         let class = stock.lots[lot].class;
         if last.0 != class || !stock.is_alike(lot, wish) {
             let share = if best.value > 0.0 {

@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 
 use super::basis::{Column, Inverse};
 use super::effort::{Basic, BoxAround, Effort, Entering, Leaving, Mean};
+use super::members::Members;
 use super::rows::Rows;
 use super::sieve::Sieve;
-use super::stock::{Members, Scales, Stock};
+use super::stock::{Scales, Stock};
 use super::sweep::Sweep;
 use super::wish::{Tolls, Wish};
 
@@ -218,7 +219,7 @@ impl<'s> Vertex<'s> {
         if gain <= least * now.abs() {
             return -gain.max(0.0);
         }
-        let members: Members = self.scales.members.iter().map(|member| *member as u16).collect();
+        let members = Members::of(&self.scales.members);
         self.enter(Entering::Set(lot, members), -gain);
         gain
     }
