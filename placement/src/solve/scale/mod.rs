@@ -13,6 +13,7 @@
 mod basis;
 mod calm;
 mod catalog;
+mod class;
 mod coarse;
 mod effort;
 mod members;
@@ -27,6 +28,7 @@ mod smooth;
 mod standing;
 mod stock;
 mod sweep;
+mod table;
 mod take;
 mod vertex;
 mod wish;

@@ -493,5 +493,5 @@ fn members(stock: &Stock, lot: usize, set: &[usize]) -> Members {
             .map(|at| at as u16)
     };
     let positions: Option<Members> = set.iter().map(position).collect();
-    positions.unwrap_or_else(|| Members::fallback())
+    positions.unwrap_or_else(Members::fallback)
 }

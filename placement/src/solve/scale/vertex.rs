@@ -76,7 +76,8 @@ impl<'s> Vertex<'s> {
     pub fn begin(stock: &'s Stock, wish: &'s Wish, keys: Vec<Members>, around: &BoxAround<'_>) -> Self {
         let mut rows = Rows::of(stock, wish);
         let load = rows.load(stock, wish, &keys);
-        let worth = rows.worth(stock, wish, &keys, &load).to_vec();
+        let measured = rows.measure_all(stock, wish, &keys);
+        let worth = rows.worth(wish, (keys.len(), measured), &load).to_vec();
         let start = rows.prices(around.tolls);
         let width = |row: usize| around.share * start[row] + around.of_mean * worth[row];
         let low: Vec<_> = (0..start.len())
@@ -109,7 +110,7 @@ impl<'s> Vertex<'s> {
             values: rest.iter().map(|rest| rest.abs()).collect(),
             groups: BTreeMap::new(),
             tolls: rows.tolls(&duals),
-            measured: rows.measure_all(stock, wish, &keys),
+            measured,
             stock,
             wish,
             keys,
