@@ -56,6 +56,7 @@ impl Pool {
         if stock.limits.room.len() >= usize::from(u16::MAX) {
             return pool;
         }
+        pool.reserve(stock, &lots);
         for lot in lots {
             let at = lot as usize;
             let shape = stock.shape(at);
@@ -71,7 +72,22 @@ impl Pool {
                 pool.put(stock, (lot, simple), tolls, share, &scales);
             }
         }
+        pool.costs.shrink_to_fit();
+        pool.groups.shrink_to_fit();
+        pool.backends.shrink_to_fit();
+        pool.positions.shrink_to_fit();
         pool
+    }
+
+    /// Room for all candidates of these lots: lists that grow are copied, and for a while stand there twice.
+    fn reserve(&mut self, stock: &Stock, lots: &[u32]) {
+        let candidates = |lot: &u32| stock.shape(*lot as usize).backends.len();
+        let all = lots.iter().map(candidates).sum();
+        self.lots.reserve_exact(lots.len());
+        self.costs.reserve_exact(all);
+        self.groups.reserve_exact(all);
+        self.backends.reserve_exact(all);
+        self.positions.reserve_exact(all);
     }
 
     fn put(

@@ -22,7 +22,7 @@ const DONE: f64 = 3e-2;
 /// of less than so many times the mean.
 const MANY: usize = 50_000;
 const ONE_OF: usize = 4;
-const SAMPLED: f64 = 3e-4;
+const SAMPLED: f64 = 1e-4;
 const MEAN_TIMES: f64 = 4.0;
 /// Candidates further than this from being chosen, in widths, are dropped for good.
 const DROPPED: f64 = 6.0;
