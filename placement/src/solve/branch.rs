@@ -17,11 +17,11 @@ const PATIENCE: u32 = 4;
 /// Offers of a choice that are tried one by one.
 const FEW: usize = 3;
 /// Patterns priced, over all branches, after which the search gives up.
-const WORK: u64 = 20_000_000;
+const WORK: u64 = 6_000_000;
 /// The same for a first look.
-const QUICK: u64 = 12_000_000;
+const QUICK: u64 = 6_000_000;
 /// The same for improving what was found, in all and in one try.
-const POLISH: u64 = 80_000_000;
+const POLISH: u64 = 30_000_000;
 const SLICE: u64 = 1_500_000;
 /// Choices that a try opens, at first and at least.
 const FIRST_OPENED: usize = 10;

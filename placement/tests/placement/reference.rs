@@ -108,7 +108,7 @@ impl Trial {
             branches: 0,
             found: false,
         };
-        let open = search.plain.iter().map(undominated).collect();
+        let open = search.plain.iter().map(|ways| undominated(ways)).collect();
         let payments = vec![vec![0.0; self.rooms.len()]; self.ways.len()];
         let node = Node {
             open,
@@ -154,7 +154,7 @@ fn plain(way: &Way, level: usize, counted: usize) -> Plain {
 }
 
 /// The ways of a dataset without those that another is as good as in everything.
-fn undominated(ways: &Vec<Plain>) -> Vec<usize> {
+fn undominated(ways: &[Plain]) -> Vec<usize> {
     let as_good = |a: &Plain, b: &Plain| {
         a.value <= b.value && a.at & !b.at == 0 && a.uses.iter().zip(&b.uses).all(|(a, b)| a <= b)
     };
@@ -346,26 +346,26 @@ impl Search<'_> {
             .filter(|(_, price)| **price > 0.0)
             .map(|(limit, price)| limit * price);
         let mut bound = picked.iter().map(|(_, cost)| cost).sum::<f64>() - worth.sum::<f64>();
-        let mut held = Vec::with_capacity(backends);
-        for backend in 0..backends {
-            let item = |(dataset, open): (usize, &Vec<usize>)| {
-                let there = open
-                    .iter()
-                    .filter(|way| is_at(self.plain[dataset][**way].at, backend))
-                    .count();
-                Item {
-                    weight: self.trial.bytes[dataset],
-                    profit: payments[dataset][backend],
-                    forced: there == open.len(),
-                    barred: there == 0,
-                }
-            };
-            let items: Vec<Item> = node.open.iter().enumerate().map(item).collect();
-            let (most, taken) = fullest(&items, self.trial.rooms[backend] as f64 * (1.0 + ROUNDING));
-            bound -= most;
-            held.push(taken);
-        }
+        let packed = (0..backends).map(|backend| self.packed(node, payments, backend));
+        let (most, held): (Vec<f64>, Vec<_>) = packed.unzip();
+        bound -= most.iter().sum::<f64>();
         Both { bound, picked, held }
+    }
+
+    /// The most that a backend can be paid for what it holds, and what it holds for that.
+    fn packed(&self, node: &Node, payments: &[Vec<f64>], backend: usize) -> (f64, Vec<bool>) {
+        let item = |(dataset, open): (usize, &Vec<usize>)| {
+            let at = |way: &&usize| is_at(self.plain[dataset][**way].at, backend);
+            let there = open.iter().filter(at).count();
+            Item {
+                weight: self.trial.bytes[dataset],
+                profit: payments[dataset][backend],
+                forced: there == open.len(),
+                barred: there == 0,
+            }
+        };
+        let items: Vec<Item> = node.open.iter().enumerate().map(item).collect();
+        fullest(&items, self.trial.rooms[backend] as f64 * (1.0 + ROUNDING))
     }
 
     /// Raises the bound of a node and drops what is too dear. How often both sides differ, or `None` if there is nothing
@@ -396,59 +396,66 @@ impl Search<'_> {
                     (stride, idle) = (stride * 0.6, 0);
                 }
             }
-            let differs = |dataset: usize, backend: usize| {
-                let there = is_at(self.plain[dataset][picked[dataset]].at, backend);
-                f64::from(u8::from(there)) - f64::from(u8::from(both.held[backend][dataset]))
-            };
-            let over: Vec<f64> = self
-                .limits
-                .iter()
-                .enumerate()
-                .map(|(row, limit)| self.over(&picked, row, *limit))
-                .collect();
-            // Payments of all backends are in money; a price is of a unit of its row.
-            let scale = |row: usize| {
-                if self.limits[row] > 0.0 {
-                    self.limits[row]
-                } else {
-                    1.0
-                }
-            };
-            let mut norm = 0.0;
-            for dataset in 0..picked.len() {
-                for backend in 0..backends {
-                    let differs = differs(dataset, backend);
-                    doubts[dataset][backend] += differs.abs();
-                    norm += if payments[dataset][backend] > 0.0 || differs > 0.0 {
-                        differs * differs
-                    } else {
-                        0.0
-                    };
-                }
+            let differ = self.differ(&picked, &both.held);
+            for (sums, differ) in doubts.iter_mut().zip(&differ) {
+                sums.iter_mut()
+                    .zip(differ)
+                    .for_each(|(sum, differs)| *sum += differs.abs());
             }
-            for (row, over) in over.iter().enumerate() {
-                let over = over / scale(row);
-                norm += if prices[row] > 0.0 || over > 0.0 {
-                    over * over
-                } else {
-                    0.0
-                };
-            }
-            if norm <= 0.0 {
+            let stride = stride * (self.below - both.bound);
+            if !self.step(&mut payments, &mut prices, (&picked, &differ), stride) {
                 break;
-            }
-            let length = stride * (self.below - both.bound) / norm;
-            for dataset in 0..picked.len() {
-                for backend in 0..backends {
-                    let payment = &mut payments[dataset][backend];
-                    *payment = (*payment + length * differs(dataset, backend)).max(0.0);
-                }
-            }
-            for (row, over) in over.iter().enumerate() {
-                prices[row] = (prices[row] + length * over / scale(row) / scale(row)).max(0.0);
             }
         }
         Some(doubts)
+    }
+
+    /// For each dataset and backend, whether only the dataset (1) or only the backend (-1) says that it is there.
+    fn differ(&self, picked: &[usize], held: &[Vec<bool>]) -> Vec<Vec<f64>> {
+        let of = |(dataset, way): (usize, &usize)| {
+            let at = self.plain[dataset][*way].at;
+            let differs = |(backend, held): (usize, &Vec<bool>)| {
+                f64::from(u8::from(is_at(at, backend))) - f64::from(u8::from(held[dataset]))
+            };
+            held.iter().enumerate().map(differs).collect()
+        };
+        picked.iter().enumerate().map(of).collect()
+    }
+
+    /// Moves payments and prices towards what both sides can agree on. Whether there was anything to move.
+    fn step(
+        &self,
+        payments: &mut [Vec<f64>],
+        prices: &mut [f64],
+        (picked, differ): (&[usize], &[Vec<f64>]),
+        stride: f64,
+    ) -> bool {
+        // Payments are in money; a price is of a unit of its row.
+        let scale = |limit: f64| if limit > 0.0 { limit } else { 1.0 };
+        let rows = self.limits.iter().enumerate();
+        let over: Vec<f64> = rows
+            .map(|(row, limit)| self.over(picked, row, *limit) / scale(*limit))
+            .collect();
+        let moves = |(price, differs): (&f64, &f64)| {
+            if *price > 0.0 || *differs > 0.0 {
+                differs * differs
+            } else {
+                0.0
+            }
+        };
+        let pairs = payments.iter().flatten().zip(differ.iter().flatten());
+        let norm: f64 = pairs.chain(prices.iter().zip(&over)).map(moves).sum();
+        if norm <= 0.0 {
+            return false;
+        }
+        let length = stride / norm;
+        for (payment, differs) in payments.iter_mut().flatten().zip(differ.iter().flatten()) {
+            *payment = (*payment + length * differs).max(0.0);
+        }
+        for ((price, over), limit) in prices.iter_mut().zip(&over).zip(&self.limits) {
+            *price = (*price + length * over / scale(*limit)).max(0.0);
+        }
+        true
     }
 
     fn over(&self, picked: &[usize], row: usize, limit: f64) -> f64 {
