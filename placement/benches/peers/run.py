@@ -1,6 +1,6 @@
 """Solves a problem file by one method and prints what came of it as a line of JSON.
 
-    run.py METHOD FILE [--time-limit SECONDS]
+    run.py METHOD FILE [--time-limit SECONDS] [--workers N]
 
 Methods:
     highs-lp         HiGHS, the linear program over groups of proportional datasets, all columns at once
@@ -138,7 +138,7 @@ def highs_mip(problem, limit):
     return judged(problem, sets_of(problem, chosen), bound, answer)
 
 
-def cp_sat(problem, limit):
+def cp_sat(problem, limit, workers=1):
     from ortools.sat.python import cp_model
 
     begun = time.process_time()
@@ -170,7 +170,7 @@ def cp_sat(problem, limit):
     model.minimize(sum(variable * amount for variable, amount in goal))
     made = time.process_time()
     solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
+    solver.parameters.num_workers = workers
     solver.parameters.max_time_in_seconds = limit
     solver.parameters.relative_gap_limit = GAP
     status = solver.solve(model)
@@ -308,6 +308,7 @@ def main():
     parser.add_argument("method", choices=METHODS)
     parser.add_argument("file")
     parser.add_argument("--time-limit", type=float, default=300.0)
+    parser.add_argument("--workers", type=int, default=1, help="threads of cp-sat; the others have one")
     asked = parser.parse_args()
     answer = {"file": os.path.basename(asked.file), "method": asked.method}
     try:
@@ -315,7 +316,8 @@ def main():
         problem = Problem(asked.file)
         answer |= {"datasets": len(problem.size), "backends": len(problem.backends), "shapes": len(problem.shapes)}
         answer["readSeconds"] = time.process_time() - begun
-        answer |= METHODS[asked.method](problem, asked.time_limit)
+        options = {"workers": asked.workers} if asked.method == "cp-sat" else {}
+        answer |= METHODS[asked.method](problem, asked.time_limit, **options)
         answer["blasThreads"] = one_thread()
     except Unsupported as reason:
         answer["status"] = f"not tried: {reason}"

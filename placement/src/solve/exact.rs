@@ -4,11 +4,12 @@
 //! of the room and money that it leaves unused. So a pattern whose excess alone spans the gap between the best placement
 //! known and the bound is in no better placement; the others are searched by [`branch`].
 
-use super::branch::{self, COUNT_ROUNDING, Offer, Tree};
+use super::branch::{self, COUNT_ROUNDING};
 use super::pattern::Pattern;
 use super::pricing::Market;
 use super::rows::RowPrices;
 use super::search::Assignment;
+use super::tree::{Offer, Tree};
 
 /// Patterns that the search looks at, for one choice and in all.
 const PATTERNS_PER_CHOICE: usize = 20_000;
@@ -20,12 +21,12 @@ pub(crate) enum Outcome {
     Proven,
     /// A better placement, and none is better than it.
     Better(Assignment),
-    /// The search was cut short, perhaps with a better placement.
-    CutShort(Option<Assignment>),
+    /// The search was cut short, perhaps with a better placement. None measures less than this bound, or than that one.
+    CutShort(Option<Assignment>, f64),
 }
 
-/// Looks for a placement that measures less than `below`.
-pub(crate) fn search(market: &Market<'_>, rows: &RowPrices, below: f64) -> Outcome {
+/// Looks for a placement that measures less than `below`. `known` is the best so far.
+pub(crate) fn search(market: &Market<'_>, rows: &RowPrices, known: &Assignment, below: f64) -> Outcome {
     // What is counted reaches the next whole number below or nothing.
     let below = if market.aim.is_counted() {
         below.floor() + COUNT_ROUNDING
@@ -33,7 +34,7 @@ pub(crate) fn search(market: &Market<'_>, rows: &RowPrices, below: f64) -> Outco
         below
     };
     let Some(patterns) = within_gap(market, rows, below) else {
-        return Outcome::CutShort(None);
+        return Outcome::CutShort(None, f64::NEG_INFINITY);
     };
     if patterns.iter().any(Vec::is_empty) {
         return Outcome::Proven;
@@ -43,10 +44,17 @@ pub(crate) fn search(market: &Market<'_>, rows: &RowPrices, below: f64) -> Outco
         pairs.map(|(patterns, place)| patterns[*place].clone()).collect()
     };
     let fits = |picked: &[usize]| is_within(market, chosen(picked));
-    let (found, is_cut_short) = branch::search(tree(market, rows, &patterns, &fits), below);
-    let found = found.map(|picked| Assignment::of(market.task, chosen(&picked)));
-    match (is_cut_short, found) {
-        (true, found) => Outcome::CutShort(found),
+    let mut tree = tree(market, rows, &patterns, &fits);
+    let pairs = patterns.iter().zip(&known.patterns);
+    let place =
+        |(patterns, known): (&Vec<Pattern>, &Pattern)| patterns.iter().position(|p| p.set == known.set);
+    tree.known = pairs.map(place).collect();
+    let searched = branch::search(tree, below);
+    let found = searched
+        .best
+        .map(|picked| Assignment::of(market.task, chosen(&picked)));
+    match (searched.is_cut_short, found) {
+        (true, found) => Outcome::CutShort(found, searched.bound),
         (false, Some(found)) => Outcome::Better(found),
         (false, None) => Outcome::Proven,
     }
@@ -94,7 +102,7 @@ fn tree<'t>(
 ) -> Tree<'t> {
     let task = market.task;
     let (rooms, budgets) = (task.limits.room.len(), task.limits.budgets.len());
-    let offer = |index: usize, pattern: &Pattern| {
+    let offer = |index: usize, (place, pattern): (usize, &Pattern)| {
         let choice = &task.choices[index];
         let room = pattern
             .takes
@@ -113,22 +121,32 @@ fn tree<'t>(
             .filter(|(_, uses)| *uses > 0.0)
             .collect();
         Offer {
+            place,
+            rank: 0,
             measure: market.aim.measure(choice.priority, pattern),
             uses,
         }
     };
     let offers = patterns.iter().enumerate();
-    let offers = offers.map(|(index, of)| of.iter().map(|pattern| offer(index, pattern)).collect());
+    let offers = offers.map(|(index, of)| {
+        of.iter()
+            .enumerate()
+            .map(|pattern| offer(index, pattern))
+            .collect()
+    });
     let room = task.limits.room.iter().map(|room| *room as f64);
     let settled = market.levels.settled.iter().map(|level| level.at_most);
     Tree {
         offers: offers.collect(),
+        rows: rooms + budgets + market.levels.settled.len(),
+        known: Vec::new(),
         weights: task.choices.iter().map(|choice| choice.bytes as f64).collect(),
         limits: room
             .chain(task.limits.budgets.iter().copied())
             .chain(settled)
             .collect(),
         prices: [&rows.room[..], &rows.budgets, &rows.levels].concat(),
+        is_small: task.choices.len() * rooms <= super::REPRICED_PAIRS,
         is_counted: market.aim.is_counted(),
         fits,
     }

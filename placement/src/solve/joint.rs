@@ -126,14 +126,17 @@ fn minimise(market: &Market<'_>, best: &mut Assignment) -> (f64, RowPrices) {
     } else {
         reached - COST_TIE * reached.abs()
     };
-    match exact::search(market, &rows, below) {
+    match exact::search(market, &rows, best, below) {
         Outcome::Proven => bound = reached,
         Outcome::Better(found) => {
             *best = found;
             best.improve(market.task);
             bound = measure(market.task, market.aim, best);
         }
-        Outcome::CutShort(found) => *best = found.unwrap_or_else(|| best.clone()),
+        Outcome::CutShort(found, closer) => {
+            bound = bound.max(closer);
+            *best = found.unwrap_or_else(|| best.clone());
+        }
     }
     (bound, rows)
 }

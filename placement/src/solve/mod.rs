@@ -6,6 +6,7 @@
 
 mod branch;
 mod choice;
+mod cuts;
 mod exact;
 mod joint;
 mod load;
@@ -17,6 +18,7 @@ mod pricing;
 mod rows;
 mod scale;
 mod search;
+mod tree;
 
 use std::collections::BTreeMap;
 
@@ -36,7 +38,7 @@ use search::{Assignment, Task};
 
 /// Datasets times backends up to which a problem is solved by the exact method.
 const EXACT_PAIRS: usize = 4_000;
-/// Datasets times backends up to which room is priced by solving again.
+/// Datasets times backends up to which every plan is meant to be proven the best, and room is priced by solving again.
 const REPRICED_PAIRS: usize = 200;
 
 /// Solves a problem. `previous`, if it fits, is where the search begins; it changes the answer only where a search was

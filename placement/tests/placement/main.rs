@@ -6,9 +6,11 @@
     reason = "a test may end where a value is missing"
 )]
 
+mod exact;
 mod explanations;
 mod formulas;
 mod goals;
+mod knapsack;
 mod large;
 mod movement;
 mod oracle;
@@ -16,8 +18,10 @@ mod order;
 mod posing;
 mod problem_files;
 mod properties;
+mod reference;
 mod relaxations;
 mod replay;
 mod routes;
 mod scale;
+mod small;
 mod world;

@@ -22,23 +22,28 @@ pub struct Best {
 }
 
 /// One set of one dataset.
-struct Way {
+pub struct Way {
     places: u32,
     /// Backends occupied in the end, the set and what is left alone.
-    occupied: u32,
-    short: Vec<u32>,
-    cost: f64,
+    pub occupied: u32,
+    pub short: Vec<u32>,
+    pub cost: f64,
     /// For each policy, cost and carbon that its budgets count.
-    spends: Vec<(f64, f64)>,
+    pub spends: Vec<(f64, f64)>,
 }
 
-pub fn best(problem: &Problem) -> Best {
+/// The priorities from the top.
+pub fn levels(problem: &Problem) -> Vec<i64> {
     let levels: BTreeSet<_> = problem
         .datasets
         .iter()
         .map(|subject| Reverse(subject.profile.priority))
         .collect();
-    let levels: Vec<_> = levels.into_iter().map(|level| level.0).collect();
+    levels.into_iter().map(|level| level.0).collect()
+}
+
+pub fn best(problem: &Problem) -> Best {
+    let levels = levels(problem);
     let mut ways: Vec<_> = problem
         .datasets
         .iter()
@@ -85,7 +90,7 @@ fn used_now(problem: &Problem, backend: usize) -> u64 {
         .sum()
 }
 
-fn rooms(problem: &Problem) -> Vec<u64> {
+pub fn rooms(problem: &Problem) -> Vec<u64> {
     (0..problem.backends.len())
         .map(|b| problem.backends[b].capacity.0.max(used_now(problem, b)))
         .collect()
@@ -105,7 +110,12 @@ fn is_admissible(problem: &Problem, subject: &Subject, backend: usize) -> bool {
     if all.any(|reason| problem.reasons[reason].bars == Bars::Every || !current) {
         return false;
     }
-    let readable = subject.copies.iter().any(is_current);
+    // Without relays, a copy goes where some way leads from one that is current.
+    let leads = |held: &&Held| {
+        let hop = problem.links.get(&(held.backend, backend));
+        is_current(held) && !hop.is_some_and(|hop| hop.forbidden)
+    };
+    let readable = subject.copies.iter().any(|held| leads(&held));
     let overfull = used_now(problem, backend) > problem.backends[backend].capacity.0;
     current || (readable && !held.is_some_and(|held| held.origin) && !(held.is_none() && overfull))
 }
@@ -153,34 +163,93 @@ pub fn met(problem: &Problem, subject: &Subject, set: &[usize]) -> Vec<u32> {
 
 /// Rules 5 to 7: every set that a dataset may have.
 fn ways(problem: &Problem, subject: &Subject, levels: &[i64]) -> Vec<Way> {
-    let backends = problem.backends.len();
-    let origin = subject
-        .copies
-        .iter()
-        .find(|held| held.origin && subject.keep_origin)
-        .map(|held| held.backend);
-    let recorded = bits(subject.copies.iter().map(|held| held.backend));
-    let current = bits(
-        subject
+    let all = |_: &Grounds| (1..1u32 << problem.backends.len()).collect();
+    ways_among(problem, subject, levels, all)
+}
+
+/// The same without the sets that hold a copy which meets nothing: it only costs, so that a best placement without any
+/// exists.
+pub fn useful_ways(problem: &Problem, subject: &Subject, levels: &[i64]) -> Vec<Way> {
+    ways_among(problem, subject, levels, |grounds| {
+        let mut sets = Vec::new();
+        grow(problem, subject, grounds, grounds.kept, 0, &mut sets);
+        sets
+    })
+}
+
+/// Adds a set and all that follow from it by further backends. Where a copy meets nothing in a set, it meets nothing in
+/// any larger one either, so that no such set is left out.
+fn grow(problem: &Problem, subject: &Subject, grounds: &Grounds, set: u32, from: usize, sets: &mut Vec<u32>) {
+    let worth = |set: u32| {
+        let met: Vec<u32> = had(problem, subject, set).into_iter().map(|had| had.0).collect();
+        (set & (grounds.admissible | grounds.current) != 0, met)
+    };
+    let of_set = worth(set);
+    let useless =
+        |backend: &usize| has(set & !grounds.kept, *backend) && worth(set & !(1 << backend)) == of_set;
+    if (0..problem.backends.len()).any(|backend| useless(&backend)) {
+        return;
+    }
+    sets.push(set);
+    for backend in from..problem.backends.len() {
+        if has(grounds.admissible & !set, backend) {
+            grow(problem, subject, grounds, set | 1 << backend, backend + 1, sets);
+        }
+    }
+}
+
+/// Backends as a dataset sees them.
+struct Grounds {
+    admissible: u32,
+    current: u32,
+    kept: u32,
+}
+
+impl Grounds {
+    fn of(problem: &Problem, subject: &Subject) -> Self {
+        let origin = subject
             .copies
             .iter()
-            .filter(|held| is_current(held))
-            .map(|held| held.backend),
-    );
-    let kept = bits(origin.into_iter());
+            .find(|held| held.origin && subject.keep_origin);
+        let current = subject.copies.iter().filter(|held| is_current(held));
+        let admissible = |backend: &usize| is_admissible(problem, subject, *backend);
+        Self {
+            admissible: bits((0..problem.backends.len()).filter(admissible)),
+            current: bits(current.map(|held| held.backend)),
+            kept: bits(origin.map(|held| held.backend).into_iter()),
+        }
+    }
+}
+
+/// A set that a solution has, as a way.
+pub fn way_of(problem: &Problem, subject: &Subject, set: &[usize], levels: &[i64]) -> Way {
+    let set = bits(set.iter().copied());
+    let grounds = Grounds::of(problem, subject);
+    let chooses = grounds.current != 0 && !subject.profile.requirements.is_empty();
+    let fallback = chooses && grounds.admissible != 0 && set & !(grounds.admissible | grounds.kept) != 0;
+    way(problem, subject, set, fallback, levels)
+}
+
+fn ways_among(
+    problem: &Problem,
+    subject: &Subject,
+    levels: &[i64],
+    sets: impl FnOnce(&Grounds) -> Vec<u32>,
+) -> Vec<Way> {
+    let grounds = Grounds::of(problem, subject);
+    let Grounds {
+        admissible,
+        current,
+        kept,
+    } = grounds;
     if current == 0 {
+        let recorded = bits(subject.copies.iter().map(|held| held.backend));
         return vec![way(problem, subject, recorded, false, levels)];
     }
     if subject.profile.requirements.is_empty() {
-        return vec![way(
-            problem,
-            subject,
-            unreached(problem, subject, current, kept),
-            false,
-            levels,
-        )];
+        let stays = unreached(problem, subject, current, kept);
+        return vec![way(problem, subject, stays, false, levels)];
     }
-    let admissible = bits((0..backends).filter(|backend| is_admissible(problem, subject, *backend)));
     let now = had(problem, subject, current);
     let may_be = |set: &u32| {
         let whole = set & (admissible | current) != 0;
@@ -188,7 +257,8 @@ fn ways(problem: &Problem, subject: &Subject, levels: &[i64]) -> Vec<Way> {
         let keeps = now.iter().zip(&after).all(|(before, after)| after.0 >= before.0);
         set & kept == kept && set & !(admissible | kept) == 0 && whole && keeps
     };
-    let mut ways: Vec<_> = (1..1u32 << backends)
+    let mut ways: Vec<_> = sets(&grounds)
+        .into_iter()
         .filter(may_be)
         .map(|set| way(problem, subject, set, false, levels))
         .collect();
@@ -313,6 +383,7 @@ fn making(problem: &Problem, subject: &Subject, to: usize) -> f64 {
         .iter()
         .filter(|held| is_current(held))
         .map(|held| held.backend)
+        .filter(|from| !problem.links.get(&(*from, to)).is_some_and(|hop| hop.forbidden))
         .collect();
     let reachable: Vec<_> = sources
         .iter()
@@ -328,6 +399,8 @@ fn making(problem: &Problem, subject: &Subject, to: usize) -> f64 {
             (Some(p), Some(q), _, _) if p == q => a.price.egress_within_provider_per_gib,
             _ => a.price.egress_per_gib,
         };
+        let stated = problem.links.get(&(from, to)).and_then(|hop| hop.price_per_gib);
+        let egress = stated.unwrap_or(egress);
         let gib = bytes as f64 / 1_073_741_824.0;
         let requests = objects as f64 / 1e3 * (a.price.get_per_1000 + b.price.put_per_1000);
         let grid = (a.energy.grid_grams_per_kwh + b.energy.grid_grams_per_kwh) / 2.0;
@@ -345,7 +418,7 @@ fn making(problem: &Problem, subject: &Subject, to: usize) -> f64 {
 }
 
 /// For each policy, what may be spent: the budget, or what is spent now where that is more.
-fn limits(problem: &Problem) -> Vec<(f64, f64)> {
+pub fn limits(problem: &Problem) -> Vec<(f64, f64)> {
     let mut limits = Vec::new();
     for (policy, terms) in problem.policies.iter().enumerate() {
         let mut now = (0.0, 0.0);
@@ -432,12 +505,7 @@ impl Search<'_> {
 
 /// The shortfalls of given sets, in the oracle's words.
 pub fn short_of(problem: &Problem, sets: &[Vec<usize>]) -> Vec<u32> {
-    let levels: BTreeMap<_, _> = problem
-        .datasets
-        .iter()
-        .map(|s| (Reverse(s.profile.priority), s.profile.priority))
-        .collect();
-    let levels: Vec<_> = levels.into_values().collect();
+    let levels = levels(problem);
     let mut sum = vec![0; levels.len() * UNITS + 1];
     for (subject, set) in problem.datasets.iter().zip(sets) {
         let places = bits(set.iter().copied());

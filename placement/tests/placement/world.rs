@@ -313,7 +313,7 @@ fn set_capacities(dice: &mut Dice, problem: &mut Problem, shape: Shape) {
 }
 
 /// Budgets between what is spent now and twice that, or below it.
-fn set_budgets(dice: &mut Dice, problem: &mut Problem) {
+pub fn set_budgets(dice: &mut Dice, problem: &mut Problem) {
     for policy in 0..problem.policies.len() {
         let mut spent = (0.0, 0.0);
         for subject in problem
