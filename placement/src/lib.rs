@@ -13,6 +13,7 @@
 //! environment, no I/O. Equal problems give equal plans; work is bounded by steps, never by seconds.
 
 mod check;
+mod contest;
 mod cost;
 mod digest;
 mod explain;

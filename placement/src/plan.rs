@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domicile_estate::{BackendName, ByteCount, DatasetName, PolicyName};
 
 use crate::check::{Violated, check, check_payback};
+use crate::contest::Known;
 use crate::cost::{self, Objective};
 use crate::goals::{self, Followed};
 use crate::ground::Ground;
@@ -237,6 +238,8 @@ pub fn spell_out(problem: &Problem, solution: &Solution, datasets: &[usize]) -> 
 /// Spells out dataset after dataset, and keeps nothing of it.
 pub(crate) struct Spelling<'a> {
     scene: Scene<'a>,
+    /// What is found once for all datasets.
+    known: Known,
     /// Unsatisfied datasets so far.
     relaxed: usize,
     /// What is left of the work on relaxations.
@@ -247,6 +250,7 @@ impl<'a> Spelling<'a> {
     pub fn new(scene: Scene<'a>) -> Self {
         Self {
             scene,
+            known: Known::default(),
             relaxed: 0,
             effort: relax::Effort::of_a_plan(),
         }
@@ -260,7 +264,7 @@ impl<'a> Spelling<'a> {
             relaxations = relax::relaxations(&self.scene, dataset, &mut self.effort);
         }
         Spelled {
-            refusals: refusals::refusals(&self.scene, dataset),
+            refusals: refusals::refusals(&self.scene, &mut self.known, dataset),
             relaxations,
         }
     }

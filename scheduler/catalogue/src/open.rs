@@ -1,6 +1,7 @@
 //! Opening: where the catalogue lies, its version, and the two pools.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -9,6 +10,7 @@ use sqlx::sqlite::{
 use sqlx::{Sqlite, Transaction};
 
 use crate::error::{CatalogueError, OpenError};
+use crate::group::Group;
 
 /// How long a statement waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,6 +43,8 @@ pub struct Catalogue {
     writer: SqlitePool,
     reader: SqlitePool,
     path: Option<PathBuf>,
+    /// Small changes that share a commit.
+    pub(crate) group: Arc<Group>,
 }
 
 impl Catalogue {
@@ -72,6 +76,7 @@ impl Catalogue {
                     writer,
                     reader,
                     path: Some(path),
+                    group: Arc::default(),
                 })
             }
             Prepared::Blank => {
@@ -99,6 +104,7 @@ impl Catalogue {
             writer: pool.clone(),
             reader: pool,
             path: None,
+            group: Arc::default(),
         })
     }
 
