@@ -122,7 +122,7 @@ pub fn propose(problem: &Problem) -> Plan {
     propose_with_solution(problem).1
 }
 
-/// As [`propose`], with the solution, which [`crate::explain`] asks for.
+/// As [`propose`], with the solution that it was made of.
 ///
 /// # Panics
 /// As [`propose`].
@@ -145,6 +145,17 @@ pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
 #[must_use]
 pub fn place(problem: &Problem, previous: Option<&Solution>) -> Solution {
     goals::follow(problem, carry_out(problem, previous)).0.0
+}
+
+/// As [`place`], with what room is worth, which [`crate::explain`] asks for.
+///
+/// # Panics
+/// As [`propose`].
+#[must_use]
+pub fn place_and_price(problem: &Problem) -> Solution {
+    let mut solution = place(problem, None);
+    solution.shadow_prices = solve::worth_of_room(problem, &solution);
+    solution
 }
 
 /// The cheapest solution that can be carried out, and its moves.
