@@ -1,0 +1,219 @@
+//! Large objects in parts: in any order, several at once, and each read, hashed and sent once.
+//!
+//! Each part is held in memory from the reading to the store's answer, so that one that gets lost on the way is sent
+//! again without reading it again. The parts are subtrees of BLAKE3, so their digests make that of the object.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use domicile_movers::tree::{self, part_size};
+use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Seen, StoredPart};
+use futures::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use crate::carry::{Budget, Watch};
+use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
+use crate::role::Role;
+use crate::store::{Content, Crc64, Part, Store, Upload, Version, Wanted};
+
+/// The copying of one object in parts.
+pub(crate) struct PartCopy<'a> {
+    pub from: &'a dyn Store,
+    pub path: &'a str,
+    pub size: u64,
+    pub digests: Digests,
+    pub upload: &'a dyn Upload,
+    /// Parts under way at once.
+    pub at_once: usize,
+    pub budget: &'a Budget,
+    pub watch: &'a Watch,
+}
+
+/// What was copied in parts.
+pub(crate) struct Copied {
+    pub seen: Seen,
+    pub checksum: Crc64,
+    /// In order.
+    pub receipts: Vec<PartReceipt>,
+}
+
+/// What came of copying in parts.
+pub(crate) enum Outcome {
+    /// All parts lie at the store.
+    Copied(Copied),
+    /// The object at the source has another size.
+    OtherSize(u64),
+    /// The store knows no such upload any more.
+    NoUpload,
+}
+
+/// SHA-256 knows no parts: where it is asked for, they are read one after the other.
+struct InTurn {
+    next: watch::Sender<u32>,
+    sha256: Mutex<Sha256>,
+}
+
+/// What all parts of one copy share.
+struct Shared {
+    version: Version,
+    turn: Option<InTurn>,
+    there: BTreeMap<u32, StoredPart>,
+}
+
+impl PartCopy<'_> {
+    /// Copies what is not among the parts in `there`, which the store holds already: those are read and hashed, and
+    /// only sent again if the store's checksum of them is another one, or there is none.
+    pub(crate) async fn run(&self, there: Vec<StoredPart>) -> Result<Outcome, Failure> {
+        let first = self.watch.or_stop(self.from.open(self.wanted(1, None))).await??;
+        if first.size() != self.size {
+            return Ok(Outcome::OtherSize(first.size()));
+        }
+        let shared = Shared {
+            version: first.version().clone(),
+            turn: (self.digests == Digests::Both).then(|| InTurn {
+                next: watch::Sender::new(1),
+                sha256: Mutex::new(Sha256::new()),
+            }),
+            there: there.into_iter().map(|part| (part.number, part)).collect(),
+        };
+        let mut first = Some(first);
+        let count = u32::try_from(self.size.div_ceil(part_size(self.size))).unwrap_or(u32::MAX);
+        let parts = (1..=count).map(|number| {
+            let (opened, shared) = (first.take(), &shared);
+            async move { self.copy_part(number, opened, shared).await }
+        });
+        let mut under_way = futures::stream::iter(parts).buffer_unordered(self.at_once);
+        let mut receipts = Vec::new();
+        while let Some(part) = under_way.next().await {
+            match part? {
+                Some(receipt) => receipts.push(receipt),
+                None => return Ok(Outcome::NoUpload),
+            }
+        }
+        drop(under_way);
+        receipts.sort_by_key(|receipt| receipt.number);
+        self.sealed(receipts, shared.turn).map(Outcome::Copied)
+    }
+
+    fn sealed(&self, receipts: Vec<PartReceipt>, turn: Option<InTurn>) -> Result<Copied, Failure> {
+        let chaining: Vec<_> = receipts.iter().map(|receipt| receipt.chaining).collect();
+        let Some(blake3) = tree::root(part_size(self.size), self.size, &chaining) else {
+            let message = "its parts do not make it whole".to_owned();
+            let place = &self.watch.place;
+            return Err(Failure::of_object(
+                FailureClass::Transient,
+                &place.backend,
+                &place.path,
+                message,
+            ));
+        };
+        let sha256 = turn.map(|turn| turn.sha256.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let checksums = receipts
+            .iter()
+            .map(|receipt| (Crc64(receipt.crc64nvme.unwrap_or_default()), receipt.size));
+        Ok(Copied {
+            seen: Seen {
+                size: self.size,
+                sha256: sha256.map(|sha256| hex(&sha256.finalize())),
+                blake3,
+            },
+            checksum: join_checksums(checksums),
+            receipts,
+        })
+    }
+
+    fn wanted<'v>(&'v self, number: u32, version: Option<&'v Version>) -> Wanted<'v> {
+        let part_size = part_size(self.size);
+        let offset = u64::from(number - 1) * part_size;
+        Wanted {
+            path: self.path,
+            role: Role::Source,
+            range: Some(offset..(offset + part_size).min(self.size)),
+            version,
+        }
+    }
+
+    async fn copy_part(
+        &self,
+        number: u32,
+        opened: Option<Box<dyn Content>>,
+        shared: &Shared,
+    ) -> Result<Option<PartReceipt>, Failure> {
+        if let Some(turn) = &shared.turn {
+            // Nobody drops the sender while parts are under way.
+            let _ = turn.next.subscribe().wait_for(|next| *next == number).await;
+        }
+        let part_size = part_size(self.size);
+        let _memory = self.watch.or_stop(self.budget.take(part_size)).await?;
+        let content = match opened {
+            Some(content) => content,
+            None => {
+                let opened = self.from.open(self.wanted(number, Some(&shared.version)));
+                self.watch.or_stop(opened).await??
+            }
+        };
+        let offset = u64::from(number - 1) * part_size;
+        let (chunks, digest) = self.read(content, offset, shared.turn.as_ref()).await?;
+        if let Some(turn) = &shared.turn {
+            turn.next.send_replace(number + 1);
+        }
+        let same = |part: &&StoredPart| part.size == digest.size && part.crc64nvme == Some(digest.checksum.0);
+        let stored = match shared.there.get(&number).filter(same) {
+            Some(part) => Some(part.clone()),
+            None => {
+                let part = Part {
+                    number,
+                    offset,
+                    chunks,
+                    checksum: digest.checksum,
+                };
+                let stored = self.watch.or_stop(self.upload.put_part(&part)).await??;
+                self.watch.progress.add_written(digest.size);
+                stored
+            }
+        };
+        Ok(stored.map(|stored| receipt(stored, &digest)))
+    }
+
+    async fn read(
+        &self,
+        mut content: Box<dyn Content>,
+        offset: u64,
+        turn: Option<&InTurn>,
+    ) -> Result<(Vec<Bytes>, PartDigest), Failure> {
+        let mut digester = PartDigester::at(offset);
+        let mut chunks = Vec::new();
+        while let Some(chunk) = self.watch.or_stop(content.next()).await?? {
+            digester.update(&chunk);
+            if let Some(turn) = turn {
+                let mut sha256 = turn.sha256.lock().unwrap_or_else(PoisonError::into_inner);
+                sha256.update(&chunk);
+            }
+            self.watch.progress.add_read(chunk.len() as u64);
+            chunks.push(chunk);
+        }
+        Ok((chunks, digester.finish()))
+    }
+}
+
+fn receipt(stored: StoredPart, digest: &PartDigest) -> PartReceipt {
+    PartReceipt {
+        number: stored.number,
+        size: stored.size,
+        etag: stored.etag,
+        chaining: digest.chaining,
+        crc64nvme: Some(digest.checksum.0),
+    }
+}
+
+/// What the store is told of a part that it has acknowledged.
+pub(crate) fn stored(receipt: &PartReceipt) -> StoredPart {
+    StoredPart {
+        number: receipt.number,
+        size: receipt.size,
+        etag: receipt.etag.clone(),
+        crc64nvme: receipt.crc64nvme,
+    }
+}
