@@ -17,6 +17,7 @@ mod pricing;
 mod rows;
 mod scale;
 mod search;
+mod tiers;
 
 use std::collections::BTreeMap;
 
@@ -32,7 +33,9 @@ use joint::Joint;
 use load::Limits;
 use pattern::Pattern;
 use picker::Prices;
+use rows::RowPrices;
 use search::{Assignment, Task};
+use tiers::Charges;
 
 /// Datasets times backends up to which a problem is solved by the exact method.
 const EXACT_PAIRS: usize = 4_000;
@@ -166,12 +169,16 @@ fn solve_exactly(
         stays,
         limits,
     };
-    let answer = answer(&task, previous);
+    let charges = Charges::of_choices(problem, &task.choices, &task.limits, &sets);
+    let answer = match charges {
+        Some(charges) => tiers::answer(problem, &task, &charges, previous),
+        None => answer(&task, previous).into(),
+    };
     for (choice, pattern) in task.choices.iter().zip(&answer.assignment.patterns) {
         sets[choice.dataset].clone_from(&pattern.set);
     }
     let objective = cost::objective(problem, &sets);
-    let fixed = objective.per_month - answer.assignment.cost();
+    let fixed = objective.per_month - answer.cost;
     Solution {
         lower_bound: (answer.bound + fixed).min(objective.per_month),
         shadow_prices: answer
@@ -192,7 +199,7 @@ fn answer(task: &Task, previous: Option<&Solution>) -> Joint {
         Joint {
             assignment: best_alone,
             bound,
-            room_prices: vec![0.0; task.limits.room.len()],
+            prices: RowPrices::zero(task, &rows::Levels::default()),
         }
     } else {
         joint::choose(task, start(task, previous))

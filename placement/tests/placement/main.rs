@@ -20,4 +20,5 @@ mod relaxations;
 mod replay;
 mod routes;
 mod scale;
+mod tariffs;
 mod world;
