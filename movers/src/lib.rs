@@ -10,14 +10,26 @@
 //!     └──differs──▶ refuse       └── next source, or wait and try again
 //! ```
 //!
+//! Many workers share this work by leases ([`LeasedTransfer`]): each act that could leave something behind is recorded
+//! before it is done, so that anybody can go on in the middle of an object, and who has lost the lease does no harm.
+//!
 //! This crate decides and touches nothing: no store, no clock, no randomness. The worker carries out its steps.
 
 mod failure;
 pub mod invariants;
+mod lease;
+mod leased;
+mod ledger;
 pub mod retry;
 mod spec;
 mod transfer;
+pub mod tree;
 
 pub use failure::{Failure, FailureClass};
+pub use lease::{Epoch, TransferId, UploadTag};
+pub use leased::{Claim, Ending, LeasedTransfer, Reply, TargetObject, Task};
+pub use ledger::{
+    Ledger, Opening, PartPlan, PartReceipt, Phase, Record, SourceVersion, StoredPart, UploadToken,
+};
 pub use spec::{Digests, Place, Receipt, Seen, TargetRecorded, TransferSpec};
 pub use transfer::{Answer, Publication, Step, Transfer};

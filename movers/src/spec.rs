@@ -89,6 +89,16 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// What is said of an object whose size alone shows that it is another one: nothing of it was read.
+    #[must_use]
+    pub fn of_size(size: u64) -> Self {
+        Self {
+            size,
+            sha256: None,
+            blake3: String::new(),
+        }
+    }
+
     /// Whether both readings saw the same bytes: size, BLAKE3, and SHA-256 where both have it.
     #[must_use]
     pub fn same_bytes(&self, other: &Seen) -> bool {

@@ -137,6 +137,11 @@ impl Transfer {
         &self.spec
     }
 
+    /// Whether what lies at the target was written by this very transfer, perhaps before a crash.
+    pub(crate) fn target_is_ours(&mut self, ours: bool) {
+        self.published = ours;
+    }
+
     /// What to do next. Asking changes nothing.
     #[must_use]
     pub fn step(&self) -> Step {
@@ -150,6 +155,8 @@ impl Transfer {
             },
             State::Publish(publication, _) => Step::Publish(*publication),
             State::Discard { .. } => Step::Discard,
+            // Parts that were copied in any order, perhaps by others, have no SHA-256 together: reading back gives it.
+            State::ReadBack { staged } if staged.sha256.is_none() => Step::ReadTarget(Digests::Both),
             State::ReadBack { .. } => Step::ReadTarget(Digests::Blake3),
             State::RemovePublished => Step::RemovePublished,
             State::Wait { ms, reason, .. } => Step::Wait {
@@ -314,6 +321,10 @@ impl Transfer {
         if !staged.same_bytes(seen) {
             return State::RemovePublished;
         }
+        let staged = Seen {
+            sha256: staged.sha256.or_else(|| seen.sha256.clone()),
+            ..staged
+        };
         let written = staged.size;
         let from = self.present_source().clone();
         match self.verified(staged, Some(&from)) {

@@ -1,37 +1,42 @@
 //! The steps of one transfer, carried out on real stores.
 
+use std::future::Future;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domicile_movers::{Answer, Digests, Failure, FailureClass, Place, Publication, Seen, Step, TransferSpec};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::fs::{FsStore, StagedFile};
-use crate::object::{ObjectStore, StagedObject};
+use crate::digest::Digester;
+use crate::fs::{BUFFER, FsStore};
+use crate::parts::PartCopy;
 use crate::progress::{Cancel, Progress};
-use crate::pump::{self, CHUNK, CHUNKS, Chunks, Counting, blocking, read};
 use crate::role::Role;
-use crate::stores::{Driver, Stores};
+use crate::store::{
+    Aim, Content, Crc64, PartReceipt, Parts, Published, Store, Upload, Wanted, Whole, size_of_chunks,
+};
+use crate::stores::Stores;
 
 /// What one transfer has in hand.
 pub(crate) struct Carrier {
     pub stores: Arc<Stores>,
     pub budget: Budget,
     pub spec: TransferSpec,
-    pub target: Driver,
-    pub progress: Arc<Progress>,
-    pub cancel: Cancel,
+    pub target: Arc<dyn Store>,
+    pub watch: Watch,
     pub staged: Option<Staged>,
 }
 
-/// What waits to be published, with its share of the memory.
-pub(crate) struct Staged {
-    what: StagedKind,
-    _memory: OwnedSemaphorePermit,
-}
-
-enum StagedKind {
-    File(StagedFile),
-    Object(StagedObject),
+/// What waits to be published.
+pub(crate) enum Staged {
+    /// In memory, with its share of it.
+    Whole(Whole, OwnedSemaphorePermit),
+    /// At the store, unseen.
+    Parts {
+        upload: Box<dyn Upload>,
+        receipts: Vec<PartReceipt>,
+        checksum: Option<Crc64>,
+    },
 }
 
 /// The memory that all transfers share, in bytes.
@@ -50,13 +55,61 @@ impl Budget {
         }
     }
 
-    /// Waits for a share. One transfer takes one share at a time, so that no two wait for each other; who asks
-    /// for more than there is gets all.
-    async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a share. Who holds one asks for no second, so that no two wait for each other; who asks for more than
+    /// there is gets all.
+    pub(crate) async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let share = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes);
         // The semaphore is never closed.
         self.free.clone().acquire_many_owned(share).await.ok()
     }
+}
+
+/// Who counts what a transfer does, and may stop it.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    pub progress: Arc<Progress>,
+    pub cancel: Cancel,
+    /// The object that a stop is told of.
+    pub place: Place,
+}
+
+impl Watch {
+    /// Waits for something, unless it is stopped.
+    pub(crate) async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(self.stopped()),
+            done = work => Ok(done),
+        }
+    }
+
+    pub(crate) fn stopped(&self) -> Failure {
+        let Place { backend, path } = &self.place;
+        Failure::of_object(
+            FailureClass::Cancelled,
+            backend,
+            path,
+            "stopped on request".to_owned(),
+        )
+    }
+}
+
+/// Reads an object from end to end and digests it; `count` is told the bytes.
+pub(crate) async fn read(
+    store: &dyn Store,
+    (path, role): (&str, Role),
+    digests: Digests,
+    count: &(dyn Fn(u64) + Sync),
+    watch: &Watch,
+) -> Result<Seen, Failure> {
+    let opened = store.open(Wanted::whole(path, role));
+    let mut content = watch.or_stop(opened).await??;
+    let mut digester = Digester::new(digests);
+    while let Some(chunk) = watch.or_stop(content.next()).await?? {
+        digester.update(&chunk);
+        count(chunk.len() as u64);
+    }
+    Ok(digester.finish())
 }
 
 impl Carrier {
@@ -86,17 +139,9 @@ impl Carrier {
     }
 
     async fn stat_target(&self) -> Result<Answer, Failure> {
-        let path = self.spec.target.path.clone();
-        let size = match &self.target {
-            Driver::Object(store) => store.stat(&path, Role::Target).await,
-            Driver::Fs(store) => {
-                let store = store.clone();
-                blocking(move || store.stat(&path, Role::Target)).await
-            }
-        };
-        match size {
+        match self.target.stat(&self.spec.target.path, Role::Target).await {
             Ok(None) => Ok(Answer::Absent),
-            Ok(Some(size)) => Ok(Answer::Found { size }),
+            Ok(Some(stat)) => Ok(Answer::Found { size: stat.size }),
             // It will be made when something is written to it.
             Err(failure) if failure.class == FailureClass::StoreMissing && self.may_create_root() => {
                 Ok(Answer::Absent)
@@ -106,286 +151,195 @@ impl Carrier {
     }
 
     fn may_create_root(&self) -> bool {
-        self.spec.allow_create_root && matches!(self.target, Driver::Fs(_))
+        self.spec.allow_create_root && self.target.capabilities().makes_root
     }
 
     async fn read_target(&self, digests: Digests) -> Result<Answer, Failure> {
-        let count = Counting {
-            progress: self.progress.clone(),
-            verifies: true,
-        };
-        let seen = read(
-            &self.target,
-            &self.spec.target.path,
-            Role::Target,
-            digests,
-            count,
-            &self.cancel,
-        )
-        .await;
+        let count = |bytes| self.watch.progress.add_verified(bytes);
+        let at = (self.spec.target.path.as_str(), Role::Target);
+        let seen = read(&*self.target, at, digests, &count, &self.watch).await;
         seen.map(Answer::Contents)
     }
 
     async fn read_source(&self, place: &Place) -> Result<Answer, Failure> {
-        let driver = self.source_driver(place)?;
-        let count = Counting {
-            progress: self.progress.clone(),
-            verifies: false,
-        };
-        let seen = read(
-            &driver,
-            &place.path,
-            Role::Source,
-            Digests::Both,
-            count,
-            &self.cancel,
-        )
-        .await;
+        let store = self.stores.at(place)?;
+        let count = |bytes| self.watch.progress.add_read(bytes);
+        let at = (place.path.as_str(), Role::Source);
+        let seen = read(&*store, at, Digests::Both, &count, &self.watch).await;
         seen.map(Answer::Contents)
     }
 
-    fn source_driver(&self, place: &Place) -> Result<Driver, Failure> {
-        let driver = self.stores.driver(&place.backend)?;
-        driver.check_path(&place.backend, &place.path).map(|()| driver)
+    fn aim(&self, how: Publication) -> Aim<'_> {
+        Aim {
+            path: &self.spec.target.path,
+            size: self.spec.size.0,
+            how,
+            tag: "",
+            may_create_root: self.spec.allow_create_root,
+        }
     }
 
     async fn stage(&mut self, source: &Place, how: Publication) -> Result<Answer, Failure> {
-        let driver = self.source_driver(source)?;
-        let buffers = (CHUNK * CHUNKS) as u64;
-        let share = match &self.target {
-            Driver::Fs(_) => self.spec.size.0.min(buffers),
-            Driver::Object(store) => store.buffer_bytes(self.spec.size.0) + self.spec.size.0.min(buffers),
+        let from = self.stores.at(source)?;
+        let able = self.target.capabilities();
+        let whole = self.spec.size.0 <= able.whole_max || able.parts == Parts::Never;
+        let seen = match (from.as_folder(), self.target.as_folder()) {
+            (Some(from), Some(to)) => self.copy_file(from.clone(), source, to.clone(), how).await?,
+            _ if whole => self.stage_whole(&*from, source).await?,
+            _ => self.stage_parts(&*from, source, how).await?,
         };
-        let memory = tokio::select! {
-            memory = self.budget.take(share) => memory,
-            () = self.cancel.cancelled() => None,
-        };
-        let Some(memory) = memory else {
-            return Err(self.stopped());
-        };
-        let (seen, what) = match (&driver, &self.target) {
-            (Driver::Fs(from), Driver::Fs(to)) => self.copy_file(from, &source.path, to).await?,
-            (from, _) => self.pump(from, &source.path, how).await?,
-        };
-        self.staged = what.map(|what| Staged {
-            what,
-            _memory: memory,
-        });
         Ok(Answer::Staged(seen))
     }
 
-    fn stopped(&self) -> Failure {
-        let target = &self.spec.target;
-        Failure::of_object(
-            FailureClass::Cancelled,
-            &target.backend,
-            &target.path,
-            "stopped on request".to_owned(),
-        )
+    async fn copy_file(
+        &mut self,
+        from: FsStore,
+        source: &Place,
+        to: FsStore,
+        how: Publication,
+    ) -> Result<Seen, Failure> {
+        let size = self.spec.size.0;
+        let memory = self.budget.take(size.min(BUFFER as u64));
+        let _memory = self.watch.or_stop(memory).await?;
+        let from = (from, source.path.clone(), size);
+        let path = self.spec.target.path.clone();
+        let to = to.copy_from(
+            from,
+            (path, how, self.spec.allow_create_root),
+            Digests::Both,
+            self.watch.clone(),
+        );
+        match to.await? {
+            Ok((seen, upload)) => {
+                self.staged = Some(Staged::Parts {
+                    upload,
+                    receipts: Vec::new(),
+                    checksum: None,
+                });
+                Ok(seen)
+            }
+            Err(size) => Ok(wrong_size(size)),
+        }
     }
 
-    /// From one folder to another: one thread does the whole object.
-    async fn copy_file(
+    /// A small object: into memory, and out of it when it is published.
+    async fn stage_whole(&mut self, from: &dyn Store, source: &Place) -> Result<Seen, Failure> {
+        let memory = self.budget.take(self.spec.size.0);
+        let Some(memory) = self.watch.or_stop(memory).await? else {
+            return Err(self.watch.stopped());
+        };
+        let opened = from.open(Wanted::whole(&source.path, Role::Source));
+        let mut content = self.watch.or_stop(opened).await??;
+        if content.size() != self.spec.size.0 {
+            return Ok(wrong_size(content.size()));
+        }
+        let mut digester = Digester::new(Digests::Both);
+        let chunks = self.collect(&mut *content, &mut digester).await?;
+        let (seen, checksum) = digester.finish_with_checksum();
+        self.staged = Some(Staged::Whole(Whole { chunks, checksum }, memory));
+        Ok(seen)
+    }
+
+    async fn collect(
         &self,
-        from: &FsStore,
-        source: &str,
-        to: &FsStore,
-    ) -> Result<(Seen, Option<StagedKind>), Failure> {
-        let (from, to, source) = (from.clone(), to.clone(), source.to_owned());
-        let (path, size, create) = (
-            self.spec.target.path.clone(),
-            self.spec.size.0,
-            self.spec.allow_create_root,
-        );
-        let (progress, cancel) = (self.progress.clone(), self.cancel.clone());
-        blocking(move || {
-            let mut object = from.open(&source, Role::Source)?;
-            if object.size() != size {
-                return Ok((wrong_size(object.size()), None));
+        content: &mut dyn Content,
+        digester: &mut Digester,
+    ) -> Result<Vec<Bytes>, Failure> {
+        let mut chunks = Vec::new();
+        while let Some(chunk) = self.watch.or_stop(content.next()).await?? {
+            digester.update(&chunk);
+            self.watch.progress.add_read(chunk.len() as u64);
+            chunks.push(chunk);
+        }
+        Ok(chunks)
+    }
+
+    async fn stage_parts(
+        &mut self,
+        from: &dyn Store,
+        source: &Place,
+        how: Publication,
+    ) -> Result<Seen, Failure> {
+        let at_once = match self.target.capabilities().parts {
+            Parts::AnyOrder(parts) => parts,
+            Parts::InOrder | Parts::Never => 1,
+        };
+        let begun = self.target.begin(self.aim(how));
+        let upload = self.watch.or_stop(begun).await??;
+        let copy = PartCopy {
+            from,
+            path: &source.path,
+            size: self.spec.size.0,
+            digests: Digests::Both,
+            upload: &*upload,
+            at_once,
+            budget: &self.budget,
+            watch: &self.watch,
+        };
+        match copy.run(Vec::new()).await {
+            Ok(Ok(copied)) => {
+                self.staged = Some(Staged::Parts {
+                    upload,
+                    receipts: copied.receipts,
+                    checksum: Some(copied.checksum),
+                });
+                Ok(copied.seen)
             }
-            let mut staged = to.stage(&path, create)?;
-            let count = |bytes| {
-                progress.add_read(bytes);
-                progress.add_written(bytes);
-            };
-            let seen = to.copy(
-                (&from, &mut object, &source),
-                (&mut staged, &path),
-                &count,
-                &cancel,
-            )?;
-            Ok((seen, Some(StagedKind::File(staged))))
-        })
-        .await
+            Ok(Err(size)) => {
+                upload.abort().await;
+                Ok(wrong_size(size))
+            }
+            Err(failure) => {
+                upload.abort().await;
+                Err(failure)
+            }
+        }
     }
 
     async fn publish(&mut self, how: Publication) -> Result<Answer, Failure> {
-        let path = self.spec.target.path.clone();
-        let published = match (self.staged.take(), &self.target) {
-            (
-                Some(Staged {
-                    what: StagedKind::File(staged),
-                    ..
-                }),
-                Driver::Fs(store),
-            ) => {
-                let store = store.clone();
-                blocking(move || store.publish(staged, &path, how)).await
-            }
-            (
-                Some(Staged {
-                    what: StagedKind::Object(staged),
-                    _memory,
-                }),
-                Driver::Object(store),
-            ) => {
-                let size = self.spec.size.0;
-                let published = store.publish(staged, &path, how).await;
-                if published == Ok(true) {
-                    store.check_name(&path).await?;
-                }
-                // Parts are counted as they go out; one request goes out here.
-                if published == Ok(true) && size < crate::object::PART {
-                    self.progress.add_written(size);
+        let published = match self.staged.take() {
+            Some(Staged::Whole(whole, _memory)) => {
+                let published = self.target.put_whole(self.aim(how), &whole).await?;
+                if published == Published::Done {
+                    self.watch.progress.add_written(size_of_chunks(&whole.chunks));
                 }
                 published
             }
-            _ => Err(self.lost("nothing is staged")),
+            Some(Staged::Parts {
+                upload,
+                receipts,
+                checksum,
+            }) => upload.complete(&receipts, checksum).await?,
+            None => return Err(self.lost("nothing is staged")),
         };
-        Ok(if published? {
-            Answer::Published
-        } else {
-            Answer::Occupied
+        Ok(match published {
+            Published::Done => Answer::Published,
+            Published::Occupied => Answer::Occupied,
         })
     }
 
     fn lost(&self, what: &str) -> Failure {
-        let target = &self.spec.target;
-        Failure::of_object(
-            FailureClass::Transient,
-            &target.backend,
-            &target.path,
-            what.to_owned(),
-        )
+        let Place { backend, path } = &self.spec.target;
+        Failure::of_object(FailureClass::Transient, backend, path, what.to_owned())
     }
 
-    /// Gives up what is staged, if anything is. A staged file removes itself when it is dropped.
+    /// Gives up what is staged, if anything is.
     pub(crate) async fn discard(&mut self) {
-        if let Some(Staged {
-            what: StagedKind::Object(staged),
-            ..
-        }) = self.staged.take()
-            && let Driver::Object(store) = &self.target
-        {
-            store.discard(staged).await;
+        if let Some(Staged::Parts { upload, .. }) = self.staged.take() {
+            upload.abort().await;
         }
     }
 
     async fn remove_published(&self) -> Result<Answer, Failure> {
-        let path = self.spec.target.path.clone();
-        match &self.target {
-            Driver::Object(store) => store.delete(&path).await?,
-            Driver::Fs(store) => {
-                let store = store.clone();
-                blocking(move || store.delete(&path, false)).await?;
-            }
-        }
+        self.target.delete(&self.spec.target.path, false).await?;
         Ok(Answer::Removed)
     }
 
     async fn wait(&self, ms: u64, reason: &str) -> Result<Answer, Failure> {
         tracing::info!(target_backend = %self.spec.target.backend, "{reason}");
-        self.progress.add_wait();
-        tokio::select! {
-            () = tokio::time::sleep(std::time::Duration::from_millis(ms)) => Ok(Answer::Waited),
-            () = self.cancel.cancelled() => Err(self.stopped()),
-        }
-    }
-
-    /// From any store to any other: a reader that digests and a writer, with a few chunks between them.
-    async fn pump(
-        &self,
-        from: &Driver,
-        source: &str,
-        how: Publication,
-    ) -> Result<(Seen, Option<StagedKind>), Failure> {
-        let open = pump::open_source(from, source).await?;
-        if open.size() != self.spec.size.0 {
-            return Ok((wrong_size(open.size()), None));
-        }
-        let (sender, chunks) = mpsc::channel(CHUNKS);
-        let reader = pump::read_into(
-            open,
-            source.to_owned(),
-            sender,
-            self.progress.clone(),
-            self.cancel.clone(),
-        );
-        let writer = async {
-            match &self.target {
-                Driver::Fs(store) => self.write_file(store.clone(), chunks).await.map(StagedKind::File),
-                Driver::Object(store) => self
-                    .write_object(store, chunks, how)
-                    .await
-                    .map(StagedKind::Object),
-            }
-        };
-        let (seen, staged) = tokio::join!(reader, writer);
-        match (seen, staged?) {
-            (Some(seen), staged) => Ok((seen, Some(staged))),
-            (None, StagedKind::Object(staged)) => {
-                if let Driver::Object(store) = &self.target {
-                    store.discard(staged).await;
-                }
-                Err(self.lost("the reader ended too early"))
-            }
-            (None, StagedKind::File(_)) => Err(self.lost("the reader ended too early")),
-        }
-    }
-
-    async fn write_file(&self, store: FsStore, mut chunks: Chunks) -> Result<StagedFile, Failure> {
-        let (path, create) = (self.spec.target.path.clone(), self.spec.allow_create_root);
-        let progress = self.progress.clone();
-        blocking(move || {
-            let mut staged = store.stage(&path, create)?;
-            while let Some(chunk) = chunks.blocking_recv() {
-                let chunk = chunk?;
-                store.write(&mut staged, &path, &chunk)?;
-                progress.add_written(chunk.len() as u64);
-            }
-            store.finish(&staged, &path)?;
-            Ok(staged)
-        })
-        .await
-    }
-
-    async fn write_object(
-        &self,
-        store: &ObjectStore,
-        mut chunks: Chunks,
-        how: Publication,
-    ) -> Result<StagedObject, Failure> {
-        let path = &self.spec.target.path;
-        let mut staged = store.stage(path, self.spec.size.0, how).await?;
-        let in_parts = matches!(staged, StagedObject::Parts(_));
-        while let Some(chunk) = chunks.recv().await {
-            let written = match chunk {
-                Err(failure) => Err(failure),
-                Ok(chunk) => {
-                    let bytes = chunk.len() as u64;
-                    let written = store.write(&mut staged, path, chunk).await;
-                    if in_parts {
-                        self.progress.add_written(bytes);
-                    }
-                    written
-                }
-            };
-            if let Err(failure) = written {
-                store.discard(staged).await;
-                return Err(failure);
-            }
-        }
-        Ok(staged)
+        self.watch.progress.add_wait();
+        let sleep = tokio::time::sleep(std::time::Duration::from_millis(ms));
+        self.watch.or_stop(sleep).await.map(|()| Answer::Waited)
     }
 }
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use domicile_estate::{Backend, BackendName, KeyRefusal, StoreKind};
-use domicile_movers::{Failure, FailureClass};
+use domicile_movers::{Failure, FailureClass, Place};
 
 use crate::CredentialValues;
 use crate::fs::FsStore;
-use crate::object::{self, ObjectStore};
+use crate::object;
+use crate::store::Store;
 
 /// The stores of an estate, by the names of their backends. A store is first touched when it is first used.
 pub struct Stores {
@@ -23,12 +24,8 @@ struct Slot {
     driver: OnceLock<Result<Driver, Failure>>,
 }
 
-/// How a store is driven. Cloning shares it.
-#[derive(Debug, Clone)]
-pub(crate) enum Driver {
-    Fs(FsStore),
-    Object(ObjectStore),
-}
+/// How a store is driven.
+pub(crate) type Driver = Arc<dyn Store>;
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,6 +58,13 @@ impl Stores {
             .get_or_init(|| open(&slot.backend, &self.credentials))
             .clone()
     }
+
+    /// The store of a place, if its path leads nowhere else.
+    pub(crate) fn at(&self, place: &Place) -> Result<Driver, Failure> {
+        let driver = self.driver(&place.backend)?;
+        check_path(&*driver, &place.backend, &place.path)?;
+        Ok(driver)
+    }
 }
 
 fn open(backend: &Backend, credentials: &CredentialValues) -> Result<Driver, Failure> {
@@ -68,7 +72,7 @@ fn open(backend: &Backend, credentials: &CredentialValues) -> Result<Driver, Fai
         StoreKind::Fs => {
             let root = PathBuf::from(backend.store.option("root"));
             if root.is_absolute() {
-                return Ok(Driver::Fs(FsStore::new(backend.name.clone(), root)));
+                return Ok(Arc::new(FsStore::new(backend.name.clone(), root)));
             }
             let message = format!("its root `{}` is no absolute path", root.display());
             Err(Failure::of_backend(
@@ -77,33 +81,31 @@ fn open(backend: &Backend, credentials: &CredentialValues) -> Result<Driver, Fai
                 message,
             ))
         }
-        StoreKind::S3 | StoreKind::Memory => object::open(backend, credentials).map(Driver::Object),
+        StoreKind::S3 | StoreKind::Memory => Ok(Arc::new(object::open(backend, credentials)?)),
     }
 }
 
-impl Driver {
-    /// Refuses a path that could lead elsewhere, or that this store would change. Keys are checked when they are
-    /// registered; this is the last gate before the store, whoever made the path.
-    pub(crate) fn check_path(&self, backend: &BackendName, path: &str) -> Result<(), Failure> {
-        let refusal = match path {
-            "" => Some(KeyRefusal::Empty),
-            _ if path.starts_with('/') => Some(KeyRefusal::Absolute),
-            _ if path.contains('\0') => Some(KeyRefusal::Nul),
-            _ if path.split('/').any(str::is_empty) => Some(KeyRefusal::EmptyPart),
-            _ if path.split('/').any(|part| part == "." || part == "..") => Some(KeyRefusal::DotPart),
-            _ if matches!(self, Self::Object(_)) && path.trim() != path => {
-                Some(KeyRefusal::OuterWhiteSpace { kind: StoreKind::S3 })
-            }
-            _ => None,
-        };
-        match refusal {
-            None => Ok(()),
-            Some(refusal) => Err(Failure::of_object(
-                FailureClass::KeyRefused,
-                backend,
-                path,
-                refusal.to_string(),
-            )),
+/// Refuses a path that could lead elsewhere, or that this store would change. Keys are checked when they are
+/// registered; this is the last gate before the store, whoever made the path.
+pub(crate) fn check_path(store: &dyn Store, backend: &BackendName, path: &str) -> Result<(), Failure> {
+    let refusal = match path {
+        "" => Some(KeyRefusal::Empty),
+        _ if path.starts_with('/') => Some(KeyRefusal::Absolute),
+        _ if path.contains('\0') => Some(KeyRefusal::Nul),
+        _ if path.split('/').any(str::is_empty) => Some(KeyRefusal::EmptyPart),
+        _ if path.split('/').any(|part| part == "." || part == "..") => Some(KeyRefusal::DotPart),
+        _ if store.capabilities().trims_paths && path.trim() != path => {
+            Some(KeyRefusal::OuterWhiteSpace { kind: StoreKind::S3 })
         }
+        _ => None,
+    };
+    match refusal {
+        None => Ok(()),
+        Some(refusal) => Err(Failure::of_object(
+            FailureClass::KeyRefused,
+            backend,
+            path,
+            refusal.to_string(),
+        )),
     }
 }

@@ -6,20 +6,16 @@ use std::time::{Duration, Instant};
 
 use domicile_estate::{BackendName, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
-use domicile_movers::{Digests, Failure, FailureClass, Place, Receipt, Seen, Step, Transfer, TransferSpec};
+use domicile_movers::{Digests, Failure, Place, Receipt, Seen, Step, Transfer, TransferSpec};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::carry::{Budget, Carrier};
+use crate::carry::{self, Budget, Carrier, Watch};
 use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
-use crate::pump::{self, Counting, blocking};
 use crate::role::Role;
-use crate::stores::{Driver, Stores};
+use crate::stores::{Stores, check_path};
 
-/// The object that a probe writes, named so that no listing shows it and no key can be it.
-const PROBE_NAME: &str = ".domicile-probe";
-const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
 /// Pages of a listing that wait for whoever reads it.
 const PAGES: usize = 4;
 
@@ -81,15 +77,14 @@ impl Worker {
         progress: &Arc<Progress>,
         cancel: &Cancel,
     ) -> Result<Receipt, Failure> {
-        let target = self.driver(&spec.target)?;
+        let target = self.stores.at(&spec.target)?;
         let mut machine = Transfer::new(spec.clone(), self.retry);
         let mut carrier = Carrier {
             stores: self.stores.clone(),
             budget: self.budget.clone(),
             spec: spec.clone(),
             target,
-            progress: progress.clone(),
-            cancel: cancel.clone(),
+            watch: watch(progress, cancel, &spec.target),
             staged: None,
         };
         loop {
@@ -100,7 +95,7 @@ impl Worker {
                 }
                 _ if cancel.is_cancelled() => {
                     carrier.discard().await;
-                    return Err(cancelled(&spec.target));
+                    return Err(carrier.watch.stopped());
                 }
                 step => {
                     let answer = carrier.carry_out(step).await;
@@ -147,22 +142,12 @@ impl Worker {
         progress: &Arc<Progress>,
         cancel: &Cancel,
     ) -> Result<Seen, Failure> {
-        let driver = self.driver(place)?;
-        let counting = Counting {
-            progress: progress.clone(),
-            verifies: true,
-        };
-        self.retrying(cancel, || {
-            pump::read(
-                &driver,
-                &place.path,
-                Role::Source,
-                digests,
-                counting.clone(),
-                cancel,
-            )
-        })
-        .await
+        let store = self.stores.at(place)?;
+        let watch = watch(progress, cancel, place);
+        let count = |bytes| progress.add_verified(bytes);
+        let at = (place.path.as_str(), Role::Source);
+        self.retrying(cancel, || carry::read(&*store, at, digests, &count, &watch))
+            .await
     }
 
     /// Deletes an object. One that is not there is deleted. With `dataset`, which says that the object lies in our
@@ -177,23 +162,14 @@ impl Worker {
         dataset: Option<&DatasetName>,
         cancel: &Cancel,
     ) -> Result<(), Failure> {
-        let driver = self.driver(place)?;
+        let store = self.stores.at(place)?;
         let in_copy = dataset.is_some_and(|dataset| {
             place
                 .path
                 .strip_prefix(dataset.as_str())
                 .is_some_and(|rest| rest.starts_with('/'))
         });
-        self.retrying(cancel, || async {
-            match &driver {
-                Driver::Object(store) => store.delete(&place.path).await,
-                Driver::Fs(store) => {
-                    let (store, path) = (store.clone(), place.path.clone());
-                    blocking(move || store.delete(&path, in_copy)).await
-                }
-            }
-        })
-        .await
+        self.retrying(cancel, || store.delete(&place.path, in_copy)).await
     }
 
     /// Lists what lies below a prefix (empty, or ending with `/`), subfolders included, without what lies at or
@@ -207,31 +183,18 @@ impl Worker {
         prefix: &str,
         skip: &[String],
     ) -> Result<Listing, Failure> {
-        let driver = self.stores.driver(backend)?;
+        let store = self.stores.driver(backend)?;
         if !prefix.is_empty() {
-            driver.check_path(backend, prefix.trim_end_matches('/'))?;
+            check_path(&*store, backend, prefix.trim_end_matches('/'))?;
         }
         let (sender, pages) = mpsc::channel(PAGES);
         let (prefix, skip) = (prefix.to_owned(), skip.to_vec());
-        match driver {
-            Driver::Fs(store) => {
-                tokio::task::spawn_blocking(move || {
-                    let send = &mut |page| sender.blocking_send(Ok(page)).is_ok();
-                    if let Err(failure) = store.list(&prefix, &skip, send) {
-                        // Nobody listening any more is no failure.
-                        let _ = sender.blocking_send(Err(failure));
-                    }
-                });
+        tokio::spawn(async move {
+            if let Err(failure) = store.list(&prefix, &skip, &sender).await {
+                // Nobody listening any more is no failure.
+                let _ = sender.send(Err(failure)).await;
             }
-            Driver::Object(store) => {
-                tokio::spawn(async move {
-                    if let Err(failure) = store.list(&prefix, &skip, &sender).await {
-                        // Nobody listening any more is no failure.
-                        let _ = sender.send(Err(failure)).await;
-                    }
-                });
-            }
-        }
+        });
         Ok(Listing { pages })
     }
 
@@ -248,30 +211,11 @@ impl Worker {
         may_be_new: bool,
     ) -> Result<ProbeReport, Failure> {
         let begun = Instant::now();
-        let mut wrote = write;
-        let holds_something = match self.stores.driver(backend)? {
-            Driver::Object(store) => store.probe(write.then_some((PROBE_NAME, PROBE_BYTES))).await?,
-            Driver::Fs(store) => {
-                let (holds, written) = blocking(move || {
-                    if may_be_new && !store.root_exists() {
-                        return Ok((false, false));
-                    }
-                    store.check_root(Role::Source)?;
-                    let empty = store.is_empty_or_gone()?;
-                    if write {
-                        store.probe_write(PROBE_NAME, PROBE_BYTES)?;
-                    }
-                    Ok((!empty, write))
-                })
-                .await?;
-                wrote = written;
-                holds
-            }
-        };
+        let probed = self.stores.driver(backend)?.probe(write, may_be_new).await?;
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(ProbeReport {
-            holds_something,
-            wrote,
+            holds_something: probed.holds_something,
+            wrote: probed.wrote,
             took_ms,
         })
     }
@@ -283,13 +227,8 @@ impl Worker {
     /// # Errors
     /// What hinders looking or removing.
     pub async fn sweep(&self, backend: &BackendName, dataset: &DatasetName) -> Result<u64, Failure> {
-        match self.stores.driver(backend)? {
-            Driver::Object(_) => Ok(0),
-            Driver::Fs(store) => {
-                let folder = dataset.as_str().to_owned();
-                blocking(move || store.sweep(&folder)).await
-            }
-        }
+        let prefix = format!("{}/", dataset.as_str());
+        self.stores.driver(backend)?.sweep(&prefix).await
     }
 
     /// Whether the root is missing or has nothing in it but our temporary files: where the catalogue has recorded
@@ -298,16 +237,7 @@ impl Worker {
     /// # Errors
     /// What hinders looking.
     pub async fn is_empty_or_gone(&self, backend: &BackendName) -> Result<bool, Failure> {
-        match self.stores.driver(backend)? {
-            Driver::Object(store) => store.is_empty_or_gone().await,
-            Driver::Fs(store) => blocking(move || store.is_empty_or_gone()).await,
-        }
-    }
-
-    fn driver(&self, place: &Place) -> Result<Driver, Failure> {
-        let driver = self.stores.driver(&place.backend)?;
-        driver.check_path(&place.backend, &place.path)?;
-        Ok(driver)
+        self.stores.driver(backend)?.is_empty_or_gone().await
     }
 
     /// Tries until it succeeds or `retry::decide` gives up.
@@ -334,7 +264,10 @@ impl Worker {
     }
 }
 
-fn cancelled(place: &Place) -> Failure {
-    let message = "stopped on request".to_owned();
-    Failure::of_object(FailureClass::Cancelled, &place.backend, &place.path, message)
+fn watch(progress: &Arc<Progress>, cancel: &Cancel, place: &Place) -> Watch {
+    Watch {
+        progress: progress.clone(),
+        cancel: cancel.clone(),
+        place: place.clone(),
+    }
 }

@@ -8,18 +8,19 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::FsStore;
 use super::paths::{open_below, open_one};
 use super::stage::{is_locked_by_another, is_still_named};
-use super::{FsStore, OpenObject};
 use crate::listing::{Listed, ListedKind, PAGE};
 use crate::role::Role;
+use crate::store::Wanted;
 
 /// Where the pages of a listing go; `false` says that nobody listens any more.
-pub(crate) type Pages<'a> = &'a mut dyn FnMut(Vec<Listed>) -> bool;
+pub(super) type Pages<'a> = &'a mut dyn FnMut(Vec<Listed>) -> bool;
 
 impl FsStore {
     /// Lists plain files, and what is none, below a prefix.
-    pub(crate) fn list(&self, prefix: &str, skip: &[String], pages: Pages<'_>) -> Result<(), Failure> {
+    pub(super) fn list(&self, prefix: &str, skip: &[String], pages: Pages<'_>) -> Result<(), Failure> {
         let root = self.root(Role::Source)?;
         let prefix = prefix.trim_end_matches('/');
         let at = |folder: &str, errno| self.failed(Role::Source, folder, "list the folder", errno);
@@ -56,7 +57,7 @@ impl FsStore {
 
     /// Whether the root is missing or has nothing in it but temporary files of ours and what a fresh file system
     /// brings.
-    pub(crate) fn is_empty_or_gone(&self) -> Result<bool, Failure> {
+    pub(super) fn has_nothing(&self) -> Result<bool, Failure> {
         let root = match self.open_root() {
             Ok(root) => root,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(true),
@@ -75,8 +76,8 @@ impl FsStore {
     }
 
     /// Removes a plain file, durably; what is not there is removed.
-    pub(crate) fn delete(&self, path: &str, remove_emptied_folders: bool) -> Result<(), Failure> {
-        if self.stat(path, Role::Target)?.is_some() {
+    pub(super) fn remove(&self, path: &str, remove_emptied_folders: bool) -> Result<(), Failure> {
+        if self.look(path, Role::Target)?.is_some() {
             let at = |errno| self.failed(Role::Target, path, "delete it", errno);
             let (folder, name) = self.open_parent(path).map_err(at)?;
             match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
@@ -93,7 +94,7 @@ impl FsStore {
 
     /// Removes temporary files below a folder that no living process writes, and returns their number. Folders stay:
     /// they may be somebody's.
-    pub(crate) fn sweep(&self, folder: &str) -> Result<u64, Failure> {
+    pub(super) fn sweep_below(&self, folder: &str) -> Result<u64, Failure> {
         self.root(Role::Target)?;
         let at = |errno| self.failed(Role::Target, folder, "sweep the folder", errno);
         let mut swept = 0;
@@ -115,18 +116,14 @@ impl FsStore {
     }
 
     /// Writes a small file at the root, reads it back and removes it.
-    pub(crate) fn probe_write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn probe_write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let mut staged = self.stage(name, false)?;
         self.write(&mut staged, name, bytes)?;
         self.finish(&staged, name)?;
         let temporary = super::stage::temporary_name(name);
-        let mut object: OpenObject = self.open(&temporary, Role::Target)?;
-        let mut back = Vec::new();
-        self.read_open(&mut object, &temporary, Role::Target, &mut |part| {
-            back.extend_from_slice(part);
-            Ok(())
-        })?;
-        if back == bytes {
+        let wanted = Wanted::whole(&temporary, Role::Target);
+        let back = self.open_content(&wanted)?.into_first();
+        if back.as_deref() == Some(bytes) {
             return Ok(());
         }
         let message = "gave back other bytes than were written; check the disk".to_owned();

@@ -5,6 +5,9 @@
 //! Every path is walked part by part from a handle of the root, and no part may be a symbolic link. The root
 //! itself may be one: that is the operator's choice.
 
+mod content;
+mod copy;
+mod driver;
 mod failure;
 mod folder_sync;
 mod list;
@@ -12,28 +15,23 @@ mod paths;
 mod stage;
 
 use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use domicile_estate::BackendName;
-use domicile_movers::{Digests, Failure, FailureClass, Seen};
+use domicile_movers::{Failure, FailureClass};
 use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
-use crate::digest::Digester;
-use crate::progress::Cancel;
 use crate::role::Role;
+use crate::store::{Stat, Version};
 
 use folder_sync::FolderSyncs;
 pub(crate) use list::is_skipped;
 pub(crate) use stage::StagedFile;
 
 /// Bytes read and written at once. Larger ones cost more in page faults than they save in system calls.
-const BUFFER: usize = 1024 * 1024;
-
-/// What is told to whoever counts bytes.
-pub(crate) type Count<'a> = &'a (dyn Fn(u64) + Sync);
+pub(crate) const BUFFER: usize = 1024 * 1024;
 
 /// One folder as a store. Its methods block.
 #[derive(Debug, Clone)]
@@ -47,13 +45,20 @@ pub(crate) struct FsStore {
 pub(crate) struct OpenObject {
     file: File,
     size: u64,
-    modified: (i64, i64),
+    state: State,
 }
+
+/// What changes when the bytes of a file change, or another file comes to lie there.
+type State = (i64, i64, u64);
 
 impl OpenObject {
     /// Its bytes when it was opened.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    fn version(&self) -> Version {
+        version(self.size, self.state)
     }
 }
 
@@ -66,8 +71,8 @@ impl FsStore {
         }
     }
 
-    /// The size of the object under a path; `None` if nothing is there.
-    pub(crate) fn stat(&self, path: &str, role: Role) -> Result<Option<u64>, Failure> {
+    /// The size and the state of the object under a path; `None` if nothing is there.
+    pub(super) fn look(&self, path: &str, role: Role) -> Result<Option<Stat>, Failure> {
         let at = |errno| self.failed(role, path, "look at it", errno);
         let (folder, name) = match self.open_parent(path) {
             Ok(found) => found,
@@ -76,7 +81,13 @@ impl FsStore {
         };
         match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-                Ok(Some(u64::try_from(stat.st_size).unwrap_or(0)))
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                Ok(Some(Stat {
+                    size,
+                    version: version(size, state(&stat)),
+                    checksum: None,
+                    tag: None,
+                }))
             }
             Ok(stat) => Err(self.no_plain_file(role, path, FileType::from_raw_mode(stat.st_mode))),
             Err(Errno::NOENT) => Ok(None),
@@ -119,87 +130,30 @@ impl FsStore {
         Ok(OpenObject {
             file: File::from(file),
             size,
-            modified: modified(&stat),
+            state: state(&stat),
         })
     }
 
-    /// Reads an object to its end; `each` gets its bytes.
-    pub(crate) fn read_open(
-        &self,
-        object: &mut OpenObject,
-        path: &str,
-        role: Role,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let capacity = usize::try_from(object.size + 1)
-            .unwrap_or(BUFFER)
-            .clamp(4096, BUFFER);
-        let mut buffer = vec![0; capacity];
-        let mut left = object.size;
-        loop {
-            match object.file.read(&mut buffer) {
-                Ok(0) => break,
-                // It grows while it is read: what is read on would be held in memory without a bound.
-                Ok(bytes) if bytes as u64 > left => break,
-                Ok(bytes) => {
-                    left -= bytes as u64;
-                    each(&buffer[..bytes])?;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.failed_io(role, path, "read it", &error)),
-            }
-        }
+    /// Fails if an open file is not what it was when it was opened.
+    fn check_unchanged(&self, object: &OpenObject, path: &str, role: Role) -> Result<(), Failure> {
         let stat =
             rustix::fs::fstat(&object.file).map_err(|errno| self.failed(role, path, "read it", errno))?;
-        if left > 0 || modified(&stat) != object.modified || u64::try_from(stat.st_size) != Ok(object.size) {
-            let message = "it was changed while it was read".to_owned();
-            return Err(Failure::of_object(
-                FailureClass::Transient,
-                &self.backend,
-                path,
-                message,
-            ));
+        if state(&stat) != object.state || u64::try_from(stat.st_size) != Ok(object.size) {
+            return Err(self.changed(path));
         }
         Ok(())
     }
 
-    /// Reads an object from end to end and digests it; `None` if nothing is there.
-    pub(crate) fn digest(
-        &self,
-        path: &str,
-        role: Role,
-        digests: Digests,
-        count: Count<'_>,
-        cancel: &Cancel,
-    ) -> Result<Seen, Failure> {
-        let mut object = self.open(path, role)?;
-        let mut digester = Digester::new(digests);
-        self.read_open(&mut object, path, role, &mut |bytes| {
-            digester.update(bytes);
-            count(bytes.len() as u64);
-            self.unless_cancelled(path, cancel)
-        })?;
-        Ok(digester.finish())
-    }
-
-    pub(crate) fn unless_cancelled(&self, path: &str, cancel: &Cancel) -> Result<(), Failure> {
-        if cancel.is_cancelled() {
-            Err(self.stopped(path))
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(crate) fn stopped(&self, path: &str) -> Failure {
-        Failure::of_object(
-            FailureClass::Cancelled,
-            &self.backend,
-            path,
-            "stopped on request".to_owned(),
-        )
+    fn busy(&self, path: &str, message: &str) -> Failure {
+        Failure::of_object(FailureClass::Transient, &self.backend, path, message.to_owned())
     }
 }
 
-fn modified(stat: &rustix::fs::Stat) -> (i64, i64) {
-    (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0))
+fn state(stat: &rustix::fs::Stat) -> State {
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    (stat.st_mtime, nanoseconds, stat.st_ino)
+}
+
+fn version(size: u64, (seconds, nanoseconds, inode): State) -> Version {
+    Version(format!("{size}-{seconds}.{nanoseconds}-{inode}"))
 }

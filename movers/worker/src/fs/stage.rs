@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 use domicile_estate::TEMPORARY_PREFIX;
-use domicile_movers::{Digests, Failure, FailureClass, Publication, Seen};
+use domicile_movers::{Failure, FailureClass, Publication};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Advice, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Count, FsStore, OpenObject};
-use crate::digest::Digester;
-use crate::progress::Cancel;
+use super::FsStore;
 use crate::role::Role;
+use crate::store::Published;
 
 /// How often the temporary file may be swept away under our hands before we say so.
 const OPEN_TRIES: u32 = 16;
@@ -101,16 +101,28 @@ impl FsStore {
 
     /// Appends to a staged file.
     pub(crate) fn write(&self, staged: &mut StagedFile, path: &str, bytes: &[u8]) -> Result<(), Failure> {
-        staged.file.write_all(bytes).map_err(|error| {
-            match error.raw_os_error().map(Errno::from_raw_os_error) {
-                // Unlike on reading, no other object is damaged: the disk may only be going.
-                Some(Errno::IO) => {
-                    let message = "cannot write it: the disk reports an input/output error".to_owned();
-                    Failure::of_object(FailureClass::Transient, &self.backend, path, message)
-                }
-                _ => self.failed_io(Role::Target, path, "write it", &error),
-            }
-        })
+        let written = staged.file.write_all(bytes);
+        written.map_err(|error| self.unwritten(path, &error))
+    }
+
+    /// Writes at a place in a staged file.
+    pub(super) fn write_at(
+        &self,
+        staged: &StagedFile,
+        path: &str,
+        bytes: &[u8],
+        at: u64,
+    ) -> Result<(), Failure> {
+        let written = staged.file.write_all_at(bytes, at);
+        written.map_err(|error| self.unwritten(path, &error))
+    }
+
+    fn unwritten(&self, path: &str, error: &std::io::Error) -> Failure {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            // Unlike on reading, no other object is damaged: the disk may only be going.
+            Some(Errno::IO) => self.busy(path, "cannot write it: the disk reports an input/output error"),
+            _ => self.failed_io(Role::Target, path, "write it", error),
+        }
     }
 
     /// Makes a staged file's bytes durable.
@@ -123,32 +135,13 @@ impl FsStore {
         Ok(())
     }
 
-    /// Copies an open object to a staged file, durably.
-    pub(crate) fn copy(
-        &self,
-        (source, object, source_path): (&FsStore, &mut OpenObject, &str),
-        (staged, path): (&mut StagedFile, &str),
-        count: Count<'_>,
-        cancel: &Cancel,
-    ) -> Result<Seen, Failure> {
-        let mut digester = Digester::new(Digests::Both);
-        source.read_open(object, source_path, Role::Source, &mut |bytes| {
-            digester.update(bytes);
-            self.write(staged, path, bytes)?;
-            count(bytes.len() as u64);
-            self.unless_cancelled(path, cancel)
-        })?;
-        self.finish(staged, path)?;
-        Ok(digester.finish())
-    }
-
-    /// Makes a staged file visible under its name, durably; `false` if something lies there already.
+    /// Makes a staged file visible under its name, durably.
     pub(crate) fn publish(
         &self,
         staged: StagedFile,
         path: &str,
         publication: Publication,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Published, Failure> {
         let at = |errno| self.failed(Role::Target, path, "publish it", errno);
         let mut staged = staged;
         match publication {
@@ -157,13 +150,13 @@ impl FsStore {
                     .map_err(at)?;
             }
             Publication::New => match rename_new(&staged) {
-                Err(Errno::EXIST) => return Ok(false),
+                Err(Errno::EXIST) => return Ok(Published::Occupied),
                 other => other.map_err(at)?,
             },
         }
         staged.published = true;
         self.syncs.sync(&staged.folder).map_err(at)?;
-        Ok(true)
+        Ok(Published::Done)
     }
 }
 

@@ -4,24 +4,29 @@
 
 mod failure;
 mod open;
+mod read;
 mod write;
 
-use bytes::Bytes;
 use domicile_estate::{BackendName, TEMPORARY_PREFIX};
-use domicile_movers::{Digests, Failure, FailureClass, Seen};
+use domicile_movers::{Failure, FailureClass};
 use futures::StreamExt;
-use opendal::options::{DeleteOptions, ListOptions, ReaderOptions};
-use opendal::{BufferStream, ErrorKind, Metadata, Operator};
+use opendal::options::{DeleteOptions, ListOptions};
+use opendal::{ErrorKind, Metadata, Operator};
 
-use crate::digest::Digester;
 use crate::fs::is_skipped;
 use crate::listing::{Listed, ListedKind, PAGE};
-use crate::progress::Cancel;
+use crate::parts::PART_MIN;
 use crate::redact::Redactor;
 use crate::role::Role;
+use crate::store::{
+    Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Published, Sink, Source, Stat, Store,
+    Unfinished, Upload, Version, Wanted, Whole,
+};
 
 pub(crate) use open::open;
-pub(crate) use write::{PART, StagedObject};
+
+const PROBE_NAME: &str = ".domicile-probe";
+const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
 
 /// One object store.
 #[derive(Debug, Clone)]
@@ -34,23 +39,99 @@ pub(crate) struct ObjectStore {
     place: String,
 }
 
-/// An object that is being read.
-pub(crate) struct OpenObject {
-    /// Its bytes when it was opened.
-    pub size: u64,
-    /// `None` for an empty object, which no range can be asked of.
-    stream: Option<BufferStream>,
+impl Store for ObjectStore {}
+
+impl Source for ObjectStore {
+    fn stat<'a>(&'a self, path: &'a str, role: Role) -> Doing<'a, Option<Stat>> {
+        Box::pin(async move {
+            let metadata = self.metadata(path, role).await?;
+            Ok(metadata.map(|metadata| Stat {
+                size: metadata.content_length(),
+                version: version(&metadata),
+                checksum: None,
+                tag: None,
+            }))
+        })
+    }
+
+    fn open<'a>(&'a self, wanted: Wanted<'a>) -> Doing<'a, Box<dyn Content>> {
+        Box::pin(async move {
+            let content = self.open_content(wanted).await?;
+            Ok(Box::new(content) as Box<dyn Content>)
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()> {
+        Box::pin(self.list_pages(prefix, skip, pages))
+    }
+
+    /// Whether there is nothing but temporary objects of ours, or no bucket.
+    fn is_empty_or_gone(&self) -> Doing<'_, bool> {
+        Box::pin(async move {
+            match self.first_entry("").await {
+                Ok(found) => Ok(!found),
+                Err(error) => match self.failed(Role::Source, None, "list the store", &error) {
+                    failure if failure.class == FailureClass::StoreMissing => Ok(true),
+                    failure => Err(failure),
+                },
+            }
+        })
+    }
+}
+
+impl Sink for ObjectStore {
+    fn capabilities(&self) -> Capabilities {
+        let in_parts = self.operator.info().capability().write_can_multi;
+        Capabilities {
+            parts: if in_parts { Parts::InOrder } else { Parts::Never },
+            whole_max: PART_MIN,
+            trims_paths: true,
+            makes_root: false,
+        }
+    }
+
+    fn put_whole<'a>(&'a self, aim: Aim<'a>, whole: &'a Whole) -> Doing<'a, Published> {
+        Box::pin(self.put_at_once(aim, whole))
+    }
+
+    fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>> {
+        Box::pin(self.begin_writing(aim))
+    }
+
+    /// OpenDAL keeps the ids of uploads to itself.
+    fn resume<'a>(&'a self, _: Aim<'a>, _: &'a str) -> Doing<'a, Option<Box<dyn Upload>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn unfinished<'a>(&'a self, _: &'a str) -> Doing<'a, Vec<Unfinished>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, _: bool) -> Doing<'a, ()> {
+        Box::pin(self.remove(path))
+    }
+
+    fn sweep<'a>(&'a self, _: &'a str) -> Doing<'a, u64> {
+        Box::pin(async { Ok(0) })
+    }
+
+    fn probe(&self, write: bool, _: bool) -> Doing<'_, Probed> {
+        Box::pin(async move {
+            let holds = self.first_entry("").await;
+            let holds_something =
+                holds.map_err(|error| self.failed(Role::Source, None, "list the store", &error))?;
+            if write {
+                self.probe_write().await?;
+            }
+            Ok(Probed {
+                holds_something,
+                wrote: write,
+            })
+        })
+    }
 }
 
 impl ObjectStore {
-    /// The size of the object under a path; `None` if nothing is there.
-    pub(crate) async fn stat(&self, path: &str, role: Role) -> Result<Option<u64>, Failure> {
-        Ok(self
-            .metadata(path, role)
-            .await?
-            .map(|metadata| metadata.content_length()))
-    }
-
     async fn metadata(&self, path: &str, role: Role) -> Result<Option<Metadata>, Failure> {
         match self.operator.stat(path).await {
             Ok(metadata) => Ok(Some(metadata)),
@@ -73,112 +154,19 @@ impl ObjectStore {
         }
     }
 
-    pub(crate) async fn open(&self, path: &str, role: Role) -> Result<OpenObject, Failure> {
-        let Some(metadata) = self.metadata(path, role).await? else {
-            let class = if role == Role::Source {
-                FailureClass::SourceGone
-            } else {
-                FailureClass::Transient
-            };
-            return Err(self.failure(class, Some(path), "cannot open it: it is not there".to_owned()));
-        };
-        let size = metadata.content_length();
-        if size == 0 {
-            return Ok(OpenObject { size, stream: None });
-        }
-        // If it is replaced while it is read, the rest must not come from the new one.
-        let conditional = self.operator.info().capability().read_with_if_match;
-        let if_match = metadata.etag().filter(|_| conditional).map(str::to_owned);
-        let failed = |error| self.failed(role, Some(path), "read it", &error);
-        let options = ReaderOptions {
-            if_match,
-            ..ReaderOptions::default()
-        };
-        let reader = self
-            .operator
-            .reader_options(path, options)
-            .await
-            .map_err(failed)?;
-        // Always with its end: an open range trusts a size that may be of another moment.
-        let stream = reader.into_stream(0..size).await.map_err(failed)?;
-        Ok(OpenObject {
-            size,
-            stream: Some(stream),
-        })
-    }
-
-    /// The next bytes of an open object; `None` at its end.
-    pub(crate) async fn next(
-        &self,
-        object: &mut OpenObject,
-        path: &str,
-        role: Role,
-        cancel: &Cancel,
-    ) -> Result<Option<Vec<Bytes>>, Failure> {
-        let Some(stream) = &mut object.stream else {
-            return Ok(None);
-        };
-        let next = tokio::select! {
-            next = stream.next() => next,
-            () = cancel.cancelled() => return Err(self.stopped(path)),
-        };
-        match next {
-            None => Ok(None),
-            Some(Ok(buffer)) => Ok(Some(Iterator::collect(buffer))),
-            Some(Err(error)) => Err(self.failed(role, Some(path), "read it", &error)),
-        }
-    }
-
-    /// Reads an object from end to end and digests it.
-    pub(crate) async fn digest(
-        &self,
-        path: &str,
-        role: Role,
-        digests: Digests,
-        count: &(dyn Fn(u64) + Sync),
-        cancel: &Cancel,
-    ) -> Result<Seen, Failure> {
-        let mut object = self.open(path, role).await?;
-        let mut digester = Digester::new(digests);
-        while let Some(parts) = self.next(&mut object, path, role, cancel).await? {
-            for part in parts {
-                digester.update(&part);
-                count(part.len() as u64);
-            }
-        }
-        Ok(digester.finish())
-    }
-
-    pub(crate) fn stopped(&self, path: &str) -> Failure {
-        self.failure(
-            FailureClass::Cancelled,
-            Some(path),
-            "stopped on request".to_owned(),
-        )
-    }
-
     /// Removes an object; what is not there is removed.
-    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
+    async fn remove(&self, path: &str) -> Result<(), Failure> {
         match self.operator.delete_options(path, DeleteOptions::default()).await {
             // A store answers that an object is not there with success; this is about the bucket, or as good as.
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                match self.metadata(path, Role::Target).await {
-                    Ok(_) => Ok(()),
-                    Err(failure) => Err(failure),
-                }
+                self.metadata(path, Role::Target).await.map(drop)
             }
             Err(error) => Err(self.failed(Role::Target, Some(path), "delete it", &error)),
             Ok(()) => Ok(()),
         }
     }
 
-    /// Lists objects below a prefix, in pages; `page` says whether anybody still listens.
-    pub(crate) async fn list(
-        &self,
-        prefix: &str,
-        skip: &[String],
-        pages: &tokio::sync::mpsc::Sender<Result<Vec<Listed>, Failure>>,
-    ) -> Result<(), Failure> {
+    async fn list_pages(&self, prefix: &str, skip: &[String], pages: &Pages) -> Result<(), Failure> {
         let failed = |error| self.failed(Role::Source, None, "list the store", &error);
         let options = ListOptions {
             recursive: true,
@@ -208,17 +196,6 @@ impl ObjectStore {
         Ok(())
     }
 
-    /// Whether there is nothing but temporary objects of ours, or no bucket.
-    pub(crate) async fn is_empty_or_gone(&self) -> Result<bool, Failure> {
-        match self.first_entry("").await {
-            Ok(found) => Ok(!found),
-            Err(error) => match self.failed(Role::Source, None, "list the store", &error) {
-                failure if failure.class == FailureClass::StoreMissing => Ok(true),
-                failure => Err(failure),
-            },
-        }
-    }
-
     /// Asks the store for one entry below a folder: the cheapest question that it answers with reasons.
     async fn first_entry(&self, folder: &str) -> Result<bool, opendal::Error> {
         let options = ListOptions {
@@ -236,35 +213,39 @@ impl ObjectStore {
         Ok(false)
     }
 
-    /// Lists the store and, if `write`, writes a small object, reads it back and removes it. Says whether the
-    /// store holds something.
-    pub(crate) async fn probe(&self, write: Option<(&str, &'static [u8])>) -> Result<bool, Failure> {
-        let holds = self.first_entry("").await;
-        let holds = holds.map_err(|error| self.failed(Role::Source, None, "list the store", &error))?;
-        let Some((name, bytes)) = write else {
-            return Ok(holds);
-        };
+    async fn probe_write(&self) -> Result<(), Failure> {
         let failed =
             |doing: &'static str| move |error: opendal::Error| self.failed(Role::Target, None, doing, &error);
         self.operator
-            .write(name, bytes)
+            .write(PROBE_NAME, PROBE_BYTES)
             .await
             .map_err(failed("write a small object"))?;
         let back = self
             .operator
-            .read(name)
+            .read(PROBE_NAME)
             .await
             .map_err(failed("read a small object back"))?;
         self.operator
-            .delete(name)
+            .delete(PROBE_NAME)
             .await
             .map_err(failed("delete a small object"))?;
-        if back.to_vec() == bytes {
-            return Ok(holds);
+        if back.to_vec() == PROBE_BYTES {
+            return Ok(());
         }
         let message = "gave back other bytes than were written; check the store".to_owned();
         Err(self.failure(FailureClass::TargetCorrupts, None, message))
     }
+}
+
+/// A store that tells no ETag tells when an object was changed, and its size.
+fn version(metadata: &Metadata) -> Version {
+    let changed = || metadata.last_modified().map(|time| time.to_string());
+    let state = metadata.etag().map(str::to_owned).or_else(changed);
+    Version(format!(
+        "{}-{}",
+        metadata.content_length(),
+        state.unwrap_or_default()
+    ))
 }
 
 fn parent(path: &str) -> String {

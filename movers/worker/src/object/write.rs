@@ -1,124 +1,76 @@
 //! Writing to an object store: nobody sees an object before its last byte is there.
 
-use bytes::Bytes;
 use domicile_movers::{Failure, FailureClass, Publication};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use opendal::options::{ListOptions, WriteOptions};
 use opendal::{Buffer, Error, ErrorKind, Writer};
+use tokio::sync::Mutex;
 
 use super::ObjectStore;
+use crate::parts::part_size;
 use crate::role::Role;
+use crate::store::{Aim, Crc64, Doing, Part, PartReceipt, Published, Upload, Whole};
 
-/// Objects below this go in one request, larger ones in parts of this size.
-pub(crate) const PART: u64 = 8 * 1024 * 1024;
-/// Parts under way at once.
+/// Parts under way at once within OpenDAL.
 const CONCURRENT: usize = 2;
-/// Parts that an upload may have at most. Source: the S3 user guide, multipart upload limits.
-const PARTS_MAX: u64 = 10_000;
 
-/// An object that is being written or waits to be published.
-pub(crate) enum StagedObject {
-    /// Held here, and sent in one request when it is published.
-    Whole(Vec<Bytes>),
-    /// Parts lie at the store; closing the writer makes them one object.
-    Parts(Box<Writer>),
-}
-
-impl std::fmt::Debug for StagedObject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Whole(_) => "StagedObject::Whole",
-            Self::Parts(_) => "StagedObject::Parts",
-        })
-    }
+/// An object that comes in parts: parts lie at the store, and closing the writer makes them one object.
+struct WriterUpload {
+    store: ObjectStore,
+    path: String,
+    how: Publication,
+    writer: Mutex<Writer>,
 }
 
 impl ObjectStore {
-    /// Bytes of memory that writing an object of this size may take.
-    pub(crate) fn buffer_bytes(&self, size: u64) -> u64 {
-        if size < PART {
-            return size;
-        }
-        // Those under way, and the one that is being filled.
-        part_size(size) * (CONCURRENT as u64 + 1)
+    pub(super) async fn put_at_once(&self, aim: Aim<'_>, whole: &Whole) -> Result<Published, Failure> {
+        let written = self
+            .operator
+            .write_options(
+                aim.path,
+                Buffer::from(whole.chunks.clone()),
+                self.options(aim.how),
+            )
+            .await;
+        self.published(aim.path, aim.how, written.map(drop)).await
     }
 
-    pub(crate) async fn stage(
-        &self,
-        path: &str,
-        size: u64,
-        how: Publication,
-    ) -> Result<StagedObject, Failure> {
-        if size < PART || !self.operator.info().capability().write_can_multi {
-            return Ok(StagedObject::Whole(Vec::new()));
-        }
+    pub(super) async fn begin_writing(&self, aim: Aim<'_>) -> Result<Box<dyn Upload>, Failure> {
         let options = WriteOptions {
             concurrent: CONCURRENT,
-            chunk: usize::try_from(part_size(size)).ok(),
-            ..self.options(how)
+            chunk: usize::try_from(part_size(aim.size)).ok(),
+            ..self.options(aim.how)
         };
-        let writer = self.operator.writer_options(path, options).await;
-        let writer = writer.map_err(|error| self.failed(Role::Target, Some(path), "write it", &error))?;
-        Ok(StagedObject::Parts(Box::new(writer)))
+        let writer = self.operator.writer_options(aim.path, options).await;
+        let writer = writer.map_err(|error| self.failed(Role::Target, Some(aim.path), "write it", &error))?;
+        Ok(Box::new(WriterUpload {
+            store: self.clone(),
+            path: aim.path.to_owned(),
+            how: aim.how,
+            writer: Mutex::new(writer),
+        }))
     }
 
-    /// Appends to a staged object. After a failure it must be discarded.
-    pub(crate) async fn write(
+    async fn published(
         &self,
-        staged: &mut StagedObject,
-        path: &str,
-        bytes: Bytes,
-    ) -> Result<(), Failure> {
-        match staged {
-            StagedObject::Whole(parts) => parts.push(bytes),
-            StagedObject::Parts(writer) => {
-                let written = writer.write(bytes).await;
-                written.map_err(|error| self.failed(Role::Target, Some(path), "write it", &error))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives up what was staged. A writer that has failed is aborted, too: it must not be written to again.
-    pub(crate) async fn discard(&self, staged: StagedObject) {
-        if let StagedObject::Parts(mut writer) = staged
-            && let Err(error) = writer.abort().await
-        {
-            tracing::debug!(backend = %self.backend, kind = ?error.kind(), "an upload could not be given up");
-        }
-    }
-
-    /// Makes a staged object visible; `false` if something lies there already.
-    pub(crate) async fn publish(
-        &self,
-        staged: StagedObject,
         path: &str,
         how: Publication,
-    ) -> Result<bool, Failure> {
-        let result = match staged {
-            StagedObject::Whole(parts) => self
-                .operator
-                .write_options(path, Buffer::from(parts), self.options(how))
-                .await
-                .map(drop),
-            StagedObject::Parts(mut writer) => match writer.close().await {
-                Ok(_) => Ok(()),
-                Err(error) => {
-                    self.discard(StagedObject::Parts(writer)).await;
-                    Err(error)
-                }
-            },
-        };
+        result: Result<(), Error>,
+    ) -> Result<Published, Failure> {
         match result {
-            Ok(()) => Ok(true),
-            Err(error) if how == Publication::New && is_occupied(&error) => Ok(false),
+            Ok(()) => {
+                self.check_name(path).await?;
+                Ok(Published::Done)
+            }
+            Err(error) if how == Publication::New && is_occupied(&error) => Ok(Published::Occupied),
             Err(error) => Err(self.published_in_vain(path, &error)),
         }
     }
 
     /// Some stores fold `\` to `/`, in every request alike, so that only a listing shows under which name an object
     /// really lies: it would be merged with another one. What lies under another name is removed and refused.
-    pub(crate) async fn check_name(&self, path: &str) -> Result<(), Failure> {
+    async fn check_name(&self, path: &str) -> Result<(), Failure> {
         if !path.contains('\\') {
             return Ok(());
         }
@@ -137,7 +89,7 @@ impl ObjectStore {
                 return Ok(());
             }
         }
-        self.delete(path).await?;
+        self.remove(path).await?;
         let message = "the store holds it under another name (it changes `\\`); rename the object".to_owned();
         Err(self.failure(FailureClass::KeyRefused, Some(path), message))
     }
@@ -162,28 +114,66 @@ impl ObjectStore {
     }
 }
 
+impl Upload for WriterUpload {
+    fn token(&self) -> &str {
+        ""
+    }
+
+    /// Appends. After a failure the upload must be given up: the writer may have lost what it was given.
+    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, PartReceipt> {
+        Box::pin(async move {
+            let mut writer = self.writer.lock().await;
+            let written = writer.write(Buffer::from(part.chunks.clone())).await;
+            let failed = |error: Error| {
+                self.store
+                    .failed(Role::Target, Some(&self.path), "write it", &error)
+            };
+            written.map_err(failed)?;
+            Ok(PartReceipt {
+                number: part.number,
+                size: part.size(),
+                etag: String::new(),
+                checksum: None,
+            })
+        })
+    }
+
+    fn parts(&self) -> Doing<'_, Vec<PartReceipt>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn complete<'a>(self: Box<Self>, _: &'a [PartReceipt], _: Option<Crc64>) -> Doing<'a, Published> {
+        Box::pin(async move {
+            let Self {
+                store,
+                path,
+                how,
+                writer,
+            } = *self;
+            let mut writer = writer.into_inner();
+            let closed = writer.close().await.map(drop);
+            if closed.is_err() {
+                abort(&store, writer).await;
+            }
+            store.published(&path, how, closed).await
+        })
+    }
+
+    fn abort(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move { abort(&self.store, self.writer.into_inner()).await })
+    }
+}
+
+/// A writer that has failed is aborted, too: it must not be written to again.
+async fn abort(store: &ObjectStore, mut writer: Writer) {
+    if let Err(error) = writer.abort().await {
+        tracing::debug!(backend = %store.backend, kind = ?error.kind(), "an upload could not be given up");
+    }
+}
+
 fn is_occupied(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists
     )
-}
-
-/// Bytes of a part, so that an object of this size has no more parts than a store takes.
-fn part_size(size: u64) -> u64 {
-    const MIB: u64 = 1024 * 1024;
-    PART.max(size.div_ceil(PARTS_MAX).div_ceil(MIB) * MIB)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_few_enough_for_any_object() {
-        for size in [PART, 1 << 30, 80 << 30, 5 << 40] {
-            assert!(size.div_ceil(part_size(size)) <= PARTS_MAX, "{size}");
-        }
-        assert_eq!(part_size(1 << 30), PART);
-    }
 }

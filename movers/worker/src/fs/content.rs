@@ -1,0 +1,147 @@
+//! Reading a file in chunks, each on a thread that may block.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use domicile_movers::{Failure, FailureClass};
+use rustix::buffer::spare_capacity;
+
+use super::{BUFFER, FsStore, OpenObject};
+use crate::buffers;
+use crate::role::Role;
+use crate::store::{Content, Doing, Version, Wanted};
+use crate::threads::blocking;
+
+/// A file that is being read.
+pub(super) struct FileContent {
+    size: u64,
+    version: Version,
+    /// `None` only while a chunk is under way, or if that was given up.
+    reading: Option<Reading>,
+    /// The first chunk: it came with opening, which for a small object is all there is.
+    first: Option<Bytes>,
+}
+
+struct Reading {
+    store: FsStore,
+    object: OpenObject,
+    path: String,
+    role: Role,
+    left: Range<u64>,
+}
+
+impl FsStore {
+    /// Opens a file and reads its first chunk.
+    pub(super) fn open_content(&self, wanted: &Wanted<'_>) -> Result<FileContent, Failure> {
+        let object = self.open(wanted.path, wanted.role)?;
+        let version = object.version();
+        if wanted.version.is_some_and(|expected| *expected != version) {
+            return Err(self.changed(wanted.path));
+        }
+        let (size, path, role) = (object.size(), wanted.path.to_owned(), wanted.role);
+        let mut reading = Reading {
+            store: self.clone(),
+            object,
+            path,
+            role,
+            left: wanted.range.clone().unwrap_or(0..size),
+        };
+        let first = reading.next()?;
+        Ok(FileContent {
+            size,
+            version,
+            reading: Some(reading),
+            first,
+        })
+    }
+
+    pub(super) fn changed(&self, path: &str) -> Failure {
+        let message = "it was changed while it was read".to_owned();
+        Failure::of_object(FailureClass::Transient, &self.backend, path, message)
+    }
+}
+
+impl FileContent {
+    /// The first chunk, for who knows that there is no second.
+    pub(super) fn into_first(self) -> Option<Bytes> {
+        self.first
+    }
+}
+
+impl FileContent {
+    /// Reads to the end on the thread that asks; `each` gets the bytes.
+    pub(super) fn read_to_end(
+        self,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut reading = self.reading;
+        let mut chunk = self.first;
+        while let Some(bytes) = chunk {
+            each(&bytes)?;
+            // Given back before the next one is taken, so that it is the same one.
+            drop(bytes);
+            chunk = reading.as_mut().map_or(Ok(None), Reading::next)?;
+        }
+        Ok(())
+    }
+}
+
+impl Reading {
+    /// The next chunk. With the last one it is made sure that the file is what it was when it was opened.
+    fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let left = self.left.end.saturating_sub(self.left.start);
+        if left == 0 {
+            return Ok(None);
+        }
+        let wanted = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+        let mut buffer = buffers::take(wanted);
+        while buffer.vec().len() < wanted {
+            let at = self.left.start + buffer.vec().len() as u64;
+            let failed = |errno| self.store.failed(self.role, &self.path, "read it", errno);
+            let file = &self.object.file;
+            let read =
+                rustix::io::retry_on_intr(|| rustix::io::pread(file, spare_capacity(buffer.vec_mut()), at));
+            if read.map_err(failed)? == 0 {
+                return Err(self.store.changed(&self.path));
+            }
+        }
+        // More may have come than was asked for, where a buffer is larger.
+        buffer.vec_mut().truncate(wanted);
+        self.left.start += wanted as u64;
+        if self.left.start >= self.left.end {
+            self.store.check_unchanged(&self.object, &self.path, self.role)?;
+        }
+        Ok(Some(buffer.into_bytes()))
+    }
+}
+
+impl Content for FileContent {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn version(&self) -> &Version {
+        &self.version
+    }
+
+    fn next(&mut self) -> Doing<'_, Option<Bytes>> {
+        Box::pin(async move {
+            if let Some(first) = self.first.take() {
+                return Ok(Some(first));
+            }
+            let Some(mut reading) = self.reading.take() else {
+                return Ok(None);
+            };
+            if reading.left.is_empty() {
+                return Ok(None);
+            }
+            let (reading, chunk) = blocking(move || {
+                let chunk = reading.next();
+                (reading, chunk)
+            })
+            .await;
+            self.reading = Some(reading);
+            chunk
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! The folder behind the traits of stores: each thing is done in one go on a thread that may block.
+
+use std::sync::Arc;
+
+use domicile_estate::TEMPORARY_PREFIX;
+use domicile_movers::Publication;
+use futures::future::BoxFuture;
+
+use super::{FsStore, StagedFile};
+use crate::parts::PART_MIN;
+use crate::role::Role;
+use crate::store::{
+    Aim, Capabilities, Content, Crc64, Doing, Pages, Part, PartReceipt, Parts, Probed, Published, Sink,
+    Source, Stat, Store, Unfinished, Upload, Wanted, Whole,
+};
+use crate::threads::blocking;
+
+/// Parts of one file that are written at once: one that is written and one that is read.
+const PARTS_AT_ONCE: usize = 2;
+/// What a probe writes, named so that no listing shows it and no key can be it.
+const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
+
+impl Store for FsStore {
+    fn as_folder(&self) -> Option<&FsStore> {
+        Some(self)
+    }
+}
+
+impl Source for FsStore {
+    fn stat<'a>(&'a self, path: &'a str, role: Role) -> Doing<'a, Option<Stat>> {
+        let (store, path) = (self.clone(), path.to_owned());
+        Box::pin(blocking(move || store.look(&path, role)))
+    }
+
+    fn open<'a>(&'a self, wanted: Wanted<'a>) -> Doing<'a, Box<dyn Content>> {
+        let store = self.clone();
+        let (path, role, range) = (wanted.path.to_owned(), wanted.role, wanted.range);
+        let version = wanted.version.cloned();
+        Box::pin(blocking(move || {
+            let content = store.open_content(&Wanted {
+                path: &path,
+                role,
+                range,
+                version: version.as_ref(),
+            })?;
+            Ok(Box::new(content) as Box<dyn Content>)
+        }))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()> {
+        let (store, prefix, skip) = (self.clone(), prefix.to_owned(), skip.to_vec());
+        let pages = pages.clone();
+        Box::pin(blocking(move || {
+            store.list(&prefix, &skip, &mut |page| pages.blocking_send(Ok(page)).is_ok())
+        }))
+    }
+
+    fn is_empty_or_gone(&self) -> Doing<'_, bool> {
+        let store = self.clone();
+        Box::pin(blocking(move || store.has_nothing()))
+    }
+}
+
+impl Sink for FsStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            parts: Parts::AnyOrder(PARTS_AT_ONCE),
+            whole_max: PART_MIN,
+            trims_paths: false,
+            makes_root: true,
+        }
+    }
+
+    fn put_whole<'a>(&'a self, aim: Aim<'a>, whole: &'a Whole) -> Doing<'a, Published> {
+        let (store, path, chunks) = (self.clone(), aim.path.to_owned(), whole.chunks.clone());
+        let (how, create) = (aim.how, aim.may_create_root);
+        Box::pin(blocking(move || {
+            let mut staged = store.stage(&path, create)?;
+            for chunk in &chunks {
+                store.write(&mut staged, &path, chunk)?;
+            }
+            store.finish(&staged, &path)?;
+            store.publish(staged, &path, how)
+        }))
+    }
+
+    fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>> {
+        let (store, path) = (self.clone(), aim.path.to_owned());
+        let (how, create) = (aim.how, aim.may_create_root);
+        Box::pin(blocking(move || {
+            let staged = store.stage(&path, create)?;
+            Ok(Box::new(FileUpload::new(store, staged, path, how)) as Box<dyn Upload>)
+        }))
+    }
+
+    /// What a crash left of a file is not taken up: nothing tells which of its bytes reached the disk.
+    fn resume<'a>(&'a self, _: Aim<'a>, _: &'a str) -> Doing<'a, Option<Box<dyn Upload>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn unfinished<'a>(&'a self, _: &'a str) -> Doing<'a, Vec<Unfinished>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, emptied: bool) -> Doing<'a, ()> {
+        let (store, path) = (self.clone(), path.to_owned());
+        Box::pin(blocking(move || store.remove(&path, emptied)))
+    }
+
+    fn sweep<'a>(&'a self, prefix: &'a str) -> Doing<'a, u64> {
+        let (store, folder) = (self.clone(), prefix.trim_end_matches('/').to_owned());
+        Box::pin(blocking(move || store.sweep_below(&folder)))
+    }
+
+    fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed> {
+        let store = self.clone();
+        Box::pin(blocking(move || {
+            if may_be_new && !store.root_exists() {
+                return Ok(Probed {
+                    holds_something: false,
+                    wrote: false,
+                });
+            }
+            store.check_root(Role::Source)?;
+            let holds_something = !store.has_nothing()?;
+            if write {
+                store.probe_write(&format!("{TEMPORARY_PREFIX}probe"), PROBE_BYTES)?;
+            }
+            Ok(Probed {
+                holds_something,
+                wrote: write,
+            })
+        }))
+    }
+}
+
+/// A file that is written under a temporary name, which dropping it removes.
+pub(super) struct FileUpload {
+    store: FsStore,
+    staged: Arc<StagedFile>,
+    path: String,
+    how: Publication,
+}
+
+impl FileUpload {
+    pub(super) fn new(store: FsStore, staged: StagedFile, path: String, how: Publication) -> Self {
+        Self {
+            store,
+            staged: Arc::new(staged),
+            path,
+            how,
+        }
+    }
+}
+
+impl Upload for FileUpload {
+    fn token(&self) -> &str {
+        ""
+    }
+
+    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, PartReceipt> {
+        let (store, staged, path) = (self.store.clone(), self.staged.clone(), self.path.clone());
+        let part = part.clone();
+        Box::pin(blocking(move || {
+            let mut at = part.offset;
+            for chunk in &part.chunks {
+                store.write_at(&staged, &path, chunk, at)?;
+                at += chunk.len() as u64;
+            }
+            Ok(PartReceipt {
+                number: part.number,
+                size: part.size(),
+                etag: String::new(),
+                checksum: None,
+            })
+        }))
+    }
+
+    fn parts(&self) -> Doing<'_, Vec<PartReceipt>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn complete<'a>(self: Box<Self>, _: &'a [PartReceipt], _: Option<Crc64>) -> Doing<'a, Published> {
+        Box::pin(blocking(move || {
+            let Self {
+                store,
+                staged,
+                path,
+                how,
+            } = *self;
+            let Some(staged) = Arc::into_inner(staged) else {
+                return Err(store.busy(&path, "a part of it is still being written"));
+            };
+            store.finish(&staged, &path)?;
+            store.publish(staged, &path, how)
+        }))
+    }
+
+    fn abort(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(blocking(move || drop(self)))
+    }
+}

@@ -1,0 +1,256 @@
+//! What a store can do: a pair of traits that every driver implements, and nothing else that the rest of the worker
+//! knows of it.
+//!
+//! ```text
+//!  Source   stat · open (a range, of one version) · list
+//!  Sink     put_whole · begin ─▶ Upload: put_part · parts · complete · abort
+//!                       resume ─┘ (by a token, in another process too)
+//!           delete · unfinished · sweep · probe
+//! ```
+//!
+//! What a driver can and cannot do is declared in [`Capabilities`]; nobody asks what kind of store it is.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use domicile_movers::{Failure, Publication};
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::fs::FsStore;
+use crate::listing::Listed;
+use crate::role::Role;
+
+/// Something that a driver is doing.
+pub(crate) type Doing<'a, T> = BoxFuture<'a, Result<T, Failure>>;
+/// Where the pages of a listing go.
+pub(crate) type Pages = mpsc::Sender<Result<Vec<Listed>, Failure>>;
+
+/// A driver: one store as source and as sink.
+pub(crate) trait Store: Source + Sink + fmt::Debug + Send + Sync {
+    /// The store as a folder of this machine, if it is one: from folder to folder the system copies by itself.
+    fn as_folder(&self) -> Option<&FsStore> {
+        None
+    }
+}
+
+/// What a driver can do. A store that cannot do a thing safely says so here, and it is done another way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// How large objects come in.
+    pub parts: Parts,
+    /// Objects up to this size are put in one request; not less than the smallest part.
+    pub whole_max: u64,
+    /// Whether white space at the ends of a path is lost.
+    pub trims_paths: bool,
+    /// Whether a missing root can be made.
+    pub makes_root: bool,
+}
+
+/// How a large object comes into a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// It cannot: whatever its size, it is held in memory and put whole.
+    Never,
+    /// One part after the other, and another process cannot go on.
+    InOrder,
+    /// In any order, this many at once.
+    AnyOrder(usize),
+}
+
+/// Which state of an object: text that a store made, only ever compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version(pub String);
+
+/// CRC-64/NVME of the bytes, which stores compute themselves over what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crc64(pub u64);
+
+/// What a look at an object tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// Its bytes.
+    pub size: u64,
+    /// Its state.
+    pub version: Version,
+    /// The store's own checksum of what it holds; `None` where it has none that is of use.
+    pub checksum: Option<Crc64>,
+    /// The transfer that wrote it; `None` where the store keeps no such note, or it was not ours.
+    pub tag: Option<String>,
+}
+
+/// What is to be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted<'a> {
+    /// The path below the root.
+    pub path: &'a str,
+    /// On which side of a transfer.
+    pub role: Role,
+    /// Which of its bytes; all if `None`.
+    pub range: Option<Range<u64>>,
+    /// Only if it is still in this state.
+    pub version: Option<&'a Version>,
+}
+
+impl<'a> Wanted<'a> {
+    /// A whole object, in whatever state it is.
+    pub(crate) fn whole(path: &'a str, role: Role) -> Self {
+        Self {
+            path,
+            role,
+            range: None,
+            version: None,
+        }
+    }
+}
+
+/// Bytes that are being read.
+pub(crate) trait Content: Send {
+    /// The bytes of the whole object when it was opened.
+    fn size(&self) -> u64;
+    /// Its state when it was opened.
+    fn version(&self) -> &Version;
+    /// The next bytes; `None` at the end. An object that changes meanwhile is a failure, here at the latest.
+    fn next(&mut self) -> Doing<'_, Option<Bytes>>;
+}
+
+/// Where bytes come from.
+pub(crate) trait Source {
+    /// Looks at an object; `None` if nothing is there.
+    fn stat<'a>(&'a self, path: &'a str, role: Role) -> Doing<'a, Option<Stat>>;
+    /// Opens an object for reading.
+    fn open<'a>(&'a self, wanted: Wanted<'a>) -> Doing<'a, Box<dyn Content>>;
+    /// Lists what lies below a prefix, without what lies at or below the paths in `skip` and without temporary files
+    /// of ours.
+    fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()>;
+    /// Whether the root is missing or has nothing in it but temporary files of ours.
+    fn is_empty_or_gone(&self) -> Doing<'_, bool>;
+}
+
+/// Where an object is to go, and how it is to become visible there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aim<'a> {
+    /// The path below the root.
+    pub path: &'a str,
+    /// Its bytes.
+    pub size: u64,
+    /// Only if nothing is there, or in the place of what is ours.
+    pub how: Publication,
+    /// A note of ours that tells which transfer wrote it, for stores that keep one.
+    pub tag: &'a str,
+    /// Whether a missing root may be made.
+    pub may_create_root: bool,
+}
+
+/// A small object that is to be put at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Whole {
+    /// Its bytes.
+    pub chunks: Vec<Bytes>,
+    /// Their checksum.
+    pub checksum: Crc64,
+}
+
+/// What came of making an object visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// It is visible under its name, durably.
+    Done,
+    /// Something lies there already, and was left as it is.
+    Occupied,
+}
+
+/// An upload that somebody began and nobody has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfinished {
+    /// The path that it would have been visible under.
+    pub path: String,
+    /// By which it can be taken up again or given up.
+    pub token: String,
+}
+
+/// Where bytes go.
+pub(crate) trait Sink {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+    /// Puts a small object, durably and at once.
+    fn put_whole<'a>(&'a self, aim: Aim<'a>, whole: &'a Whole) -> Doing<'a, Published>;
+    /// Begins an object that comes in parts. Nobody sees it before it is complete.
+    fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>>;
+    /// Takes up what another process has begun; `None` if the store cannot, or has lost it.
+    fn resume<'a>(&'a self, aim: Aim<'a>, token: &'a str) -> Doing<'a, Option<Box<dyn Upload>>>;
+    /// Uploads below a prefix that nobody has ended, the youngest first.
+    fn unfinished<'a>(&'a self, prefix: &'a str) -> Doing<'a, Vec<Unfinished>>;
+    /// Removes an object, durably; what is not there is removed. With `emptied`, folders that this leaves empty go too.
+    fn delete<'a>(&'a self, path: &'a str, emptied: bool) -> Doing<'a, ()>;
+    /// Removes what nobody sees and nobody can go on with below a prefix, and returns how many.
+    fn sweep<'a>(&'a self, prefix: &'a str) -> Doing<'a, u64>;
+    /// Whether it can be used: looks and, if `write`, writes a small object, reads it back and removes it. Where
+    /// `may_be_new`, a root that is not there is in order.
+    fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed>;
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probed {
+    /// Whether something lies at the root.
+    pub holds_something: bool,
+    /// Whether something was written.
+    pub wrote: bool,
+}
+
+/// One part of an upload, as it lies at the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartReceipt {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Its bytes.
+    pub size: u64,
+    /// What the store calls its state; empty where it has no such thing.
+    pub etag: String,
+    /// The store's own checksum of it; `None` where it tells none.
+    pub checksum: Option<Crc64>,
+}
+
+/// A part that is to be put. Its bytes are held: a part that gets lost on the way is sent again.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Where in the object it begins.
+    pub offset: u64,
+    /// Its bytes.
+    pub chunks: Vec<Bytes>,
+    /// Their checksum.
+    pub checksum: Crc64,
+}
+
+impl Part {
+    pub(crate) fn size(&self) -> u64 {
+        size_of_chunks(&self.chunks)
+    }
+}
+
+/// The bytes in chunks.
+pub(crate) fn size_of_chunks(chunks: &[Bytes]) -> u64 {
+    chunks.iter().map(|chunk| chunk.len() as u64).sum()
+}
+
+/// An object that comes in parts. What is dropped without an end may stay at the store, unseen, and can be swept.
+pub(crate) trait Upload: Send + Sync {
+    /// By which another process can take it up; empty if none can.
+    fn token(&self) -> &str;
+    /// Puts one part.
+    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, PartReceipt>;
+    /// The parts that the store holds.
+    fn parts(&self) -> Doing<'_, Vec<PartReceipt>>;
+    /// Makes the parts, which are in order and all there, one object under its name, durably.
+    fn complete<'a>(
+        self: Box<Self>,
+        parts: &'a [PartReceipt],
+        checksum: Option<Crc64>,
+    ) -> Doing<'a, Published>;
+    /// Gives it up; what cannot be removed now is swept later.
+    fn abort(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
