@@ -132,6 +132,47 @@ impl Tariff {
     }
 }
 
+impl Tariff {
+    /// What one byte adds after so many.
+    pub fn slope_after(&self, billed: f64) -> f64 {
+        let last = self.pieces.partition_point(|piece| piece.from <= billed).max(1) - 1;
+        self.pieces[last].slope
+    }
+
+    /// How far the tariff is above its envelope over an interval, where so much is billed.
+    pub fn above_envelope(&self, (least, most): (f64, f64), billed: f64) -> f64 {
+        let billed = billed.clamp(least, most);
+        let hull = self.envelope(least, most);
+        let part = hull.windows(2).find(|pair| billed <= pair[1].0);
+        let envelope = part.map_or_else(
+            || hull.last().map_or(0.0, |last| last.1),
+            |pair| pair[0].1 + slope(pair[0], pair[1]) * (billed - pair[0].0),
+        );
+        (self.at(billed) - envelope).max(0.0)
+    }
+
+    /// Where to cut an interval so that the envelope comes closest to the tariff where so much is billed, and by how
+    /// much; `None` if it is there already. A cut at the lower end leaves it to itself.
+    pub fn best_cut(&self, (least, most): (f64, f64), billed: f64) -> Option<(f64, f64)> {
+        let whole = self.above_envelope((least, most), billed);
+        let inner = self.corners(least, most).filter(|corner| *corner > least && *corner < most);
+        let jumps = least <= 0.0 && self.fee > 0.0 && most > 1.0;
+        let mut best: Option<(f64, f64)> = None;
+        for cut in jumps.then_some(least).into_iter().chain(inner) {
+            let side = match cut {
+                cut if cut <= least => (least + 1.0, most),
+                cut if billed <= cut => (least, cut),
+                cut => (cut, most),
+            };
+            let gain = whole - self.above_envelope(side, billed);
+            if gain > 0.0 && best.is_none_or(|(_, most)| gain > most) {
+                best = Some((cut, gain));
+            }
+        }
+        best
+    }
+}
+
 fn slope(a: (f64, f64), b: (f64, f64)) -> f64 {
     (b.1 - a.1) / (b.0 - a.0)
 }

@@ -35,7 +35,7 @@ use pattern::Pattern;
 use picker::Prices;
 use rows::RowPrices;
 use search::{Assignment, Task};
-use tiers::Charges;
+use tiers::{Charges, large};
 
 /// Datasets times backends up to which a problem is solved by the exact method.
 const EXACT_PAIRS: usize = 4_000;
@@ -108,23 +108,35 @@ pub fn solve_at_scale(problem: &Problem) -> Solution {
 fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>) -> Solution {
     let chooses = |dataset: usize| !stuck.contains_key(&dataset);
     let mut sets = Vec::new();
-    let limits = |is_lot: &[bool]| {
+    let mut limits = |is_lot: &[bool]| {
         sets = stays(problem, ground, |dataset| !is_lot[dataset]);
         Limits::of(problem, ground, is_lot, &sets)
     };
+    let mut is_chosen = Vec::new();
+    let limits = |is_lot: &[bool]| {
+        is_chosen = is_lot.to_vec();
+        limits(is_lot)
+    };
     let mut stock = scale::take_stock(problem, ground, chooses, limits);
-    let settled = scale::choose(&mut stock);
-    let cost = settled.placed.cost(&stock);
+    let large::Priced {
+        placed,
+        cost,
+        bound,
+        tolls,
+    } = match large::charges_of(problem, &stock, &is_chosen, &sets) {
+        Some(charges) => large::choose(&mut stock, &charges),
+        None => large::Priced::of(scale::choose(&mut stock), &stock),
+    };
     // Each set gives its memory back as soon as it is spelled out: there may be millions.
-    for (lot, members) in settled.placed.sets.into_iter().enumerate() {
+    for (lot, members) in placed.sets.into_iter().enumerate() {
         sets[stock.lots[lot].dataset as usize] = stock.backends(lot, &members);
     }
     drop(stock);
     let objective = cost::objective(problem, &sets);
     let fixed = objective.per_month - cost;
-    let tolls = settled.tolls.room.iter();
+    let tolls = tolls.room.iter();
     Solution {
-        lower_bound: (settled.bound + fixed).min(objective.per_month),
+        lower_bound: (bound + fixed).min(objective.per_month),
         shadow_prices: tolls.map(|toll| toll * domicile_estate::BYTES_PER_GIB).collect(),
         objective,
         sets,

@@ -33,7 +33,7 @@ pub(crate) fn calm(stock: &Stock, settled: &mut Settled) {
 }
 
 /// Whether a lot meets what it can as it is.
-fn is_content(stock: &Stock, lot: usize, members: &[u16]) -> bool {
+pub(crate) fn is_content(stock: &Stock, lot: usize, members: &[u16]) -> bool {
     *members != [FALLBACK] && stock.shortfall(lot, members) == stock.least(lot)
 }
 

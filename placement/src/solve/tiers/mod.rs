@@ -16,6 +16,8 @@
 mod ascent;
 mod bills;
 mod charges;
+pub(super) mod large;
+mod moving;
 mod tree;
 
 use crate::problem::Problem;
