@@ -54,7 +54,9 @@ impl Tariff {
             if is_empty {
                 continue;
             }
-            let before = pieces.last().map_or(0.0, |last: &Piece| last.before + last.slope * (from - last.from));
+            let before = pieces
+                .last()
+                .map_or(0.0, |last: &Piece| last.before + last.slope * (from - last.from));
             pieces.push(Piece {
                 from: *from,
                 before,
@@ -86,7 +88,10 @@ impl Tariff {
     fn corners(&self, least: f64, most: f64) -> impl Iterator<Item = f64> + '_ {
         let inner = self.pieces.iter().map(|piece| piece.from);
         let inner = inner.filter(move |from| *from > least && *from < most);
-        [least].into_iter().chain(inner).chain((most > least).then_some(most))
+        [least]
+            .into_iter()
+            .chain(inner)
+            .chain((most > least).then_some(most))
     }
 
     /// The least of the tariff less a toll on each byte, over an interval, and where it is.
@@ -155,7 +160,9 @@ impl Tariff {
     /// much; `None` if it is there already. A cut at the lower end leaves it to itself.
     pub fn best_cut(&self, (least, most): (f64, f64), billed: f64) -> Option<(f64, f64)> {
         let whole = self.above_envelope((least, most), billed);
-        let inner = self.corners(least, most).filter(|corner| *corner > least && *corner < most);
+        let inner = self
+            .corners(least, most)
+            .filter(|corner| *corner > least && *corner < most);
         let jumps = least <= 0.0 && self.fee > 0.0 && most > 1.0;
         let mut best: Option<(f64, f64)> = None;
         for cut in jumps.then_some(least).into_iter().chain(inner) {
@@ -179,7 +186,11 @@ fn slope(a: (f64, f64), b: (f64, f64)) -> f64 {
 
 /// The tariffs of a problem's backends; empty if none has one.
 pub(crate) fn tariffs(problem: &Problem) -> Vec<Option<Tariff>> {
-    let tariffs: Vec<_> = problem.backends.iter().map(|place| Tariff::of(&place.price)).collect();
+    let tariffs: Vec<_> = problem
+        .backends
+        .iter()
+        .map(|place| Tariff::of(&place.price))
+        .collect();
     if tariffs.iter().any(Option::is_some) {
         tariffs
     } else {
@@ -248,4 +259,13 @@ pub(crate) fn charges(problem: &Problem, sets: &[Vec<usize>]) -> Vec<TariffCharg
 /// What tiers, included storage and base fees add to storage at list price, per month, over all backends.
 pub(crate) fn more(problem: &Problem, sets: &[Vec<usize>]) -> f64 {
     charges(problem, sets).iter().map(|charge| charge.more).sum()
+}
+
+/// The same for what is there now.
+pub(crate) fn more_now(problem: &Problem) -> f64 {
+    if tariffs(problem).is_empty() {
+        return 0.0;
+    }
+    let now: Vec<_> = problem.datasets.iter().map(Subject::now).collect();
+    more(problem, &now)
 }

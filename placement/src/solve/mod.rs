@@ -122,6 +122,7 @@ fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>)
         placed,
         cost,
         bound,
+        floor,
         tolls,
     } = match large::charges_of(problem, &stock, &is_chosen, &sets) {
         Some(charges) => large::choose(&mut stock, &charges),
@@ -136,7 +137,7 @@ fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>)
     let fixed = objective.per_month - cost;
     let tolls = tolls.room.iter();
     Solution {
-        lower_bound: (bound + fixed).min(objective.per_month),
+        lower_bound: (bound + fixed).max(floor).min(objective.per_month),
         shadow_prices: tolls.map(|toll| toll * domicile_estate::BYTES_PER_GIB).collect(),
         objective,
         sets,
@@ -192,7 +193,7 @@ fn solve_exactly(
     let objective = cost::objective(problem, &sets);
     let fixed = objective.per_month - answer.cost;
     Solution {
-        lower_bound: (answer.bound + fixed).min(objective.per_month),
+        lower_bound: (answer.bound + fixed).max(answer.floor).min(objective.per_month),
         shadow_prices: answer
             .room_prices
             .iter()

@@ -265,7 +265,11 @@ fn way(problem: &Problem, subject: &Subject, set: u32, fallback: bool, levels: &
         .sum();
     let bill = |b: usize| {
         let minimum = problem.backends[b].price.min_object_size;
-        if has(set, b) { subject.summary.billable(minimum).0 } else { 0 }
+        if has(set, b) {
+            subject.summary.billable(minimum).0
+        } else {
+            0
+        }
     };
     let total = chosen
         .iter()
@@ -300,7 +304,12 @@ fn storage(problem: &Problem, billed: &[u64]) -> f64 {
         let mut sum = price.base_fee_per_month;
         let starts: Vec<(u64, f64)> = [(0, price.storage_per_gib_month)]
             .into_iter()
-            .chain(price.tiers.iter().map(|tier| (tier.above.0, tier.storage_per_gib_month)))
+            .chain(
+                price
+                    .tiers
+                    .iter()
+                    .map(|tier| (tier.above.0, tier.storage_per_gib_month)),
+            )
             .collect();
         for (at, (start, per_gib)) in starts.iter().enumerate() {
             let end = starts.get(at + 1).map_or(u64::MAX, |next| next.0);
@@ -458,11 +467,17 @@ impl Search<'_> {
             }
             let before = std::mem::replace(&mut self.spent, spent);
             takes.iter().for_each(|backend| self.used[*backend] += bytes);
-            self.billed.iter_mut().zip(&way.bills).for_each(|(sum, bytes)| *sum += bytes);
+            self.billed
+                .iter_mut()
+                .zip(&way.bills)
+                .for_each(|(sum, bytes)| *sum += bytes);
             let sum: Vec<_> = short.iter().zip(&way.short).map(|(a, b)| a + b).collect();
             self.descend(dataset + 1, &sum, cost + way.cost);
             takes.iter().for_each(|backend| self.used[*backend] -= bytes);
-            self.billed.iter_mut().zip(&way.bills).for_each(|(sum, bytes)| *sum -= bytes);
+            self.billed
+                .iter_mut()
+                .zip(&way.bills)
+                .for_each(|(sum, bytes)| *sum -= bytes);
             self.spent = before;
         }
     }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domicile_estate::{
-    BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
-    PriceTier,
+    BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price, PriceTier,
 };
 use domicile_placement::{
     Bars, Durability, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement,

@@ -30,10 +30,10 @@ mod take;
 mod vertex;
 mod wish;
 
-pub(crate) use placed::Placed;
-pub use standing::{Change, Revision, Standing};
 pub(crate) use calm::is_content;
+pub(crate) use placed::Placed;
 pub(crate) use shortage::{levels, stays};
+pub use standing::{Change, Revision, Standing};
 pub(crate) use stock::{FALLBACK, Members, Scales, Stock};
 pub(crate) use take::take_stock;
 pub(crate) use wish::{Tolls, Wish};

@@ -67,7 +67,8 @@ pub(super) fn climb(billing: &Billing<'_>, levels: &Levels, start: Height, below
             }
         }
         let gap = below - at.bound;
-        if best.bound >= below || stride < LEAST_STRIDE || !scales.step(billing, &mut at, &over, stride * gap) {
+        if best.bound >= below || stride < LEAST_STRIDE || !scales.step(billing, &mut at, &over, stride * gap)
+        {
             break;
         }
     }
@@ -82,15 +83,26 @@ fn ask(billing: &Billing<'_>, market: &Market<'_>, at: &Height) -> (f64, Over) {
         room: task.limits.room.iter().map(|room| -(*room as f64)).collect(),
         budgets: task.limits.budgets.iter().map(|limit| -limit).collect(),
         levels: levels.settled.iter().map(|level| -level.at_most).collect(),
-        billed: charges.fixed.iter().zip(&aims).map(|(fixed, aim)| *fixed as f64 - aim).collect(),
+        billed: charges
+            .fixed
+            .iter()
+            .zip(&aims)
+            .map(|(fixed, aim)| *fixed as f64 - aim)
+            .collect(),
     };
     let mut sum = -at.prices.of_limits(task, levels);
     for (index, choice) in task.choices.iter().enumerate() {
         let priced = market.best(index, &at.prices);
         sum += priced.bound;
         let pattern = &priced.pattern;
-        pattern.takes.iter().for_each(|backend| over.room[*backend] += choice.bytes as f64);
-        over.budgets.iter_mut().zip(&pattern.spends).for_each(|(sum, spends)| *sum += spends);
+        pattern
+            .takes
+            .iter()
+            .for_each(|backend| over.room[*backend] += choice.bytes as f64);
+        over.budgets
+            .iter_mut()
+            .zip(&pattern.spends)
+            .for_each(|(sum, spends)| *sum += spends);
         for (sum, level) in over.levels.iter_mut().zip(&levels.settled) {
             *sum += level.aim.measure(choice.priority, pattern);
         }
@@ -114,7 +126,9 @@ impl Scales {
         let largest = task.choices.iter().map(|choice| choice.bytes).max().unwrap_or(0);
         let spends = |budget: usize| {
             let candidates = task.choices.iter().flat_map(|choice| &choice.candidates);
-            let most = candidates.map(|candidate| candidate.spends[budget]).fold(0.0, f64::max);
+            let most = candidates
+                .map(|candidate| candidate.spends[budget])
+                .fold(0.0, f64::max);
             if most > 0.0 { most } else { 1.0 }
         };
         debug_assert!(levels.caps.len() == task.choices.len());
@@ -132,11 +146,26 @@ impl Scales {
     /// Moves prices and tolls. Whether there was anything to move.
     fn step(&self, billing: &Billing<'_>, at: &mut Height, over: &Over, length: f64) -> bool {
         let is_priced: Vec<bool> = billing.charges.tariffs.iter().map(Option::is_some).collect();
-        let rooms = at.prices.room.iter_mut().zip(&over.room).map(|(price, over)| (price, *over, self.bytes, 0.0));
+        let rooms = at
+            .prices
+            .room
+            .iter_mut()
+            .zip(&over.room)
+            .map(|(price, over)| (price, *over, self.bytes, 0.0));
         let budgets = at.prices.budgets.iter_mut().zip(&over.budgets).zip(&self.budgets);
         let budgets = budgets.map(|((price, over), scale)| (price, *over, *scale, 0.0));
-        let levels = at.prices.levels.iter_mut().zip(&over.levels).map(|(price, over)| (price, *over, 1.0, 0.0));
-        let tolls = at.tolls.iter_mut().zip(&over.billed).zip(&self.floors).zip(is_priced);
+        let levels = at
+            .prices
+            .levels
+            .iter_mut()
+            .zip(&over.levels)
+            .map(|(price, over)| (price, *over, 1.0, 0.0));
+        let tolls = at
+            .tolls
+            .iter_mut()
+            .zip(&over.billed)
+            .zip(&self.floors)
+            .zip(is_priced);
         let tolls = tolls.filter(|(_, is_priced)| *is_priced);
         let tolls = tolls.map(|(((toll, over), floor), _)| (toll, *over, self.bytes, *floor));
         let rows: Vec<(&mut f64, f64, f64, f64)> = rooms.chain(budgets).chain(levels).chain(tolls).collect();

@@ -33,7 +33,11 @@ impl<'a> Billing<'a> {
                 Some(_) => tariff::billed(problem, subject, backend),
                 None => 0,
             };
-            choice.candidates.iter().map(|candidate| of(candidate.backend)).collect()
+            choice
+                .candidates
+                .iter()
+                .map(|candidate| of(candidate.backend))
+                .collect()
         };
         Self {
             billed: task.choices.iter().map(of_choice).collect(),
@@ -46,7 +50,9 @@ impl<'a> Billing<'a> {
     /// What a set of a choice bills, backend by backend.
     pub fn of_set(&self, index: usize, set: &[usize]) -> impl Iterator<Item = (usize, u64)> {
         let subject = &self.problem.datasets[self.task.choices[index].dataset];
-        let priced = set.iter().filter(|backend| self.charges.tariffs[**backend].is_some());
+        let priced = set
+            .iter()
+            .filter(|backend| self.charges.tariffs[**backend].is_some());
         priced.map(|backend| (*backend, tariff::billed(self.problem, subject, *backend)))
     }
 
@@ -64,7 +70,11 @@ impl<'a> Billing<'a> {
     /// Sets the costs of a tolled task to other tolls.
     pub fn charge(&self, tolls: &[f64], task: &mut Task) {
         for (index, (own, tolled)) in self.task.choices.iter().zip(&mut task.choices).enumerate() {
-            let candidates = own.candidates.iter().zip(&mut tolled.candidates).zip(&self.billed[index]);
+            let candidates = own
+                .candidates
+                .iter()
+                .zip(&mut tolled.candidates)
+                .zip(&self.billed[index]);
             for ((own, tolled), billed) in candidates {
                 // Prices are never below zero but by rounding.
                 tolled.cost = (own.cost + tolls[own.backend] * *billed as f64).max(0.0);
@@ -116,7 +126,10 @@ impl<'a> Bills<'a> {
 
     /// The sets of another placement, of a task with tolls.
     pub fn like(billing: &'a Billing<'a>, assignment: &Assignment) -> Option<Self> {
-        Self::of(billing, assignment.patterns.iter().map(|pattern| pattern.set.clone()))
+        Self::of(
+            billing,
+            assignment.patterns.iter().map(|pattern| pattern.set.clone()),
+        )
     }
 
     /// Cost per month, with all charges.
@@ -145,7 +158,9 @@ impl<'a> Bills<'a> {
 
     fn lift(&mut self, index: usize) -> Pattern {
         let pattern = self.assignment.patterns[index].clone();
-        self.assignment.load.remove(&self.billing.task.choices[index], &pattern);
+        self.assignment
+            .load
+            .remove(&self.billing.task.choices[index], &pattern);
         for (backend, bytes) in self.billing.of_set(index, &pattern.set) {
             self.billed[backend] -= u128::from(bytes);
         }
@@ -153,7 +168,9 @@ impl<'a> Bills<'a> {
     }
 
     fn lay(&mut self, index: usize, pattern: Pattern) {
-        self.assignment.load.add(&self.billing.task.choices[index], &pattern);
+        self.assignment
+            .load
+            .add(&self.billing.task.choices[index], &pattern);
         for (backend, bytes) in self.billing.of_set(index, &pattern.set) {
             self.billed[backend] += u128::from(bytes);
         }
@@ -169,7 +186,10 @@ impl<'a> Bills<'a> {
 
     /// What each candidate costs beside the others, while its choice is lifted.
     fn prices(&self, index: usize) -> Vec<f64> {
-        let candidates = self.billing.task.choices[index].candidates.iter().zip(&self.billing.billed[index]);
+        let candidates = self.billing.task.choices[index]
+            .candidates
+            .iter()
+            .zip(&self.billing.billed[index]);
         let price = |(candidate, bytes): (&super::super::choice::Candidate, &u64)| {
             let more = self.billing.charges.more(&self.billed, candidate.backend, *bytes);
             (candidate.cost + more).max(0.0)
@@ -208,7 +228,12 @@ impl<'a> Bills<'a> {
 
     /// Empties one backend after the other where that gains.
     pub fn empty(&mut self) {
-        let backends: Vec<usize> = self.billing.charges.backends().map(|(backend, _)| backend).collect();
+        let backends: Vec<usize> = self
+            .billing
+            .charges
+            .backends()
+            .map(|(backend, _)| backend)
+            .collect();
         for backend in backends {
             if let Some(emptied) = self.without(backend)
                 && emptied.compare(self).is_lt()
@@ -230,7 +255,10 @@ impl<'a> Bills<'a> {
             let before = emptied.lift(index);
             let choice = &task.choices[index];
             let mut prices = emptied.prices(index);
-            let at = choice.candidates.iter().position(|candidate| candidate.backend == backend)?;
+            let at = choice
+                .candidates
+                .iter()
+                .position(|candidate| candidate.backend == backend)?;
             if choice.needs.forced[at] {
                 emptied.lay(index, before);
                 continue;
@@ -253,7 +281,8 @@ impl<'a> Bills<'a> {
         let task = self.billing.task;
         for (index, (choice, stay)) in task.choices.iter().zip(&task.stays).enumerate() {
             let mut pattern = self.lift(index);
-            let fits = |bills: &Self, pattern: &Pattern| bills.assignment.load.fits(&task.limits, choice, pattern);
+            let fits =
+                |bills: &Self, pattern: &Pattern| bills.assignment.load.fits(&task.limits, choice, pattern);
             if self.is_better(index, stay, &pattern) && fits(self, stay) {
                 pattern = stay.clone();
             }

@@ -67,7 +67,12 @@ impl Charges {
     }
 
     /// The charges that choices decide, given the sets of all other datasets.
-    pub fn of_choices(problem: &Problem, choices: &[Choice], limits: &Limits, sets: &[Vec<usize>]) -> Option<Self> {
+    pub fn of_choices(
+        problem: &Problem,
+        choices: &[Choice],
+        limits: &Limits,
+        sets: &[Vec<usize>],
+    ) -> Option<Self> {
         let mut chooses = vec![false; problem.datasets.len()];
         choices.iter().for_each(|choice| chooses[choice.dataset] = true);
         Self::of(problem, &limits.room, &chooses, sets, |tariffs| {
@@ -108,7 +113,9 @@ impl Charges {
 
     /// What is charged where the choices bill this in all, what is fixed included.
     pub fn sum(&self, billed: &[u128]) -> f64 {
-        self.backends().map(|(backend, tariff)| tariff.at(billed[backend] as f64)).sum()
+        self.backends()
+            .map(|(backend, tariff)| tariff.at(billed[backend] as f64))
+            .sum()
     }
 
     /// What a copy adds to what is charged already.

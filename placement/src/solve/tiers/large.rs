@@ -15,10 +15,8 @@ use super::super::scale::{self, FALLBACK, Placed, SETTLED, Settled, Stock, Tolls
 use super::charges::{Charges, Demand};
 use super::moving::Moving;
 
-/// Linear choices over the whole range, each at the tolls that the one before leads to.
-const ROUNDS: usize = 3;
-/// Lots and, up to so many, nodes.
-const NODES: [(usize, usize); 3] = [(20_000, 24), (200_000, 10), (usize::MAX, 4)];
+/// Lots and, up to so many, linear choices over the whole range and nodes.
+const EFFORTS: [(usize, usize, usize); 3] = [(20_000, 8, 24), (200_000, 4, 10), (usize::MAX, 3, 4)];
 /// Relative gain for which a plan is taken that is not as calm as the first.
 const GAIN: f64 = 1e-5;
 
@@ -72,6 +70,8 @@ pub(in super::super) struct Priced {
     pub cost: f64,
     /// No choice that satisfies as much costs less, in the same sense.
     pub bound: f64,
+    /// Nothing costs less than nothing, whatever rounding leaves.
+    pub floor: f64,
     pub tolls: Tolls,
 }
 
@@ -82,6 +82,7 @@ impl Priced {
             cost: settled.placed.cost(stock),
             placed: settled.placed,
             bound: settled.bound,
+            floor: f64::NEG_INFINITY,
             tolls: settled.tolls,
         }
     }
@@ -100,10 +101,7 @@ struct Node {
 /// The choice of all lots at the least true cost.
 pub(in super::super) fn choose(stock: &mut Stock, charges: &Charges) -> Priced {
     let mut search = Search::begin(stock, charges);
-    let (_, most) = NODES
-        .into_iter()
-        .find(|(lots, _)| search.moving.stock.lots.len() <= *lots)
-        .unwrap_or_default();
+    let (.., most) = effort(search.moving.stock);
     for _ in 0..most {
         let Some(open) = search.weakest() else { break };
         let node = search.nodes.swap_remove(open);
@@ -117,6 +115,48 @@ pub(in super::super) fn choose(stock: &mut Stock, charges: &Charges) -> Priced {
         }
     }
     search.end()
+}
+
+fn effort(stock: &Stock) -> (usize, usize, usize) {
+    let fits = |(lots, ..): &(usize, usize, usize)| stock.lots.len() <= *lots;
+    EFFORTS.into_iter().find(fits).unwrap_or_default()
+}
+
+/// Tolls, and between which they are looked for: where a tariff gets dearer, a toll may let all come and the next let
+/// nobody, and the right one is between.
+struct Brackets {
+    tolls: Vec<f64>,
+    between: Vec<(f64, f64)>,
+}
+
+impl Brackets {
+    fn around(charges: &Charges, billed: &[f64]) -> Self {
+        Self {
+            tolls: charges.tolls(&charges.ranges, billed),
+            between: vec![(f64::NEG_INFINITY, f64::INFINITY); billed.len()],
+        }
+    }
+
+    /// Narrows them by what is billed at the tolls. Whether any toll moves.
+    fn narrow(&mut self, charges: &Charges, billed: &[f64]) -> bool {
+        let wanted = charges.tolls(&charges.ranges, billed);
+        let mut moves = false;
+        for (backend, _) in charges.backends() {
+            let (toll, next) = (self.tolls[backend], wanted[backend]);
+            let (low, high) = &mut self.between[backend];
+            if next > toll {
+                *low = low.max(toll);
+            } else if next < toll {
+                *high = high.min(toll);
+            } else {
+                continue;
+            }
+            let is_new = next > *low && next < *high;
+            self.tolls[backend] = if is_new { next } else { f64::midpoint(*low, *high) };
+            moves |= (self.tolls[backend] - toll).abs() > 1e-9 * toll.abs();
+        }
+        moves
+    }
 }
 
 struct Search<'a> {
@@ -137,30 +177,32 @@ impl<'a> Search<'a> {
         let mut moving = Moving::of(stock, charges);
         let ranges = charges.ranges.clone();
         let stays = Placed::of(moving.stock, scale::stays(moving.stock));
-        let mut tolls = charges.tolls(&ranges, &moving.amounts(&stays));
+        let mut brackets = Brackets::around(charges, &moving.amounts(&stays));
         let mut best: Option<(Placed, f64)> = None;
         let mut root: Option<(Node, Tolls)> = None;
-        let mut tried: Vec<Vec<f64>> = Vec::new();
         let mut is_short = false;
-        for _ in 0..ROUNDS {
+        let (_, rounds, _) = effort(moving.stock);
+        for _ in 0..rounds {
+            let tolls = brackets.tolls.clone();
             moving.set_tolls(&tolls);
             let settled = scale::choose(moving.stock);
             is_short = moving.is_short(&settled.placed);
             let bound = settled.bound + charges.least(&tolls, &ranges);
             let billed = moving.amounts(&settled.placed);
+            let moves = brackets.narrow(charges, &billed);
             if root.as_ref().is_none_or(|(node, _)| bound > node.bound) {
                 let node = Node {
                     ranges: ranges.clone(),
                     bound,
-                    billed: billed.clone(),
+                    billed,
                     near: Some(settled.tolls.clone()),
                 };
                 root = Some((node, settled.tolls.clone()));
             }
             offer(&mut moving, &mut best, settled);
-            tried.push(tolls);
-            tolls = charges.tolls(&ranges, &billed);
-            if is_short || tried.contains(&tolls) {
+            let open = best.as_ref().zip(root.as_ref());
+            let is_done = open.is_some_and(|(best, (node, _))| best.1 - node.bound <= SETTLED * best.1.abs());
+            if is_short || !moves || is_done {
                 break;
             }
         }
@@ -204,7 +246,11 @@ impl<'a> Search<'a> {
         }
         let (least, most) = node.ranges[backend];
         // What is billed is whole bytes: either nothing beyond the least, or one more.
-        let ends = if cut <= least { (least, least + 1.0) } else { (cut, cut) };
+        let ends = if cut <= least {
+            (least, least + 1.0)
+        } else {
+            (cut, cut)
+        };
         let part = |range: (f64, f64)| {
             let mut ranges = node.ranges.clone();
             ranges[backend] = range;
@@ -252,7 +298,11 @@ impl<'a> Search<'a> {
     }
 
     fn end(mut self) -> Priced {
-        let bound = self.nodes.iter().map(|node| node.bound).fold(self.closed, f64::min);
+        let bound = self
+            .nodes
+            .iter()
+            .map(|node| node.bound)
+            .fold(self.closed, f64::min);
         let (mut placed, _) = self.best;
         self.moving.take_back(&mut placed);
         if let Some(stays) = self.moving.stays_if_as_good(&placed) {
@@ -261,6 +311,7 @@ impl<'a> Search<'a> {
         let cost = self.moving.cost(&placed);
         Priced {
             bound: bound.min(cost),
+            floor: 0.0,
             cost,
             placed,
             tolls: self.tolls,
@@ -274,7 +325,7 @@ fn offer(moving: &mut Moving<'_>, best: &mut Option<(Placed, f64)>, settled: Set
     if !placed.is_within(moving.stock) {
         return;
     }
-    moving.improve(&mut placed, &near);
+    moving.improve(&mut placed, near);
     let cost = moving.cost(&placed);
     let is_better = best.as_ref().is_none_or(|(known, least)| {
         let levels = moving.levels(&placed).cmp(&moving.levels(known));

@@ -49,6 +49,8 @@ pub(super) struct Priced {
     pub bound: f64,
     /// What it costs, in the same sense.
     pub cost: f64,
+    /// Nothing costs less than nothing. Where tariffs take the list price back, rounding may leave less than that.
+    pub floor: f64,
     pub room_prices: Vec<f64>,
 }
 
@@ -57,6 +59,7 @@ impl From<Joint> for Priced {
     fn from(joint: Joint) -> Self {
         Self {
             bound: joint.bound,
+            floor: f64::NEG_INFINITY,
             cost: joint.assignment.cost(),
             assignment: joint.assignment,
             room_prices: joint.prices.room,
@@ -107,6 +110,7 @@ pub(super) fn answer(
     let cost = best.cost();
     Priced {
         bound: bound.min(cost),
+        floor: 0.0,
         cost,
         assignment: best.assignment,
         room_prices: height.prices.room,
@@ -120,7 +124,11 @@ fn propose<'a>(billing: &'a Billing<'a>, previous: Option<&Solution>, best: &mut
     let mut proofs: Vec<Proof> = Vec::new();
     let mut tolls = charges.tolls(&charges.ranges, &as_amounts(&best.billed));
     for round in 0..ROUNDS {
-        let Joint { assignment, bound, prices } = super::answer(&billing.tolled(&tolls), previous);
+        let Joint {
+            assignment,
+            bound,
+            prices,
+        } = super::answer(&billing.tolled(&tolls), previous);
         let next = Bills::like(billing, &assignment).map(|mut found| {
             let amounts = as_amounts(&found.billed);
             found.improve();
@@ -180,10 +188,7 @@ fn search<'a>(billing: &'a Billing<'a>, levels: &Levels, height: &Height, best: 
         };
         assignment.load.is_within(&task.limits) && levels.settled.iter().all(keeps)
     };
-    let found = tree::search(
-        tree_of(billing, levels, height, &patterns, &fits),
-        best.ceiling(),
-    );
+    let found = tree::search(tree_of(billing, levels, height, &patterns, &fits), best.ceiling());
     let better = found.best.and_then(|picked| {
         let sets = chosen(&picked).into_iter().map(|pattern| pattern.set);
         Bills::of(billing, sets)
@@ -240,7 +245,10 @@ fn tree_of<'t>(
     let priced: Vec<usize> = charges.backends().map(|(backend, _)| backend).collect();
     let offer = |index: usize, pattern: &Pattern| {
         let choice = &task.choices[index];
-        let room = pattern.takes.iter().map(|backend| (*backend, choice.bytes as f64));
+        let room = pattern
+            .takes
+            .iter()
+            .map(|backend| (*backend, choice.bytes as f64));
         let spends = pattern.spends.iter().enumerate();
         let spends = spends.map(|(budget, spends)| (rooms + budget, *spends));
         let settled = levels.settled.iter().enumerate();

@@ -42,7 +42,9 @@ impl<'a> Moving<'a> {
     fn bills(&self, lot: usize, members: &[u16]) -> Vec<(usize, u64)> {
         let priced = self.stock.backends(lot, members).into_iter();
         let priced = priced.filter(|backend| self.charges.tariffs[*backend].is_some());
-        priced.map(|backend| (backend, self.stock.billed(lot, backend as u32) as u64)).collect()
+        priced
+            .map(|backend| (backend, self.stock.billed(lot, backend as u32) as u64))
+            .collect()
     }
 
     /// What all sets bill, with what is fixed.
@@ -58,14 +60,19 @@ impl<'a> Moving<'a> {
 
     /// The same as amounts.
     pub fn amounts(&self, placed: &Placed) -> Vec<f64> {
-        self.billed(placed).into_iter().map(|bytes| bytes as f64).collect()
+        self.billed(placed)
+            .into_iter()
+            .map(|bytes| bytes as f64)
+            .collect()
     }
 
     /// What sets truly cost, all charges of backends with a tariff included.
     pub fn cost(&self, placed: &Placed) -> f64 {
         let billed = self.billed(placed);
         let pairs = self.tolls.iter().zip(&billed).zip(&self.charges.fixed);
-        let tolled: f64 = pairs.map(|((toll, billed), fixed)| toll * (billed - fixed) as f64).sum();
+        let tolled: f64 = pairs
+            .map(|((toll, billed), fixed)| toll * (billed - fixed) as f64)
+            .sum();
         placed.cost(self.stock) - tolled + self.charges.sum(&billed)
     }
 
@@ -109,14 +116,17 @@ impl<'a> Moving<'a> {
     }
 
     /// Moves lots where that gains, and empties backends where it does.
-    pub fn improve(&mut self, placed: &mut Placed, lots: &[u32]) {
+    pub fn improve(&mut self, placed: &mut Placed, mut lots: Vec<u32>) {
         let kept = self.tolls.clone();
         let mut billed = self.billed(placed);
-        let lots = &lots[..lots.len().min(LOTS)];
+        if self.stock.lots.len() <= LOTS {
+            lots = (0..self.stock.lots.len() as u32).collect();
+        }
+        lots.truncate(LOTS);
         for _ in 0..ROUNDS {
             let next = self.next_tolls(&billed);
             self.set_tolls(&next);
-            if !self.pass(placed, &mut billed, lots) {
+            if !self.pass(placed, &mut billed, &lots) {
                 break;
             }
         }
@@ -131,20 +141,39 @@ impl<'a> Moving<'a> {
 
     /// What one more byte pays on each backend; where nothing is billed yet, its share of the fee as well.
     fn next_tolls(&self, billed: &[u128]) -> Vec<f64> {
-        let mut tolls = vec![0.0; self.tolls.len()];
-        for (backend, tariff) in self.charges.backends() {
-            let amount = billed[backend] as f64;
-            tolls[backend] = if amount > 0.0 {
+        (0..self.tolls.len())
+            .map(|backend| self.next_toll(backend, billed))
+            .collect()
+    }
+
+    fn next_toll(&self, backend: usize, billed: &[u128]) -> f64 {
+        let amount = billed[backend] as f64;
+        self.charges.tariffs[backend].as_ref().map_or(0.0, |tariff| {
+            if amount > 0.0 {
                 tariff.slope_after(amount)
             } else {
                 tariff.toll(self.charges.ranges[backend], 0.0)
-            };
+            }
+        })
+    }
+
+    /// Lets those backends pay what one more byte pays there now.
+    fn follow(&mut self, touched: &[(usize, u64)], billed: &[u128]) {
+        for backend in touched.iter().map(|(backend, _)| *backend) {
+            let toll = self.next_toll(backend, billed);
+            if toll != self.tolls[backend] {
+                self.tolls[backend] = toll;
+                self.stock
+                    .catalog
+                    .rates
+                    .iter_mut()
+                    .for_each(|rates| rates.tolls[backend] = toll);
+            }
         }
-        tolls
     }
 
     /// Lets each lot take a set that is cheaper with all charges. Whether any did.
-    fn pass(&self, placed: &mut Placed, billed: &mut [u128], lots: &[u32]) -> bool {
+    fn pass(&mut self, placed: &mut Placed, billed: &mut [u128], lots: &[u32]) -> bool {
         let (wish, mut scales) = (Wish::cost(), Scales::default());
         let free = scale::free(self.stock, &wish);
         let mut moved = false;
@@ -158,7 +187,9 @@ impl<'a> Moving<'a> {
             }
             let cost = self.stock.cost_of(lot, &placed.sets[lot]);
             if self.more(lot, (&placed.sets[lot], &members), billed) < -GAIN * cost.abs() {
+                let touched = [self.bills(lot, &placed.sets[lot]), self.bills(lot, &members)].concat();
                 self.give(placed, billed, lot, members);
+                self.follow(&touched, billed);
                 moved = true;
             }
         }
@@ -177,13 +208,24 @@ impl<'a> Moving<'a> {
         let Some(tariff) = &self.charges.tariffs[backend] else {
             return false;
         };
-        amount > self.charges.ranges[backend].0 && tariff.above_envelope(self.charges.ranges[backend], amount) > 0.0
+        amount > self.charges.ranges[backend].0
+            && tariff.above_envelope(self.charges.ranges[backend], amount) > 0.0
     }
 
     /// Lets all that may leave a backend leave it, if that gains.
-    fn empty(&mut self, placed: &mut Placed, billed: &mut Vec<u128>, backend: usize) {
-        let lies_there = |lot: &usize| self.stock.backends(*lot, &placed.sets[*lot]).contains(&backend);
-        let lots: Vec<usize> = (0..self.stock.lots.len()).filter(lies_there).take(EMPTIED + 1).collect();
+    fn empty(&mut self, placed: &mut Placed, billed: &mut [u128], backend: usize) {
+        let lies_there = |lot: &usize| {
+            let members = &placed.sets[*lot];
+            let backends = &self.stock.shape(*lot).backends;
+            match backends.binary_search(&(backend as u32)) {
+                Ok(position) => members.contains(&(position as u16)),
+                Err(_) => false,
+            }
+        };
+        let lots: Vec<usize> = (0..self.stock.lots.len())
+            .filter(lies_there)
+            .take(EMPTIED + 1)
+            .collect();
         if lots.is_empty() || lots.len() > EMPTIED {
             return;
         }
@@ -237,6 +279,10 @@ impl<'a> Moving<'a> {
 
 /// Books what leaves and what comes.
 fn change(billed: &mut [u128], leaves: &[(usize, u64)], comes: &[(usize, u64)]) {
-    leaves.iter().for_each(|(backend, bytes)| billed[*backend] -= u128::from(*bytes));
-    comes.iter().for_each(|(backend, bytes)| billed[*backend] += u128::from(*bytes));
+    leaves
+        .iter()
+        .for_each(|(backend, bytes)| billed[*backend] -= u128::from(*bytes));
+    comes
+        .iter()
+        .for_each(|(backend, bytes)| billed[*backend] += u128::from(*bytes));
 }

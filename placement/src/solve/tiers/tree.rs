@@ -88,7 +88,10 @@ pub(super) fn search(tree: Tree<'_>, below: f64) -> Found {
 /// A size of a row, so that steps suit all rows.
 fn scale(tree: &Tree<'_>, row: usize) -> f64 {
     let uses = tree.offers.iter().flatten().flat_map(|offer| &offer.uses);
-    let most = uses.filter(|(at, _)| *at == row).map(|(_, uses)| *uses).fold(0.0, f64::max);
+    let most = uses
+        .filter(|(at, _)| *at == row)
+        .map(|(_, uses)| *uses)
+        .fold(0.0, f64::max);
     let limit = match tree.rows[row] {
         Row::Limit(limit) => limit.abs(),
         Row::Billed(..) => 0.0,
@@ -346,7 +349,13 @@ impl Walk<'_> {
 
     /// Takes a placement if it is better and within all limits.
     fn take(&mut self, picked: &[usize]) {
-        let offers = || self.tree.offers.iter().zip(picked).map(|(offers, at)| &offers[*at]);
+        let offers = || {
+            self.tree
+                .offers
+                .iter()
+                .zip(picked)
+                .map(|(offers, at)| &offers[*at])
+        };
         let mut cost: f64 = offers().map(|offer| offer.cost).sum();
         let mut used = vec![0.0; self.tree.rows.len()];
         let uses = offers().flat_map(|offer| &offer.uses);
