@@ -1,11 +1,11 @@
-//! The invariants of moving, by name: one predicate each, used by property tests and the simulator. MV-4, which is
-//! about what policies demand, is `Demand::allows_retirement` of the scheduler.
+//! The invariants of moving, by name: one predicate each, used by property tests and the simulator. What MV-4 says about
+//! retiring, which is about what policies demand, is `Demand::allows_retirement` of the scheduler.
 
 use std::collections::BTreeSet;
 
 use domicile_estate::BackendName;
 
-use crate::Seen;
+use crate::{Record, Seen, TransferId};
 
 /// MV-1: an object is visible under its name only when complete and verified: what is visible is what was there
 /// before the transfer, or the whole object whose source was checked; nothing in between.
@@ -15,6 +15,16 @@ pub fn mv1_visible_is_complete(visible: Option<&Seen>, before: Option<&Seen>, ob
         None => true,
         Some(now) => now.same_bytes(object) || before.is_some_and(|then| now.same_bytes(then)),
     }
+}
+
+/// MV-1 among many workers: right before an object becomes visible or is removed, the catalogue has accepted that this
+/// worker still has the lease; and what goes in parts is sealed by then, with the digest that becomes visible.
+#[must_use]
+pub fn mv1_act_is_guarded(accepted_before: Option<&Record>) -> bool {
+    matches!(
+        accepted_before,
+        Some(Record::Sealed(_) | Record::Withdrawing { .. } | Record::Renewed)
+    )
 }
 
 /// Something that a transfer did at its target, for [`mv2_read_back_before_receipt`].
@@ -46,6 +56,12 @@ pub struct EndState {
 #[must_use]
 pub fn mv3_same_end(once: &EndState, interrupted: &EndState) -> bool {
     once == interrupted
+}
+
+/// MV-4, for what a transfer itself removes: nothing that others wrote, and nothing that is registered.
+#[must_use]
+pub fn mv4_removes_its_own(written_by: Option<&TransferId>, remover: &TransferId, registered: bool) -> bool {
+    written_by == Some(remover) && !registered
 }
 
 /// MV-5: no byte is written to, or relayed through, a place that a confinement forbids: each place that bytes
@@ -114,6 +130,24 @@ mod tests {
                 ..clean.clone()
             }
         ));
+    }
+
+    #[test]
+    fn mv1_wants_the_lease_right_before() {
+        assert!(mv1_act_is_guarded(Some(&Record::Renewed)));
+        assert!(mv1_act_is_guarded(Some(&Record::Sealed(seen("a")))));
+        assert!(!mv1_act_is_guarded(Some(&Record::Parts(Vec::new()))));
+        assert!(!mv1_act_is_guarded(None));
+    }
+
+    #[test]
+    fn mv4_spares_what_others_wrote_and_what_is_registered() {
+        let id = |digit: &str| TransferId::parse(&digit.repeat(32)).unwrap();
+        let (ours, other) = (id("1"), id("2"));
+        assert!(mv4_removes_its_own(Some(&ours), &ours, false));
+        assert!(!mv4_removes_its_own(Some(&ours), &ours, true));
+        assert!(!mv4_removes_its_own(Some(&other), &ours, false));
+        assert!(!mv4_removes_its_own(None, &ours, false));
     }
 
     #[test]

@@ -128,6 +128,11 @@ pub enum Record {
     Sealed(Seen),
     /// The worker lives, and means to go on.
     Renewed,
+    /// An object of ours is about to be removed, or replaced in one piece.
+    Withdrawing {
+        /// What the store calls it, where it does.
+        etag: Option<String>,
+    },
     /// The object is visible under its name.
     Published {
         /// What the store calls it, where it does.
@@ -167,6 +172,9 @@ pub struct Ledger {
     pub sealed: Option<Seen>,
     /// What the store calls the published object.
     pub etag: Option<String>,
+    /// What the store calls an object that was about to be removed or replaced: a worker that has lost its lease may yet
+    /// do so, and whoever has it now must not rely on that very object.
+    pub withdrawn: Option<String>,
 }
 
 impl Ledger {
@@ -177,6 +185,7 @@ impl Ledger {
                 *self = Self {
                     phase: Phase::Intended,
                     opening: Some(opening.clone()),
+                    withdrawn: self.withdrawn.take(),
                     ..Self::default()
                 };
             }
@@ -192,15 +201,20 @@ impl Ledger {
                 self.phase = Phase::Sealed;
                 self.sealed = Some(seen.clone());
             }
+            Record::Withdrawing { etag } => self.withdrawn.clone_from(etag),
             Record::Published { etag } => {
                 self.phase = Phase::Published;
                 self.token = None;
                 self.parts.clear();
                 self.etag.clone_from(etag);
             }
-            Record::Cleared | Record::Registered(_) | Record::Failed(_) | Record::Cancelled => {
-                *self = Self::default();
+            Record::Cleared => {
+                *self = Self {
+                    withdrawn: self.withdrawn.take(),
+                    ..Self::default()
+                };
             }
+            Record::Registered(_) | Record::Failed(_) | Record::Cancelled => *self = Self::default(),
             Record::Renewed | Record::Waiting { .. } | Record::Released(_) => {}
         }
     }

@@ -142,6 +142,11 @@ impl Transfer {
         self.published = ours;
     }
 
+    /// What lies at the target matches, and is written anew all the same.
+    pub(crate) fn replace_anyway(&mut self) {
+        self.state = State::Stage(Publication::Replace);
+    }
+
     /// What to do next. Asking changes nothing.
     #[must_use]
     pub fn step(&self) -> Step {

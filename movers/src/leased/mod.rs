@@ -11,17 +11,16 @@
 //!
 //! INVARIANT: the task before anything becomes visible or is removed is a record that the catalogue has accepted, so
 //! that a worker that has lost its lease publishes nothing. A worker that is halted just there is kept from harm by the
-//! store: its upload was given up, or what it would replace or remove has another etag.
+//! store: its upload was given up, or what it would replace or remove has another etag by then.
 
+mod giving_up;
 mod state;
 mod task;
 
-use domicile_estate::BackendName;
-
 use crate::ledger::{Ledger, Opening, PartPlan, Phase, Record, SourceVersion, UploadToken};
-use crate::retry::{Decision, RetryPolicy, decide};
+use crate::retry::RetryPolicy;
 use crate::{
-    Answer, Epoch, Failure, FailureClass, Place, Publication, Seen, Step, Transfer, TransferId, TransferSpec,
+    Answer, Epoch, FailureClass, Place, Publication, Seen, Step, Transfer, TransferId, TransferSpec,
     UploadTag,
 };
 
@@ -61,6 +60,9 @@ pub struct LeasedTransfer {
     etag: Option<String>,
     /// What the object that we published was called.
     published: Option<String>,
+    /// What a worker that has lost its lease may yet remove or replace, and whether that is what lies there.
+    withdrawn_by_others: Option<String>,
+    must_replace: bool,
     restarts: u32,
     /// Attempts at the present chore.
     attempt: u32,
@@ -78,6 +80,7 @@ impl LeasedTransfer {
         let mut inner = Transfer::new(pinned, policy);
         inner.target_is_ours(claim.ledger.phase == Phase::Published);
         let published = claim.ledger.etag.clone();
+        let withdrawn_by_others = claim.ledger.withdrawn.clone();
         Self {
             planned: spec,
             inner,
@@ -88,6 +91,8 @@ impl LeasedTransfer {
             unrecorded: None,
             etag: published.clone(),
             published,
+            withdrawn_by_others,
+            must_replace: false,
             restarts: 0,
             attempt: 1,
         }
@@ -283,7 +288,7 @@ impl LeasedTransfer {
             }
             State::Keep(_, missing) => self.copy_or_seal(missing),
             State::Seal(_) => State::Act(Guarded::Complete),
-            State::Renew(guarded) => State::Act(guarded),
+            State::Renew(guarded) | State::Withdraw(guarded, _) => State::Act(guarded),
             State::Published(etag) => self.published(etag),
             State::Clear(then) => self.cleared(then),
             State::NoteWait { .. } => State::Inner,
@@ -293,6 +298,7 @@ impl LeasedTransfer {
     }
 
     fn published(&mut self, etag: Option<String>) -> State {
+        self.must_replace = false;
         self.etag.clone_from(&etag);
         self.published = etag;
         self.answer(Answer::Published)
@@ -301,9 +307,16 @@ impl LeasedTransfer {
     /// Tells the transfer what came of its step, and turns its next one into what it takes under a lease.
     fn answer(&mut self, answer: Answer) -> State {
         self.inner.answer(answer);
+        self.next()
+    }
+
+    fn next(&mut self) -> State {
         match self.inner.step() {
             Step::Stage { .. } if self.in_parts() => State::LookAtSource,
-            Step::Publish(_) if !self.in_parts() => State::Renew(Guarded::Publish),
+            Step::Publish(Publication::Replace) if !self.in_parts() => {
+                State::Withdraw(Guarded::Publish, self.etag.clone())
+            }
+            Step::Publish(Publication::New) if !self.in_parts() => State::Renew(Guarded::Publish),
             Step::Publish(_) => match self.claim.ledger.whole(self.planned.size) {
                 whole if whole.is_some() && whole == self.claim.ledger.sealed => {
                     State::Renew(Guarded::Complete)
@@ -312,9 +325,16 @@ impl LeasedTransfer {
                 None => unreachable!("only a whole is published"),
             },
             Step::Discard if self.in_parts() => self.give_up_upload(Then::Answer(Answer::Removed)),
-            Step::RemovePublished => State::Renew(Guarded::Remove),
+            Step::RemovePublished => State::Withdraw(Guarded::Remove, self.etag.clone()),
             Step::Wait { ms, reason } => State::NoteWait { ms, reason },
-            Step::Done(Ok(receipt)) => self.clean_up(Then::Register(receipt)),
+            Step::Done(Ok(_)) if self.must_replace => {
+                self.must_replace = false;
+                self.inner.replace_anyway();
+                self.next()
+            }
+            // An upload of ours that is still open could be completed by a sleeper after the reading that we rely on.
+            Step::Done(Ok(_)) if self.may_have_upload() => self.clean_up(Then::LookAtTarget),
+            Step::Done(Ok(receipt)) => self.cleared(Then::Register(receipt)),
             Step::Done(Err(failure))
                 if failure.is_transient() || failure.class == FailureClass::Cancelled =>
             {
@@ -331,6 +351,7 @@ impl LeasedTransfer {
             let same = object.etag.is_some() && object.etag == self.published;
             self.inner.target_is_ours(marked || same);
         }
+        self.must_replace = self.withdrawn_by_others.is_some() && self.withdrawn_by_others == object.etag;
         self.etag = object.etag;
         self.answer(Answer::Found { size: object.size })
     }
@@ -375,112 +396,5 @@ impl LeasedTransfer {
             return State::Abort(Then::StartOver);
         }
         self.answer(Answer::Staged(source))
-    }
-
-    fn upload_is_gone(&mut self) -> State {
-        if self.claim.ledger.phase == Phase::Sealed {
-            let failure = self.at_target("the upload is gone; it is looked whether the object is there");
-            return State::Clear(Then::Answer(Answer::Failed(failure)));
-        }
-        State::Clear(Then::StartOver)
-    }
-
-    fn cleared(&mut self, then: Then) -> State {
-        match then {
-            Then::Answer(answer) => self.answer(answer),
-            Then::LookAgain => State::LookAtSource,
-            Then::StartOver => self.start_over(),
-            Then::Register(receipt) => {
-                State::Finish(Record::Registered(receipt.clone()), Ending::Registered(receipt))
-            }
-            Then::Fail(failure) => State::Finish(Record::Failed(failure.clone()), Ending::Failed(failure)),
-            Then::Cancel => State::Finish(Record::Cancelled, Ending::Cancelled),
-        }
-    }
-
-    /// Begins anew, and without what was taken for known because it had been sealed.
-    fn start_over(&mut self) -> State {
-        self.restarts += 1;
-        if self.restarts > RESTARTS_MAX {
-            let place = self.source();
-            let message = format!(
-                "it changes while it is read, or its upload is lost, {} times",
-                self.restarts
-            );
-            let failure = Failure::of_object(FailureClass::Transient, &place.backend, &place.path, message);
-            return State::Finish(Record::Released(failure.clone()), Ending::Failed(failure));
-        }
-        if self.inner.spec().has_digest() != self.planned.has_digest() {
-            self.inner = Transfer::new(self.planned.clone(), self.policy);
-            return State::Inner;
-        }
-        State::LookAtSource
-    }
-
-    /// Nothing of ours may be left when a transfer ends for good.
-    fn clean_up(&mut self, then: Then) -> State {
-        match self.claim.ledger.phase {
-            Phase::Planned | Phase::Published if self.unrecorded.is_none() => self.cleared(then),
-            Phase::Intended if self.unrecorded.is_none() => State::Reclaim(then),
-            _ => State::Abort(then),
-        }
-    }
-
-    fn give_up_upload(&mut self, then: Then) -> State {
-        match self.claim.ledger.phase {
-            Phase::Planned => self.cleared(then),
-            Phase::Published => State::Clear(then),
-            _ => self.clean_up(then),
-        }
-    }
-
-    /// An upload that the catalogue knows belongs to whoever has the lease now; one that it does not know, to us.
-    fn take_back(&mut self, ending: Ending) -> State {
-        match self.unrecorded {
-            Some(_) => State::TakeBack(ending),
-            None => State::Ended(ending),
-        }
-    }
-
-    fn after_failure(&mut self, state: State, failure: Failure) -> State {
-        match &state {
-            State::Inner
-            | State::LookAtSource
-            | State::Compare(_)
-            | State::List
-            | State::Copy(_)
-            | State::Begin(_)
-            | State::Act(_) => return self.answer(Answer::Failed(failure)),
-            _ => {}
-        }
-        match decide(self.attempt, &failure, &self.policy) {
-            Decision::RetryAfter { ms, reason } => {
-                self.attempt += 1;
-                State::Pause {
-                    ms,
-                    reason,
-                    then: Box::new(state),
-                }
-            }
-            Decision::GiveUp { .. } => self.chore_is_given_up(state, failure),
-        }
-    }
-
-    /// What could not be given up stays recorded, and is swept.
-    fn chore_is_given_up(&mut self, state: State, failure: Failure) -> State {
-        match state {
-            State::Abort(then @ (Then::Register(_) | Then::Fail(_)))
-            | State::Reclaim(then @ (Then::Register(_) | Then::Fail(_))) => self.cleared(then),
-            State::Abort(_) | State::Reclaim(_) => {
-                State::Finish(Record::Released(failure.clone()), Ending::Failed(failure))
-            }
-            _ => self.take_back(Ending::Unrecorded(failure)),
-        }
-    }
-
-    fn at_target(&self, message: &str) -> Failure {
-        let Place { backend, path } = &self.planned.target;
-        let backend: &BackendName = backend;
-        Failure::of_object(FailureClass::Transient, backend, path, message.to_owned())
     }
 }

@@ -13,6 +13,8 @@ pub(super) enum Then {
     LookAgain,
     /// The same, for what was begun was lost: so often and no more.
     StartOver,
+    /// The target is looked at again, for only now nobody can publish behind our back.
+    LookAtTarget,
     Register(Receipt),
     Fail(Failure),
     Cancel,
@@ -42,6 +44,8 @@ pub(super) enum State {
     Compare(Seen),
     Seal(Seen),
     Renew(Guarded),
+    /// What is there is recorded as withdrawn, and then removed or replaced.
+    Withdraw(Guarded, Option<String>),
     Act(Guarded),
     Published(Option<String>),
     Abort(Then),
@@ -71,6 +75,7 @@ impl State {
             Self::Keep(receipts, _) => Record::Parts(receipts.clone()),
             Self::Seal(seen) => Record::Sealed(seen.clone()),
             Self::Renew(_) => Record::Renewed,
+            Self::Withdraw(_, etag) => Record::Withdrawing { etag: etag.clone() },
             Self::Published(etag) => Record::Published { etag: etag.clone() },
             Self::Clear(_) => Record::Cleared,
             Self::NoteWait { ms, reason } => Record::Waiting {

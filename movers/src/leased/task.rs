@@ -100,7 +100,8 @@ pub enum Reply {
 pub struct TargetObject {
     /// Its bytes.
     pub size: u64,
-    /// What the store calls it, where it does.
+    /// What tells this very object from one that is written later, even of equal bytes, where the store does: a version,
+    /// or an entity tag with the time of writing.
     pub etag: Option<String>,
     /// The transfer that wrote it, where the store keeps such a mark.
     pub written_by: Option<TransferId>,

@@ -4,17 +4,18 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domicile_movers::{Answer, Digests, Failure, FailureClass, Place, Publication, Seen, Step, TransferSpec};
+use domicile_movers::{
+    Answer, Digests, Epoch, Failure, FailureClass, Place, Publication, Seen, Step, StoredPart, TransferId,
+    TransferSpec, UploadTag,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::digest::Digester;
 use crate::fs::{BUFFER, FsStore};
-use crate::parts::PartCopy;
+use crate::parts::{Outcome, PartCopy, stored};
 use crate::progress::{Cancel, Progress};
 use crate::role::Role;
-use crate::store::{
-    Aim, Content, Crc64, PartReceipt, Parts, Published, Store, Upload, Wanted, Whole, size_of_chunks,
-};
+use crate::store::{Aim, Content, Crc64, Parts, Published, Store, Upload, Wanted, Whole, size_of_chunks};
 use crate::stores::Stores;
 
 /// What one transfer has in hand.
@@ -34,7 +35,7 @@ pub(crate) enum Staged {
     /// At the store, unseen.
     Parts {
         upload: Box<dyn Upload>,
-        receipts: Vec<PartReceipt>,
+        parts: Vec<StoredPart>,
         checksum: Option<Crc64>,
     },
 }
@@ -169,12 +170,19 @@ impl Carrier {
         seen.map(Answer::Contents)
     }
 
-    fn aim(&self, how: Publication) -> Aim<'_> {
+    fn tag(&self) -> String {
+        let transfer = TransferId::of(&self.spec, 0);
+        let epoch = Epoch(0);
+        UploadTag { transfer, epoch }.to_string()
+    }
+
+    fn aim<'a>(&'a self, how: Publication, tag: &'a str) -> Aim<'a> {
         Aim {
             path: &self.spec.target.path,
             size: self.spec.size.0,
             how,
-            tag: "",
+            replaces: None,
+            tag,
             may_create_root: self.spec.allow_create_root,
         }
     }
@@ -213,12 +221,12 @@ impl Carrier {
             Ok((seen, upload)) => {
                 self.staged = Some(Staged::Parts {
                     upload,
-                    receipts: Vec::new(),
+                    parts: Vec::new(),
                     checksum: None,
                 });
                 Ok(seen)
             }
-            Err(size) => Ok(wrong_size(size)),
+            Err(size) => Ok(Seen::of_size(size)),
         }
     }
 
@@ -231,7 +239,7 @@ impl Carrier {
         let opened = from.open(Wanted::whole(&source.path, Role::Source));
         let mut content = self.watch.or_stop(opened).await??;
         if content.size() != self.spec.size.0 {
-            return Ok(wrong_size(content.size()));
+            return Ok(Seen::of_size(content.size()));
         }
         let mut digester = Digester::new(Digests::Both);
         let chunks = self.collect(&mut *content, &mut digester).await?;
@@ -264,8 +272,8 @@ impl Carrier {
             Parts::AnyOrder(parts) => parts,
             Parts::InOrder | Parts::Never => 1,
         };
-        let begun = self.target.begin(self.aim(how));
-        let upload = self.watch.or_stop(begun).await??;
+        let tag = self.tag();
+        let (upload, there) = self.take_up(self.aim(how, &tag)).await?;
         let copy = PartCopy {
             from,
             path: &source.path,
@@ -276,46 +284,70 @@ impl Carrier {
             budget: &self.budget,
             watch: &self.watch,
         };
-        match copy.run(Vec::new()).await {
-            Ok(Ok(copied)) => {
+        match copy.run(there).await {
+            Ok(Outcome::Copied(copied)) => {
                 self.staged = Some(Staged::Parts {
                     upload,
-                    receipts: copied.receipts,
+                    parts: copied.receipts.iter().map(stored).collect(),
                     checksum: Some(copied.checksum),
                 });
                 Ok(copied.seen)
             }
-            Ok(Err(size)) => {
+            Ok(Outcome::OtherSize(size)) => {
                 upload.abort().await;
-                Ok(wrong_size(size))
+                Ok(Seen::of_size(size))
             }
+            Ok(Outcome::NoUpload) => Err(self.lost("the store has lost the upload")),
             Err(failure) => {
-                upload.abort().await;
+                // What is there stays where the next try can go on with it, in this process or another.
+                let goes_on = failure.is_transient() || failure.class == FailureClass::Cancelled;
+                if upload.token().is_none() || !goes_on {
+                    upload.abort().await;
+                }
                 Err(failure)
             }
         }
     }
 
+    /// An upload of this object that somebody has begun and nobody has ended, with the parts that are there, or a new
+    /// one.
+    async fn take_up(&self, aim: Aim<'_>) -> Result<(Box<dyn Upload>, Vec<StoredPart>), Failure> {
+        let unfinished = self.target.unfinished(aim.path);
+        let unfinished = self.watch.or_stop(unfinished).await??;
+        for found in unfinished.iter().filter(|found| found.path == aim.path) {
+            let Some(upload) = self.target.resume(aim, &found.token) else {
+                continue;
+            };
+            if let Some(parts) = self.watch.or_stop(upload.parts()).await?? {
+                return Ok((upload, parts));
+            }
+        }
+        let upload = self.watch.or_stop(self.target.begin(aim)).await??;
+        Ok((upload, Vec::new()))
+    }
+
     async fn publish(&mut self, how: Publication) -> Result<Answer, Failure> {
+        let tag = self.tag();
         let published = match self.staged.take() {
             Some(Staged::Whole(whole, _memory)) => {
-                let published = self.target.put_whole(self.aim(how), &whole).await?;
-                if published == Published::Done {
+                let published = self.target.put_whole(self.aim(how, &tag), &whole).await?;
+                if matches!(published, Published::Done { .. }) {
                     self.watch.progress.add_written(size_of_chunks(&whole.chunks));
                 }
                 published
             }
             Some(Staged::Parts {
                 upload,
-                receipts,
+                parts,
                 checksum,
-            }) => upload.complete(&receipts, checksum).await?,
+            }) => upload.complete(&parts, checksum).await?,
             None => return Err(self.lost("nothing is staged")),
         };
-        Ok(match published {
-            Published::Done => Answer::Published,
-            Published::Occupied => Answer::Occupied,
-        })
+        match published {
+            Published::Done { .. } => Ok(Answer::Published),
+            Published::Occupied => Ok(Answer::Occupied),
+            Published::NoUpload => Err(self.lost("the store has lost the upload")),
+        }
     }
 
     fn lost(&self, what: &str) -> Failure {
@@ -331,7 +363,7 @@ impl Carrier {
     }
 
     async fn remove_published(&self) -> Result<Answer, Failure> {
-        self.target.delete(&self.spec.target.path, false).await?;
+        self.target.delete(&self.spec.target.path, None, false).await?;
         Ok(Answer::Removed)
     }
 
@@ -340,14 +372,5 @@ impl Carrier {
         self.watch.progress.add_wait();
         let sleep = tokio::time::sleep(std::time::Duration::from_millis(ms));
         self.watch.or_stop(sleep).await.map(|()| Answer::Waited)
-    }
-}
-
-/// What is said of a source whose size alone shows that it is not the object: no byte of it is copied.
-fn wrong_size(size: u64) -> Seen {
-    Seen {
-        size,
-        sha256: None,
-        blake3: String::new(),
     }
 }

@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use blake3::hazmat::{
-    ChainingValue, HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
-};
 use crc_fast::CrcAlgorithm::Crc64Nvme;
+use domicile_movers::tree::{self, ChainingValue};
 use domicile_movers::{Digests, Seen};
 use sha2::{Digest as _, Sha256};
 
@@ -63,18 +61,16 @@ const PIECE: usize = 128 * 1024;
 /// Digests one part of an object, for a tree that the parts make together in whatever order they come.
 pub(crate) struct PartDigester {
     size: u64,
-    blake3: blake3::Hasher,
+    blake3: tree::PartDigest,
     crc64: crc_fast::Digest,
 }
 
 impl PartDigester {
     /// For a part that begins at `offset`: a multiple of its size, which is a power of two of at least 1 KiB.
     pub(crate) fn at(offset: u64) -> Self {
-        let mut blake3 = blake3::Hasher::new();
-        blake3.set_input_offset(offset);
         Self {
             size: 0,
-            blake3,
+            blake3: tree::PartDigest::at(offset),
             crc64: crc_fast::Digest::new(Crc64Nvme),
         }
     }
@@ -87,11 +83,11 @@ impl PartDigester {
         }
     }
 
-    /// What the tree needs of this part.
+    /// What the tree and the store need of this part.
     pub(crate) fn finish(self) -> PartDigest {
         PartDigest {
             size: self.size,
-            chaining: self.blake3.finalize_non_root(),
+            chaining: self.blake3.finish(),
             checksum: Crc64(self.crc64.finalize()),
         }
     }
@@ -106,47 +102,11 @@ pub(crate) struct PartDigest {
     pub checksum: Crc64,
 }
 
-/// The digest of an object of at least two parts, in order: all but the last are of `part_size`.
-pub(crate) fn join(parts: &[PartDigest], part_size: u64) -> (Seen, Crc64) {
-    let size = parts.iter().map(|part| part.size).sum();
-    let left = left_subtree_len(size);
-    let split = parts_in(left, part_size).min(parts.len());
-    let (first, rest) = parts.split_at(split);
-    let root = merge_subtrees_root(
-        &subtree(first, left, part_size),
-        &subtree(rest, size - left, part_size),
-        Mode::Hash,
-    );
-    let mut crc64 = 0;
-    for part in parts {
-        crc64 = crc_fast::checksum_combine(Crc64Nvme, crc64, part.checksum.0, part.size);
-    }
-    let seen = Seen {
-        size,
-        sha256: None,
-        blake3: hex(root.as_bytes()),
-    };
-    (seen, Crc64(crc64))
-}
-
-fn subtree(parts: &[PartDigest], size: u64, part_size: u64) -> ChainingValue {
-    match parts {
-        [] => ChainingValue::default(),
-        [part] => part.chaining,
-        parts => {
-            let left = left_subtree_len(size);
-            let (first, rest) = parts.split_at(parts_in(left, part_size).min(parts.len()));
-            merge_subtrees_non_root(
-                &subtree(first, left, part_size),
-                &subtree(rest, size - left, part_size),
-                Mode::Hash,
-            )
-        }
-    }
-}
-
-fn parts_in(bytes: u64, part_size: u64) -> usize {
-    usize::try_from(bytes / part_size).unwrap_or(usize::MAX)
+/// The checksum of an object from those of its parts, in their order, each with its bytes.
+pub(crate) fn join_checksums(parts: impl Iterator<Item = (Crc64, u64)>) -> Crc64 {
+    Crc64(parts.fold(0, |joined, (part, size)| {
+        crc_fast::checksum_combine(Crc64Nvme, joined, part.0, size)
+    }))
 }
 
 /// Lower case hexadecimal.
@@ -204,10 +164,13 @@ mod tests {
                     digester.finish()
                 })
                 .collect();
-            let (seen, checksum) = join(&parts, PART as u64);
+            let chaining: Vec<_> = parts.iter().map(|part| part.chaining).collect();
+            let blake3 = tree::root(PART as u64, size as u64, &chaining);
+            let checksum = join_checksums(parts.iter().map(|part| (part.checksum, part.size)));
             let mut whole = Digester::new(Digests::Blake3);
             whole.update(&bytes);
-            assert_eq!((seen, checksum), whole.finish_with_checksum(), "{size}");
+            let (seen, expected) = whole.finish_with_checksum();
+            assert_eq!((blake3, checksum), (Some(seen.blake3), expected), "{size}");
         }
     }
 }

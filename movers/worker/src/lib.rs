@@ -22,7 +22,7 @@ mod parts;
 mod progress;
 mod redact;
 mod role;
-#[allow(dead_code, reason = "the rest is for the S3 driver that comes next")]
+mod s3;
 mod store;
 mod stores;
 mod threads;

@@ -4,29 +4,19 @@
 //! again without reading it again. The parts are subtrees of BLAKE3, so their digests make that of the object.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use domicile_movers::{Digests, Failure, Seen};
+use domicile_movers::tree::{self, part_size};
+use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Seen, StoredPart};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use crate::carry::{Budget, Watch};
-use crate::digest::{PartDigest, PartDigester, hex, join};
+use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::role::Role;
-use crate::store::{Content, Crc64, Part, PartReceipt, Store, Upload, Version, Wanted};
-
-/// The smallest part, and the largest object that goes whole: the digest of an object is joined from two parts at
-/// least. S3 wants 5 MiB or more in a part, and a power of two makes a part a subtree of BLAKE3.
-pub(crate) const PART_MIN: u64 = 8 * 1024 * 1024;
-/// Parts that an upload may have at most. Source: the S3 user guide, multipart upload limits.
-const PARTS_MAX: u64 = 10_000;
-
-/// Bytes of a part, so that an object of this size has no more parts than a store takes.
-pub(crate) fn part_size(size: u64) -> u64 {
-    size.div_ceil(PARTS_MAX).next_power_of_two().max(PART_MIN)
-}
+use crate::store::{Content, Crc64, Part, Store, Upload, Version, Wanted};
 
 /// The copying of one object in parts.
 pub(crate) struct PartCopy<'a> {
@@ -49,59 +39,94 @@ pub(crate) struct Copied {
     pub receipts: Vec<PartReceipt>,
 }
 
+/// What came of copying in parts.
+pub(crate) enum Outcome {
+    /// All parts lie at the store.
+    Copied(Copied),
+    /// The object at the source has another size.
+    OtherSize(u64),
+    /// The store knows no such upload any more.
+    NoUpload,
+}
+
 /// SHA-256 knows no parts: where it is asked for, they are read one after the other.
 struct InTurn {
     next: watch::Sender<u32>,
     sha256: Mutex<Sha256>,
 }
 
+/// What all parts of one copy share.
+struct Shared {
+    version: Version,
+    turn: Option<InTurn>,
+    there: BTreeMap<u32, StoredPart>,
+}
+
 impl PartCopy<'_> {
     /// Copies what is not among the parts in `there`, which the store holds already: those are read and hashed, and
-    /// only sent again if the store's checksum of them is another one, or there is none. `None` if the object at the
-    /// source has another size.
-    pub(crate) async fn run(&self, there: Vec<PartReceipt>) -> Result<Result<Copied, u64>, Failure> {
-        let part_size = part_size(self.size);
-        let first = self.from.open(self.wanted(0, part_size, None)).await?;
+    /// only sent again if the store's checksum of them is another one, or there is none.
+    pub(crate) async fn run(&self, there: Vec<StoredPart>) -> Result<Outcome, Failure> {
+        let first = self.watch.or_stop(self.from.open(self.wanted(1, None))).await??;
         if first.size() != self.size {
-            return Ok(Err(first.size()));
+            return Ok(Outcome::OtherSize(first.size()));
         }
-        let version = first.version().clone();
-        let there: BTreeMap<u32, PartReceipt> = there.into_iter().map(|part| (part.number, part)).collect();
-        let turn = (self.digests == Digests::Both).then(|| InTurn {
-            next: watch::Sender::new(0),
-            sha256: Mutex::new(Sha256::new()),
-        });
+        let shared = Shared {
+            version: first.version().clone(),
+            turn: (self.digests == Digests::Both).then(|| InTurn {
+                next: watch::Sender::new(1),
+                sha256: Mutex::new(Sha256::new()),
+            }),
+            there: there.into_iter().map(|part| (part.number, part)).collect(),
+        };
         let mut first = Some(first);
-        let count = u32::try_from(self.size.div_ceil(part_size)).unwrap_or(u32::MAX);
-        let parts = (0..count).map(|number| {
-            let opened = first.take();
-            let (version, turn, there) = (&version, turn.as_ref(), there.get(&number));
-            async move { self.copy_part(number, opened, version, turn, there).await }
+        let count = u32::try_from(self.size.div_ceil(part_size(self.size))).unwrap_or(u32::MAX);
+        let parts = (1..=count).map(|number| {
+            let (opened, shared) = (first.take(), &shared);
+            async move { self.copy_part(number, opened, shared).await }
         });
         let mut under_way = futures::stream::iter(parts).buffer_unordered(self.at_once);
-        let mut done = BTreeMap::new();
+        let mut receipts = Vec::new();
         while let Some(part) = under_way.next().await {
-            let (digest, receipt) = part?;
-            done.insert(receipt.number, (digest, receipt));
+            match part? {
+                Some(receipt) => receipts.push(receipt),
+                None => return Ok(Outcome::NoUpload),
+            }
         }
         drop(under_way);
-        let (digests, receipts): (Vec<_>, Vec<_>) = done.into_values().unzip();
-        let (mut seen, checksum) = join(&digests, part_size);
-        if let Some(turn) = turn {
-            let sha256 = turn
-                .sha256
-                .into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            seen.sha256 = Some(hex(&sha256.finalize()));
-        }
-        Ok(Ok(Copied {
-            seen,
-            checksum,
-            receipts,
-        }))
+        receipts.sort_by_key(|receipt| receipt.number);
+        self.sealed(receipts, shared.turn).map(Outcome::Copied)
     }
 
-    fn wanted<'v>(&'v self, offset: u64, part_size: u64, version: Option<&'v Version>) -> Wanted<'v> {
+    fn sealed(&self, receipts: Vec<PartReceipt>, turn: Option<InTurn>) -> Result<Copied, Failure> {
+        let chaining: Vec<_> = receipts.iter().map(|receipt| receipt.chaining).collect();
+        let Some(blake3) = tree::root(part_size(self.size), self.size, &chaining) else {
+            let message = "its parts do not make it whole".to_owned();
+            let place = &self.watch.place;
+            return Err(Failure::of_object(
+                FailureClass::Transient,
+                &place.backend,
+                &place.path,
+                message,
+            ));
+        };
+        let sha256 = turn.map(|turn| turn.sha256.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let checksums = receipts
+            .iter()
+            .map(|receipt| (Crc64(receipt.crc64nvme.unwrap_or_default()), receipt.size));
+        Ok(Copied {
+            seen: Seen {
+                size: self.size,
+                sha256: sha256.map(|sha256| hex(&sha256.finalize())),
+                blake3,
+            },
+            checksum: join_checksums(checksums),
+            receipts,
+        })
+    }
+
+    fn wanted<'v>(&'v self, number: u32, version: Option<&'v Version>) -> Wanted<'v> {
+        let part_size = part_size(self.size);
+        let offset = u64::from(number - 1) * part_size;
         Wanted {
             path: self.path,
             role: Role::Source,
@@ -114,42 +139,42 @@ impl PartCopy<'_> {
         &self,
         number: u32,
         opened: Option<Box<dyn Content>>,
-        version: &Version,
-        turn: Option<&InTurn>,
-        there: Option<&PartReceipt>,
-    ) -> Result<(PartDigest, PartReceipt), Failure> {
-        if let Some(turn) = turn {
+        shared: &Shared,
+    ) -> Result<Option<PartReceipt>, Failure> {
+        if let Some(turn) = &shared.turn {
             // Nobody drops the sender while parts are under way.
             let _ = turn.next.subscribe().wait_for(|next| *next == number).await;
         }
         let part_size = part_size(self.size);
-        let offset = u64::from(number) * part_size;
         let _memory = self.watch.or_stop(self.budget.take(part_size)).await?;
         let content = match opened {
             Some(content) => content,
             None => {
-                let wanted = self.wanted(offset, part_size, Some(version));
-                self.watch.or_stop(self.from.open(wanted)).await??
+                let opened = self.from.open(self.wanted(number, Some(&shared.version)));
+                self.watch.or_stop(opened).await??
             }
         };
-        let (chunks, digest) = self.read(content, offset, turn).await?;
-        if let Some(turn) = turn {
+        let offset = u64::from(number - 1) * part_size;
+        let (chunks, digest) = self.read(content, offset, shared.turn.as_ref()).await?;
+        if let Some(turn) = &shared.turn {
             turn.next.send_replace(number + 1);
         }
-        let same =
-            |receipt: &&PartReceipt| receipt.size == digest.size && receipt.checksum == Some(digest.checksum);
-        if let Some(receipt) = there.filter(same) {
-            return Ok((digest, receipt.clone()));
-        }
-        let part = Part {
-            number,
-            offset,
-            chunks,
-            checksum: digest.checksum,
+        let same = |part: &&StoredPart| part.size == digest.size && part.crc64nvme == Some(digest.checksum.0);
+        let stored = match shared.there.get(&number).filter(same) {
+            Some(part) => Some(part.clone()),
+            None => {
+                let part = Part {
+                    number,
+                    offset,
+                    chunks,
+                    checksum: digest.checksum,
+                };
+                let stored = self.watch.or_stop(self.upload.put_part(&part)).await??;
+                self.watch.progress.add_written(digest.size);
+                stored
+            }
         };
-        let receipt = self.watch.or_stop(self.upload.put_part(&part)).await??;
-        self.watch.progress.add_written(digest.size);
-        Ok((digest, receipt))
+        Ok(stored.map(|stored| receipt(stored, &digest)))
     }
 
     async fn read(
@@ -163,10 +188,7 @@ impl PartCopy<'_> {
         while let Some(chunk) = self.watch.or_stop(content.next()).await?? {
             digester.update(&chunk);
             if let Some(turn) = turn {
-                let mut sha256 = turn
-                    .sha256
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut sha256 = turn.sha256.lock().unwrap_or_else(PoisonError::into_inner);
                 sha256.update(&chunk);
             }
             self.watch.progress.add_read(chunk.len() as u64);
@@ -176,19 +198,22 @@ impl PartCopy<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn receipt(stored: StoredPart, digest: &PartDigest) -> PartReceipt {
+    PartReceipt {
+        number: stored.number,
+        size: stored.size,
+        etag: stored.etag,
+        chaining: digest.chaining,
+        crc64nvme: Some(digest.checksum.0),
+    }
+}
 
-    #[test]
-    fn parts_are_few_enough_for_any_object_and_subtrees_of_blake3() {
-        for size in [PART_MIN + 1, 1 << 30, 80 << 30, 5 << 40] {
-            let part = part_size(size);
-            assert!(
-                size.div_ceil(part) <= PARTS_MAX && part.is_power_of_two(),
-                "{size}"
-            );
-        }
-        assert_eq!(part_size(1 << 30), PART_MIN);
+/// What the store is told of a part that it has acknowledged.
+pub(crate) fn stored(receipt: &PartReceipt) -> StoredPart {
+    StoredPart {
+        number: receipt.number,
+        size: receipt.size,
+        etag: receipt.etag.clone(),
+        crc64nvme: receipt.crc64nvme,
     }
 }

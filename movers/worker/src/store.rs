@@ -14,7 +14,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use domicile_movers::{Failure, Publication};
+use domicile_movers::{Failure, Publication, StoredPart, UploadToken};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
@@ -137,10 +137,26 @@ pub(crate) struct Aim<'a> {
     pub size: u64,
     /// Only if nothing is there, or in the place of what is ours.
     pub how: Publication,
+    /// For `Replace`: only if it is still in this state, where that is known.
+    pub replaces: Option<&'a Version>,
     /// A note of ours that tells which transfer wrote it, for stores that keep one.
     pub tag: &'a str,
     /// Whether a missing root may be made.
     pub may_create_root: bool,
+}
+
+impl<'a> Aim<'a> {
+    /// For an upload that is only to be given up.
+    pub(crate) fn nowhere(path: &'a str) -> Self {
+        Self {
+            path,
+            size: 0,
+            how: Publication::New,
+            replaces: None,
+            tag: "",
+            may_create_root: false,
+        }
+    }
 }
 
 /// A small object that is to be put at once.
@@ -153,12 +169,17 @@ pub(crate) struct Whole {
 }
 
 /// What came of making an object visible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Published {
     /// It is visible under its name, durably.
-    Done,
-    /// Something lies there already, and was left as it is.
+    Done {
+        /// Its state, where the store tells.
+        version: Option<Version>,
+    },
+    /// Something else lies there, and was left as it is.
     Occupied,
+    /// The store knows no such upload any more, or not with these parts.
+    NoUpload,
 }
 
 /// An upload that somebody began and nobody has ended.
@@ -167,7 +188,7 @@ pub(crate) struct Unfinished {
     /// The path that it would have been visible under.
     pub path: String,
     /// By which it can be taken up again or given up.
-    pub token: String,
+    pub token: UploadToken,
 }
 
 /// Where bytes go.
@@ -178,14 +199,19 @@ pub(crate) trait Sink {
     fn put_whole<'a>(&'a self, aim: Aim<'a>, whole: &'a Whole) -> Doing<'a, Published>;
     /// Begins an object that comes in parts. Nobody sees it before it is complete.
     fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>>;
-    /// Takes up what another process has begun; `None` if the store cannot, or has lost it.
-    fn resume<'a>(&'a self, aim: Aim<'a>, token: &'a str) -> Doing<'a, Option<Box<dyn Upload>>>;
+    /// Takes up what another process has begun; `None` if this store cannot. It asks the store nothing.
+    fn resume(&self, aim: Aim<'_>, token: &UploadToken) -> Option<Box<dyn Upload>>;
     /// Uploads below a prefix that nobody has ended, the youngest first.
     fn unfinished<'a>(&'a self, prefix: &'a str) -> Doing<'a, Vec<Unfinished>>;
-    /// Removes an object, durably; what is not there is removed. With `emptied`, folders that this leaves empty go too.
-    fn delete<'a>(&'a self, path: &'a str, emptied: bool) -> Doing<'a, ()>;
+    /// Removes an object, durably; what is not there is removed. With `only`, it is left where it is in another state.
+    /// With `emptied`, folders that this leaves empty go too.
+    fn delete<'a>(&'a self, path: &'a str, only: Option<&'a Version>, emptied: bool) -> Doing<'a, ()>;
     /// Removes what nobody sees and nobody can go on with below a prefix, and returns how many.
     fn sweep<'a>(&'a self, prefix: &'a str) -> Doing<'a, u64>;
+    /// Whether the store has shown that it refuses bytes that do not match the checksum sent with them, and tells that
+    /// of what it holds. It is tried once.
+    #[allow(dead_code, reason = "verification by checksum, which comes next, asks it")]
+    fn proves_checksums(&self) -> Doing<'_, bool>;
     /// Whether it can be used: looks and, if `write`, writes a small object, reads it back and removes it. Where
     /// `may_be_new`, a root that is not there is in order.
     fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed>;
@@ -198,25 +224,14 @@ pub(crate) struct Probed {
     pub holds_something: bool,
     /// Whether something was written.
     pub wrote: bool,
-}
-
-/// One part of an upload, as it lies at the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartReceipt {
-    /// Its number, from 0.
-    pub number: u32,
-    /// Its bytes.
-    pub size: u64,
-    /// What the store calls its state; empty where it has no such thing.
-    pub etag: String,
-    /// The store's own checksum of it; `None` where it tells none.
-    pub checksum: Option<Crc64>,
+    /// Whether the store has shown that its checksums prove something; `false` if nothing was written.
+    pub proves_checksums: bool,
 }
 
 /// A part that is to be put. Its bytes are held: a part that gets lost on the way is sent again.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    /// Its number, from 0.
+    /// Its number, from 1.
     pub number: u32,
     /// Where in the object it begins.
     pub offset: u64,
@@ -239,16 +254,16 @@ pub(crate) fn size_of_chunks(chunks: &[Bytes]) -> u64 {
 
 /// An object that comes in parts. What is dropped without an end may stay at the store, unseen, and can be swept.
 pub(crate) trait Upload: Send + Sync {
-    /// By which another process can take it up; empty if none can.
-    fn token(&self) -> &str;
-    /// Puts one part.
-    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, PartReceipt>;
-    /// The parts that the store holds.
-    fn parts(&self) -> Doing<'_, Vec<PartReceipt>>;
+    /// By which another process can take it up; `None` if none can.
+    fn token(&self) -> Option<&UploadToken>;
+    /// Puts one part; `None` if the store knows no such upload any more.
+    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>>;
+    /// The parts that the store holds; `None` if it knows no such upload any more.
+    fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>>;
     /// Makes the parts, which are in order and all there, one object under its name, durably.
     fn complete<'a>(
         self: Box<Self>,
-        parts: &'a [PartReceipt],
+        parts: &'a [StoredPart],
         checksum: Option<Crc64>,
     ) -> Doing<'a, Published>;
     /// Gives it up; what cannot be removed now is swept later.

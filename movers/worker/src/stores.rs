@@ -10,8 +10,8 @@ use domicile_movers::{Failure, FailureClass, Place};
 
 use crate::CredentialValues;
 use crate::fs::FsStore;
-use crate::object;
 use crate::store::Store;
+use crate::{object, s3};
 
 /// The stores of an estate, by the names of their backends. A store is first touched when it is first used.
 pub struct Stores {
@@ -81,7 +81,8 @@ fn open(backend: &Backend, credentials: &CredentialValues) -> Result<Driver, Fai
                 message,
             ))
         }
-        StoreKind::S3 | StoreKind::Memory => Ok(Arc::new(object::open(backend, credentials)?)),
+        StoreKind::S3 => Ok(Arc::new(s3::open(backend, credentials)?)),
+        StoreKind::Memory => Ok(Arc::new(object::open(backend, credentials)?)),
     }
 }
 

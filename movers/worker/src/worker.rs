@@ -14,6 +14,7 @@ use crate::carry::{self, Budget, Carrier, Watch};
 use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
 use crate::role::Role;
+use crate::store::Aim;
 use crate::stores::{Stores, check_path};
 
 /// Pages of a listing that wait for whoever reads it.
@@ -44,6 +45,9 @@ pub struct ProbeReport {
     pub holds_something: bool,
     /// Whether a small object was written, read back and deleted; `false` if that was not asked for.
     pub wrote: bool,
+    /// Whether the store has shown that it refuses bytes that do not match the checksum sent with them, and tells the
+    /// checksum of what it holds: then its word can stand for reading back.
+    pub proves_checksums: bool,
     /// Milliseconds that it took.
     pub took_ms: u64,
 }
@@ -169,7 +173,8 @@ impl Worker {
                 .strip_prefix(dataset.as_str())
                 .is_some_and(|rest| rest.starts_with('/'))
         });
-        self.retrying(cancel, || store.delete(&place.path, in_copy)).await
+        self.retrying(cancel, || store.delete(&place.path, None, in_copy))
+            .await
     }
 
     /// Lists what lies below a prefix (empty, or ending with `/`), subfolders included, without what lies at or
@@ -216,19 +221,41 @@ impl Worker {
         Ok(ProbeReport {
             holds_something: probed.holds_something,
             wrote: probed.wrote,
+            proves_checksums: probed.proves_checksums,
             took_ms,
         })
     }
 
-    /// Removes the temporary files that crashed transfers left below `<root>/<dataset>/`, and returns how many.
-    /// Files that a living process is writing stay. On object stores it removes nothing: unfinished uploads are
-    /// invisible, and a lifecycle rule of the bucket ends them.
+    /// Removes what crashed transfers left below `<root>/<dataset>/` and nobody can go on with, and returns how many
+    /// things: temporary files that no living process is writing. Uploads that another transfer can take up stay.
     ///
     /// # Errors
     /// What hinders looking or removing.
     pub async fn sweep(&self, backend: &BackendName, dataset: &DatasetName) -> Result<u64, Failure> {
         let prefix = format!("{}/", dataset.as_str());
         self.stores.driver(backend)?.sweep(&prefix).await
+    }
+
+    /// Gives up every upload below `<root>/<dataset>/` that was begun and not ended, and returns how many. Only for a
+    /// moment when nobody writes there: it asks for nobody's lease.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub async fn give_up_uploads(
+        &self,
+        backend: &BackendName,
+        dataset: &DatasetName,
+    ) -> Result<u64, Failure> {
+        let store = self.stores.driver(backend)?;
+        let prefix = format!("{}/", dataset.as_str());
+        let mut given_up = 0;
+        for found in store.unfinished(&prefix).await? {
+            if let Some(upload) = store.resume(Aim::nowhere(&found.path), &found.token) {
+                upload.abort().await;
+                given_up += 1;
+            }
+        }
+        Ok(given_up)
     }
 
     /// Whether the root is missing or has nothing in it but our temporary files: where the catalogue has recorded

@@ -10,8 +10,8 @@ mod bench;
 
 use std::collections::BTreeMap;
 
-use bench::{Bench, S3Server, backend, name};
-use domicile_estate::{Backend, CredentialsRef, StoreKind};
+use bench::{Bench, DATASET, S3Server, backend, bytes, name, sha256};
+use domicile_estate::{Backend, CredentialsRef, DatasetName, StoreKind};
 use domicile_movers::{Failure, FailureClass};
 
 const SECRET: &str = "sEcReT/that+nobody=sees";
@@ -142,4 +142,102 @@ async fn a_name_that_a_real_store_would_change_is_kept_or_refused() {
             assert!(listed.is_empty(), "{listed:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stopped_goes_on_in_another_process_and_sends_no_part_twice() {
+    const MIB: u64 = 1024 * 1024;
+    let Some(bench) = Bench::of(StoreKind::S3) else {
+        return;
+    };
+    let content = bytes(60 * 1024 * 1024 + 5, 3);
+    bench.seed("big", &content);
+    let spec = bench.spec("big", &content, "store");
+    let stopper = async {
+        while bench.progress.bytes_written() < 24 * MIB {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        bench.cancel.cancel();
+    };
+    let (stopped, ()) = tokio::join!(bench.transfer(&spec), stopper);
+    assert_eq!(stopped.unwrap_err().class, FailureClass::Cancelled);
+    let sent = bench.progress.bytes_written();
+
+    // Another worker, which knows nothing of the first but what the store tells.
+    let again = bench.again();
+    let receipt = again.transfer(&spec).await.unwrap();
+    assert_eq!(receipt.sha256, sha256(&content));
+    // Those that were under way when it was stopped may have arrived, or not.
+    let sent_again = again.progress.bytes_written();
+    assert!(
+        sent_again <= content.len() as u64 - sent,
+        "{sent} bytes, then {sent_again}"
+    );
+    let dataset = DatasetName::new(DATASET).unwrap();
+    assert_eq!(
+        again.worker.give_up_uploads(&name("store"), &dataset).await,
+        Ok(0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_another_object_are_not_taken_for_ours() {
+    let Some(bench) = Bench::of(StoreKind::S3) else {
+        return;
+    };
+    let old = bytes(40 * 1024 * 1024, 3);
+    bench.seed("big", &old);
+    let stopper = async {
+        while bench.progress.bytes_written() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        bench.cancel.cancel();
+    };
+    let spec = bench.spec("big", &old, "store");
+    let (stopped, ()) = tokio::join!(bench.transfer(&spec), stopper);
+    assert_eq!(stopped.unwrap_err().class, FailureClass::Cancelled);
+
+    // The owner has changed it, and registered it anew.
+    let new = bytes(40 * 1024 * 1024, 4);
+    bench.seed("big", &new);
+    let again = bench.again();
+    let receipt = again.transfer(&again.spec("big", &new, "store")).await.unwrap();
+    assert_eq!(receipt.sha256, sha256(&new));
+    assert_eq!(again.get("big").await.unwrap().sha256, Some(sha256(&new)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_nobody_goes_on_with_is_given_up() {
+    let Some(bench) = Bench::of(StoreKind::S3) else {
+        return;
+    };
+    let content = bytes(40 * 1024 * 1024, 3);
+    bench.seed("big", &content);
+    let stopper = async {
+        while bench.progress.bytes_written() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        bench.cancel.cancel();
+    };
+    let spec = bench.spec("big", &content, "store");
+    let (stopped, ()) = tokio::join!(bench.transfer(&spec), stopper);
+    assert_eq!(stopped.unwrap_err().class, FailureClass::Cancelled);
+    let dataset = DatasetName::new(DATASET).unwrap();
+    let store = name("store");
+    assert_eq!(bench.worker.sweep(&store, &dataset).await, Ok(0));
+    assert_eq!(bench.worker.give_up_uploads(&store, &dataset).await, Ok(1));
+    assert_eq!(bench.worker.give_up_uploads(&store, &dataset).await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_real_store_proves_its_checksums() {
+    let Some(bench) = Bench::of(StoreKind::S3) else {
+        return;
+    };
+    let report = bench.worker.probe(&name("store"), true, false).await.unwrap();
+    assert!(
+        report.proves_checksums,
+        "SeaweedFS refuses a wrong checksum and tells the right one"
+    );
+    assert!(bench.worker.is_empty_or_gone(&name("store")).await.unwrap());
 }

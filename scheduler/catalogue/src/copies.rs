@@ -68,16 +68,11 @@ impl Catalogue {
     /// [`CatalogueError::DigestDiffers`] if other digests are recorded, [`CatalogueError::NoCopy`] if no copy was
     /// begun there or it is being retired.
     pub async fn record_verified(&self, batch: &[Verification]) -> Result<(), CatalogueError> {
-        let whole = batch.iter().map(|verified| Inspection {
-            object_id: verified.object_id,
-            backend: verified.backend.clone(),
-            finding: Finding::Whole {
-                sha256: verified.sha256.clone(),
-                blake3: verified.blake3.clone(),
-            },
-            at_ms: verified.at_ms,
-        });
-        self.record_scrubbed(&whole.collect::<Vec<_>>()).await
+        let mut tx = self.write().await?;
+        if record_whole(&mut tx, batch).await? {
+            raise_revision(&mut tx).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Records that an object was read back and does not match.
@@ -339,6 +334,27 @@ struct TargetRow {
     retiring: Option<bool>,
     origin: Option<bool>,
     state: Option<i64>,
+}
+
+/// Records objects that were read back and matched; says whether planning would see it.
+pub(crate) async fn record_whole(
+    connection: &mut SqliteConnection,
+    batch: &[Verification],
+) -> Result<bool, CatalogueError> {
+    let mut changed = false;
+    for verified in batch {
+        let inspection = Inspection {
+            object_id: verified.object_id,
+            backend: verified.backend.clone(),
+            finding: Finding::Whole {
+                sha256: verified.sha256.clone(),
+                blake3: verified.blake3.clone(),
+            },
+            at_ms: verified.at_ms,
+        };
+        changed |= record(connection, &inspection).await?;
+    }
+    Ok(changed)
 }
 
 /// Records one inspection; says whether planning would see it.

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use domicile_estate::TEMPORARY_PREFIX;
-use domicile_movers::Publication;
+use domicile_movers::{Publication, StoredPart, UploadToken, tree::PART_MIN};
 use futures::future::BoxFuture;
 
 use super::{FsStore, StagedFile};
-use crate::parts::PART_MIN;
 use crate::role::Role;
 use crate::store::{
-    Aim, Capabilities, Content, Crc64, Doing, Pages, Part, PartReceipt, Parts, Probed, Published, Sink,
-    Source, Stat, Store, Unfinished, Upload, Wanted, Whole,
+    Aim, Capabilities, Content, Crc64, Doing, Pages, Part, Parts, Probed, Published, Sink, Source, Stat,
+    Store, Unfinished, Upload, Version, Wanted, Whole,
 };
 use crate::threads::blocking;
 
@@ -94,22 +93,26 @@ impl Sink for FsStore {
     }
 
     /// What a crash left of a file is not taken up: nothing tells which of its bytes reached the disk.
-    fn resume<'a>(&'a self, _: Aim<'a>, _: &'a str) -> Doing<'a, Option<Box<dyn Upload>>> {
-        Box::pin(async { Ok(None) })
+    fn resume(&self, _: Aim<'_>, _: &UploadToken) -> Option<Box<dyn Upload>> {
+        None
     }
 
     fn unfinished<'a>(&'a self, _: &'a str) -> Doing<'a, Vec<Unfinished>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn delete<'a>(&'a self, path: &'a str, emptied: bool) -> Doing<'a, ()> {
-        let (store, path) = (self.clone(), path.to_owned());
-        Box::pin(blocking(move || store.remove(&path, emptied)))
+    fn delete<'a>(&'a self, path: &'a str, only: Option<&'a Version>, emptied: bool) -> Doing<'a, ()> {
+        let (store, path, only) = (self.clone(), path.to_owned(), only.cloned());
+        Box::pin(blocking(move || store.remove(&path, only.as_ref(), emptied)))
     }
 
     fn sweep<'a>(&'a self, prefix: &'a str) -> Doing<'a, u64> {
         let (store, folder) = (self.clone(), prefix.trim_end_matches('/').to_owned());
         Box::pin(blocking(move || store.sweep_below(&folder)))
+    }
+
+    fn proves_checksums(&self) -> Doing<'_, bool> {
+        Box::pin(async { Ok(false) })
     }
 
     fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed> {
@@ -119,6 +122,7 @@ impl Sink for FsStore {
                 return Ok(Probed {
                     holds_something: false,
                     wrote: false,
+                    proves_checksums: false,
                 });
             }
             store.check_root(Role::Source)?;
@@ -129,6 +133,7 @@ impl Sink for FsStore {
             Ok(Probed {
                 holds_something,
                 wrote: write,
+                proves_checksums: false,
             })
         }))
     }
@@ -154,11 +159,11 @@ impl FileUpload {
 }
 
 impl Upload for FileUpload {
-    fn token(&self) -> &str {
-        ""
+    fn token(&self) -> Option<&UploadToken> {
+        None
     }
 
-    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, PartReceipt> {
+    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
         let (store, staged, path) = (self.store.clone(), self.staged.clone(), self.path.clone());
         let part = part.clone();
         Box::pin(blocking(move || {
@@ -167,20 +172,20 @@ impl Upload for FileUpload {
                 store.write_at(&staged, &path, chunk, at)?;
                 at += chunk.len() as u64;
             }
-            Ok(PartReceipt {
+            Ok(Some(StoredPart {
                 number: part.number,
                 size: part.size(),
                 etag: String::new(),
-                checksum: None,
-            })
+                crc64nvme: None,
+            }))
         }))
     }
 
-    fn parts(&self) -> Doing<'_, Vec<PartReceipt>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
+        Box::pin(async { Ok(Some(Vec::new())) })
     }
 
-    fn complete<'a>(self: Box<Self>, _: &'a [PartReceipt], _: Option<Crc64>) -> Doing<'a, Published> {
+    fn complete<'a>(self: Box<Self>, _: &'a [StoredPart], _: Option<Crc64>) -> Doing<'a, Published> {
         Box::pin(blocking(move || {
             let Self {
                 store,

@@ -13,7 +13,7 @@ use super::paths::{open_below, open_one};
 use super::stage::{is_locked_by_another, is_still_named};
 use crate::listing::{Listed, ListedKind, PAGE};
 use crate::role::Role;
-use crate::store::Wanted;
+use crate::store::{Version, Wanted};
 
 /// Where the pages of a listing go; `false` says that nobody listens any more.
 pub(super) type Pages<'a> = &'a mut dyn FnMut(Vec<Listed>) -> bool;
@@ -76,8 +76,14 @@ impl FsStore {
     }
 
     /// Removes a plain file, durably; what is not there is removed.
-    pub(super) fn remove(&self, path: &str, remove_emptied_folders: bool) -> Result<(), Failure> {
-        if self.look(path, Role::Target)?.is_some() {
+    pub(super) fn remove(
+        &self,
+        path: &str,
+        only: Option<&Version>,
+        remove_emptied_folders: bool,
+    ) -> Result<(), Failure> {
+        let found = self.look(path, Role::Target)?;
+        if found.is_some_and(|found| only.is_none_or(|only| found.version == *only)) {
             let at = |errno| self.failed(Role::Target, path, "delete it", errno);
             let (folder, name) = self.open_parent(path).map_err(at)?;
             match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {

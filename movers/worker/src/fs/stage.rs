@@ -156,7 +156,7 @@ impl FsStore {
         }
         staged.published = true;
         self.syncs.sync(&staged.folder).map_err(at)?;
-        Ok(Published::Done)
+        Ok(Published::Done { version: None })
     }
 }
 

@@ -8,14 +8,14 @@ mod read;
 mod write;
 
 use domicile_estate::{BackendName, TEMPORARY_PREFIX};
-use domicile_movers::{Failure, FailureClass};
+use domicile_movers::tree::PART_MIN;
+use domicile_movers::{Failure, FailureClass, UploadToken};
 use futures::StreamExt;
 use opendal::options::{DeleteOptions, ListOptions};
 use opendal::{ErrorKind, Metadata, Operator};
 
 use crate::fs::is_skipped;
 use crate::listing::{Listed, ListedKind, PAGE};
-use crate::parts::PART_MIN;
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
@@ -99,20 +99,24 @@ impl Sink for ObjectStore {
     }
 
     /// OpenDAL keeps the ids of uploads to itself.
-    fn resume<'a>(&'a self, _: Aim<'a>, _: &'a str) -> Doing<'a, Option<Box<dyn Upload>>> {
-        Box::pin(async { Ok(None) })
+    fn resume(&self, _: Aim<'_>, _: &UploadToken) -> Option<Box<dyn Upload>> {
+        None
     }
 
     fn unfinished<'a>(&'a self, _: &'a str) -> Doing<'a, Vec<Unfinished>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn delete<'a>(&'a self, path: &'a str, _: bool) -> Doing<'a, ()> {
-        Box::pin(self.remove(path))
+    fn delete<'a>(&'a self, path: &'a str, only: Option<&'a Version>, _: bool) -> Doing<'a, ()> {
+        Box::pin(self.remove(path, only))
     }
 
     fn sweep<'a>(&'a self, _: &'a str) -> Doing<'a, u64> {
         Box::pin(async { Ok(0) })
+    }
+
+    fn proves_checksums(&self) -> Doing<'_, bool> {
+        Box::pin(async { Ok(false) })
     }
 
     fn probe(&self, write: bool, _: bool) -> Doing<'_, Probed> {
@@ -126,6 +130,7 @@ impl Sink for ObjectStore {
             Ok(Probed {
                 holds_something,
                 wrote: write,
+                proves_checksums: false,
             })
         })
     }
@@ -155,7 +160,13 @@ impl ObjectStore {
     }
 
     /// Removes an object; what is not there is removed.
-    async fn remove(&self, path: &str) -> Result<(), Failure> {
+    async fn remove(&self, path: &str, only: Option<&Version>) -> Result<(), Failure> {
+        if let Some(only) = only {
+            let found = self.metadata(path, Role::Target).await?;
+            if found.is_none_or(|metadata| version(&metadata) != *only) {
+                return Ok(());
+            }
+        }
         match self.operator.delete_options(path, DeleteOptions::default()).await {
             // A store answers that an object is not there with success; this is about the bucket, or as good as.
             Err(error) if error.kind() == ErrorKind::NotFound => {

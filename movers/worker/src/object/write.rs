@@ -1,6 +1,6 @@
 //! Writing to an object store: nobody sees an object before its last byte is there.
 
-use domicile_movers::{Failure, FailureClass, Publication};
+use domicile_movers::{Failure, FailureClass, Publication, StoredPart, UploadToken, tree};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use opendal::options::{ListOptions, WriteOptions};
@@ -8,9 +8,8 @@ use opendal::{Buffer, Error, ErrorKind, Writer};
 use tokio::sync::Mutex;
 
 use super::ObjectStore;
-use crate::parts::part_size;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, Doing, Part, PartReceipt, Published, Upload, Whole};
+use crate::store::{Aim, Crc64, Doing, Part, Published, Upload, Whole};
 
 /// Parts under way at once within OpenDAL.
 const CONCURRENT: usize = 2;
@@ -39,7 +38,7 @@ impl ObjectStore {
     pub(super) async fn begin_writing(&self, aim: Aim<'_>) -> Result<Box<dyn Upload>, Failure> {
         let options = WriteOptions {
             concurrent: CONCURRENT,
-            chunk: usize::try_from(part_size(aim.size)).ok(),
+            chunk: usize::try_from(tree::part_size(aim.size)).ok(),
             ..self.options(aim.how)
         };
         let writer = self.operator.writer_options(aim.path, options).await;
@@ -61,7 +60,7 @@ impl ObjectStore {
         match result {
             Ok(()) => {
                 self.check_name(path).await?;
-                Ok(Published::Done)
+                Ok(Published::Done { version: None })
             }
             Err(error) if how == Publication::New && is_occupied(&error) => Ok(Published::Occupied),
             Err(error) => Err(self.published_in_vain(path, &error)),
@@ -89,7 +88,7 @@ impl ObjectStore {
                 return Ok(());
             }
         }
-        self.remove(path).await?;
+        self.remove(path, None).await?;
         let message = "the store holds it under another name (it changes `\\`); rename the object".to_owned();
         Err(self.failure(FailureClass::KeyRefused, Some(path), message))
     }
@@ -115,12 +114,12 @@ impl ObjectStore {
 }
 
 impl Upload for WriterUpload {
-    fn token(&self) -> &str {
-        ""
+    fn token(&self) -> Option<&UploadToken> {
+        None
     }
 
     /// Appends. After a failure the upload must be given up: the writer may have lost what it was given.
-    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, PartReceipt> {
+    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
         Box::pin(async move {
             let mut writer = self.writer.lock().await;
             let written = writer.write(Buffer::from(part.chunks.clone())).await;
@@ -129,20 +128,20 @@ impl Upload for WriterUpload {
                     .failed(Role::Target, Some(&self.path), "write it", &error)
             };
             written.map_err(failed)?;
-            Ok(PartReceipt {
+            Ok(Some(StoredPart {
                 number: part.number,
                 size: part.size(),
                 etag: String::new(),
-                checksum: None,
-            })
+                crc64nvme: None,
+            }))
         })
     }
 
-    fn parts(&self) -> Doing<'_, Vec<PartReceipt>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
+        Box::pin(async { Ok(Some(Vec::new())) })
     }
 
-    fn complete<'a>(self: Box<Self>, _: &'a [PartReceipt], _: Option<Crc64>) -> Doing<'a, Published> {
+    fn complete<'a>(self: Box<Self>, _: &'a [StoredPart], _: Option<Crc64>) -> Doing<'a, Published> {
         Box::pin(async move {
             let Self {
                 store,

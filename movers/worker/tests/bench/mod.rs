@@ -21,7 +21,9 @@ pub struct Bench {
     pub worker: Worker,
     pub progress: Arc<Progress>,
     pub cancel: Cancel,
-    pub home: tempfile::TempDir,
+    pub home: Arc<tempfile::TempDir>,
+    backends: Vec<Backend>,
+    variables: BTreeMap<String, String>,
     /// The kind of the store under test.
     pub kind: StoreKind,
 }
@@ -143,7 +145,24 @@ impl Bench {
         }
         let origin = backend("origin", StoreKind::Fs, &root_of(&home.path().join("origin")));
         let back = backend("back", StoreKind::Fs, &root_of(&home.path().join("back")));
-        let all: Vec<&Backend> = [&origin, &back].into_iter().chain(more).collect();
+        let backends = [origin, back].into_iter().chain(more.iter().cloned()).collect();
+        Self::over(Arc::new(home), backends, variables)
+    }
+
+    /// A bench over the same stores, with a worker that knows nothing of this one's.
+    pub fn again(&self) -> Self {
+        let again = Self::over(self.home.clone(), self.backends.clone(), self.variables.clone());
+        Self {
+            kind: self.kind,
+            ..again
+        }
+    }
+
+    fn over(
+        home: Arc<tempfile::TempDir>,
+        backends: Vec<Backend>,
+        variables: BTreeMap<String, String>,
+    ) -> Self {
         let retry = RetryPolicy {
             attempts: 3,
             first_ms: 5,
@@ -153,11 +172,17 @@ impl Bench {
             retry,
             ..Limits::default()
         };
+        let stores = Stores::open(
+            &backends.iter().collect::<Vec<_>>(),
+            CredentialValues::given(variables.clone()),
+        );
         Self {
-            worker: Worker::new(Stores::open(&all, CredentialValues::given(variables)), limits),
+            worker: Worker::new(stores, limits),
             progress: Arc::new(Progress::new()),
             cancel: Cancel::new(),
             home,
+            backends,
+            variables,
             kind: StoreKind::Fs,
         }
     }

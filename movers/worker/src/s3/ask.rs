@@ -1,0 +1,187 @@
+//! One request and its answer: signed, sent, and sent again where that may help.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+
+use super::S3Store;
+use super::failure::Refused;
+use super::http::{Payload, all_bytes};
+use super::keys::encode;
+use super::sign::Signed;
+
+/// Tries of one request within one step; what outlasts them is for the transfer, which has reasons and longer waits.
+const TRIES: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// How far a clock is followed.
+const CLOCK_MAX_S: i64 = 2 * 24 * 3600;
+
+/// What is asked of a store.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub method: Method,
+    /// The path below the root; `None` for the bucket itself.
+    pub path: Option<String>,
+    /// Made by [`super::keys::query`], or empty.
+    pub query: String,
+    pub headers: HeaderMap,
+    pub payload: Payload,
+}
+
+impl Ask {
+    pub(super) fn object(method: Method, path: &str) -> Self {
+        Self {
+            method,
+            path: Some(path.to_owned()),
+            query: String::new(),
+            headers: HeaderMap::with_capacity(12),
+            payload: Payload::default(),
+        }
+    }
+
+    pub(super) fn bucket(query: String) -> Self {
+        Self {
+            method: Method::GET,
+            path: None,
+            query,
+            headers: HeaderMap::with_capacity(6),
+            payload: Payload::default(),
+        }
+    }
+
+    pub(super) fn query(mut self, query: String) -> Self {
+        self.query = query;
+        self
+    }
+
+    pub(super) fn payload(mut self, chunks: &[Bytes]) -> Self {
+        self.payload = Payload::of(chunks);
+        self
+    }
+
+    /// With a header, if the value is text that a header can hold; our own values are.
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+}
+
+impl S3Store {
+    /// The head of a good answer, whose body is still to come. Refusals have been read.
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Response<Incoming>, Refused> {
+        let mut wait = FIRST_WAIT;
+        let mut corrected = false;
+        for attempt in 1.. {
+            let refused = match self.ask_once(ask).await {
+                Ok(response) => return Ok(response),
+                Err(refused) => refused,
+            };
+            if refused.code == "RequestTimeTooSkewed" && !corrected {
+                // The answer had the store's time in it, and the next request is signed by that.
+                corrected = true;
+                continue;
+            }
+            if attempt >= TRIES || !refused.may_pass() {
+                return Err(refused);
+            }
+            tracing::debug!(backend = %self.backend, status = ?refused.status, "asking the store again");
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        unreachable!("the tries are bounded")
+    }
+
+    /// The same for an answer that is small: it is read whole.
+    pub(super) async fn ask_whole(&self, ask: &Ask) -> Result<(HeaderMap, Bytes), Refused> {
+        let response = self.ask(ask).await?;
+        let (head, body) = response.into_parts();
+        Ok((head.headers, all_bytes(body).await?))
+    }
+
+    async fn ask_once(&self, ask: &Ask) -> Result<Response<Incoming>, Refused> {
+        let (uri, headers) = self.address(ask)?;
+        let response = self
+            .http
+            .send(&ask.method, &uri, headers, ask.payload.clone())
+            .await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let (head, body) = response.into_parts();
+        let body = all_bytes(body).await?;
+        let refused = Refused::answered(status, &body);
+        if refused.code == "RequestTimeTooSkewed" || (status == StatusCode::FORBIDDEN && body.is_empty()) {
+            self.follow_clock(&head.headers);
+        }
+        Err(refused)
+    }
+
+    fn address(&self, ask: &Ask) -> Result<(Uri, HeaderMap), Refused> {
+        let broken = |what: &str| Refused {
+            status: None,
+            code: String::new(),
+            message: what.to_owned(),
+        };
+        let mut path = String::with_capacity(128);
+        path.push_str(&self.endpoint.path);
+        path.push('/');
+        encode(&self.bucket, true, &mut path);
+        if let Some(object) = &ask.path {
+            path.push('/');
+            encode(&self.root, true, &mut path);
+            encode(object, true, &mut path);
+        }
+        let target = match ask.query.as_str() {
+            "" => path.clone(),
+            query => format!("{path}?{query}"),
+        };
+        let uri = Uri::builder()
+            .scheme(self.endpoint.scheme.clone())
+            .authority(self.endpoint.authority.clone())
+            .path_and_query(target)
+            .build()
+            .map_err(|_| broken("the path is no address"))?;
+        let mut headers = ask.headers.clone();
+        let host = HeaderValue::from_str(self.endpoint.authority.as_str());
+        headers.insert(HOST, host.map_err(|_| broken("the endpoint is no host"))?);
+        if let Some(signer) = &self.signer {
+            let ahead = self.learnt.clock_ahead_s.load(Ordering::Relaxed);
+            let now = Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+            let signed = Signed {
+                method: ask.method.as_str(),
+                path: &path,
+                query: &ask.query,
+            };
+            let done = signer.sign(&signed, &mut headers, now);
+            done.ok_or_else(|| broken("the keys or a header hold what no header can"))?;
+        }
+        if ask.method == Method::PUT || ask.method == Method::POST {
+            // Said even where it is zero: some servers wait for it.
+            let length = http_body::Body::size_hint(&ask.payload)
+                .exact()
+                .unwrap_or_default();
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Ok((uri, headers))
+    }
+
+    /// Takes over the store's clock where ours is another: requests are signed with their time.
+    fn follow_clock(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else {
+            return;
+        };
+        let ahead = theirs.timestamp().as_second() - Timestamp::now().as_second();
+        if ahead.abs() <= CLOCK_MAX_S {
+            self.learnt.clock_ahead_s.store(ahead, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! HTTP/1.1 to one store: connections are kept and used again.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+
+const CONNECT: Duration = Duration::from_secs(15);
+/// How long a kept connection may lie idle: less than servers wait, which often is a minute.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long a store may take to answer, and to send the next bytes of an answer.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How long a request may take in all: this, and a second for each of the slowest bytes per second.
+const SLOWEST_BYTES: u64 = 64 * 1024;
+/// Bytes of an answer that is read whole, such as a listing of a thousand keys.
+const ANSWER_MAX: usize = 8 * 1024 * 1024;
+
+/// The bytes of a request. Cloning shares them, for the next try.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Payload {
+    chunks: VecDeque<Bytes>,
+    left: u64,
+}
+
+impl Payload {
+    pub(super) fn of(chunks: &[Bytes]) -> Self {
+        let chunks: VecDeque<_> = chunks.iter().filter(|chunk| !chunk.is_empty()).cloned().collect();
+        let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        Self { chunks, left }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let chunk = self.chunks.pop_front();
+        self.left -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Connections to one store.
+#[derive(Debug, Clone)]
+pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Payload>);
+
+impl Http {
+    /// TLS is by rustls with ring, which a C compiler alone can build; roots are those of the machine, and are only
+    /// read where TLS is spoken.
+    pub(super) fn new(with_tls: bool) -> Result<Self, String> {
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let failed = |error: &dyn std::fmt::Display| format!("cannot set up TLS: {error}");
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(&error))?;
+        let tls = if with_tls {
+            tls.with_native_roots().map_err(|error| failed(&error))?
+        } else {
+            tls.with_root_certificates(rustls::RootCertStore::empty())
+        };
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_keepalive(Some(IDLE));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.with_no_client_auth())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .set_host(false)
+            .build(connector);
+        Ok(Self(client))
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub(super) async fn send(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        payload: Payload,
+    ) -> Result<Response<Incoming>, Broken> {
+        let bytes = payload.left;
+        let mut request = Request::new(payload);
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers;
+        let limit = ANSWER + Duration::from_secs(bytes / SLOWEST_BYTES);
+        match tokio::time::timeout(limit, self.0.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(Broken::of(&error)),
+            Err(_) => Err(Broken(format!("no answer within {} s", limit.as_secs()))),
+        }
+    }
+}
+
+/// A connection that broke, in the words of its cause.
+#[derive(Debug)]
+pub(super) struct Broken(pub String);
+
+impl Broken {
+    /// The innermost cause says what happened ("connection refused"); what wraps it says where, with URLs.
+    fn of(error: &dyn std::error::Error) -> Self {
+        let mut cause = error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        Self(cause.to_string())
+    }
+}
+
+/// The next bytes of an answer; `None` at its end.
+pub(super) async fn next_bytes(body: &mut Incoming) -> Result<Option<Bytes>, Broken> {
+    loop {
+        match tokio::time::timeout(ANSWER, body.frame()).await {
+            Err(_) => return Err(Broken(format!("nothing came for {} s", ANSWER.as_secs()))),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(error))) => return Err(Broken::of(&error)),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(bytes) = frame.into_data()
+                    && !bytes.is_empty()
+                {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+    }
+}
+
+/// A whole answer, which is small.
+pub(super) async fn all_bytes(body: Incoming) -> Result<Bytes, Broken> {
+    match tokio::time::timeout(ANSWER, Limited::new(body, ANSWER_MAX).collect()).await {
+        Err(_) => Err(Broken(format!("nothing came for {} s", ANSWER.as_secs()))),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) => Err(Broken::of(&*error)),
+    }
+}

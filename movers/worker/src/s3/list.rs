@@ -1,0 +1,117 @@
+//! Listing objects.
+
+use domicile_estate::TEMPORARY_PREFIX;
+use domicile_movers::Failure;
+use jiff::Timestamp;
+
+use super::S3Store;
+use super::ask::Ask;
+use super::failure::Refused;
+use super::keys::{decode, query};
+use super::xml::Element;
+use crate::fs::is_skipped;
+use crate::listing::{Listed, ListedKind};
+use crate::role::Role;
+use crate::store::Pages;
+
+/// One page of a listing.
+pub(super) struct Page {
+    pub objects: Vec<Listed>,
+    /// Where the next one begins; `None` at the end.
+    next: Option<String>,
+}
+
+impl S3Store {
+    /// The first page below a prefix: the cheapest question that a store answers with reasons.
+    pub(super) async fn first_page(&self, prefix: &str) -> Result<Page, Refused> {
+        self.page(prefix, "8", None).await
+    }
+
+    pub(super) async fn list_objects(
+        &self,
+        prefix: &str,
+        skip: &[String],
+        pages: &Pages,
+    ) -> Result<(), Failure> {
+        let mut next = None;
+        loop {
+            let page = self.page(prefix, "1000", next.as_deref()).await;
+            let page = page.map_err(|refused| self.failed(Role::Source, None, "list the store", &refused))?;
+            let mut objects = page.objects;
+            objects.retain(|found| !found.path.ends_with('/') && !is_skipped(&found.path, skip));
+            if !objects.is_empty() && pages.send(Ok(objects)).await.is_err() {
+                // Nobody listens any more.
+                return Ok(());
+            }
+            next = page.next;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether there is something besides temporary objects of ours.
+    pub(super) async fn holds_something(&self) -> Result<bool, Failure> {
+        let page = self.first_page("").await;
+        let page = page.map_err(|refused| self.failed(Role::Source, None, "list the store", &refused))?;
+        let is_temporary = |found: &Listed| {
+            let name = found.path.rsplit('/').next().unwrap_or_default();
+            name.is_empty() || name.starts_with(TEMPORARY_PREFIX)
+        };
+        Ok(page.objects.iter().any(|found| !is_temporary(found)))
+    }
+
+    async fn page(&self, prefix: &str, keys: &str, next: Option<&str>) -> Result<Page, Refused> {
+        let prefix = format!("{}{prefix}", self.root);
+        let mut pairs = vec![
+            ("list-type", "2"),
+            // So that a key with a character that XML cannot hold comes through.
+            ("encoding-type", "url"),
+            ("max-keys", keys),
+            ("prefix", prefix.as_str()),
+        ];
+        pairs.extend(next.map(|next| ("continuation-token", next)));
+        let (_, body) = self.ask_whole(&Ask::bucket(query(&mut pairs))).await?;
+        let broken = |what: &str| Refused {
+            status: None,
+            code: String::new(),
+            message: format!("a listing is no S3: {what}"),
+        };
+        let page = Element::parse(&body).ok_or_else(|| broken("it is no XML"))?;
+        let encoded = page.text_of("EncodingType") == Some("url");
+        let mut objects = Vec::new();
+        for found in page.all("Contents") {
+            let listed = self.listed(found, encoded);
+            objects.push(listed.ok_or_else(|| broken("an object has no key or no size"))?);
+        }
+        let more = page.text_of("IsTruncated") == Some("true");
+        let next = page.text_of("NextContinuationToken").filter(|_| more);
+        if more && next.is_none() {
+            return Err(broken("it goes on nowhere"));
+        }
+        Ok(Page {
+            objects,
+            next: next.map(str::to_owned),
+        })
+    }
+
+    fn listed(&self, found: &Element, encoded: bool) -> Option<Listed> {
+        let key = found.text_of("Key")?;
+        let key = if encoded { decode(key)? } else { key.to_owned() };
+        let path = key.strip_prefix(&self.root)?.to_owned();
+        let modified = found.text_of("LastModified");
+        let modified: Option<Timestamp> = modified.and_then(|text| text.parse().ok());
+        // What the estate refuses as a key on such stores, since drivers of others trim it.
+        let kind = if path.trim() == path {
+            ListedKind::File
+        } else {
+            ListedKind::OuterWhiteSpace
+        };
+        Some(Listed {
+            path,
+            size: found.text_of("Size")?.parse().ok()?,
+            modified_ms: modified.map(|time| time.as_millisecond()),
+            kind,
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! Writing and removing objects: nobody sees one before its last byte is there, and nobody else's is overwritten.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use domicile_estate::TEMPORARY_PREFIX;
+use domicile_movers::{Failure, FailureClass, Publication};
+use http::header::{IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::S3Store;
+use super::ask::Ask;
+use super::failure::Refused;
+use super::read::{CHECKSUM, TAG, checksum_text, version};
+use crate::role::Role;
+use crate::store::{Aim, Crc64, Published, Version, Wanted, Whole};
+
+const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
+
+impl S3Store {
+    pub(super) async fn put(&self, aim: Aim<'_>, whole: &Whole) -> Result<Published, Failure> {
+        let ask = self
+            .conditions(Ask::object(Method::PUT, aim.path), aim)
+            .header(TAG, aim.tag)
+            .payload(&whole.chunks);
+        let answer = self.put_with_checksum(ask, whole.checksum).await;
+        self.published(aim, Some(whole.checksum), answer).await
+    }
+
+    /// Sends bytes with their checksum; to a store that knows no such checksum, without.
+    pub(super) async fn put_with_checksum(&self, ask: Ask, checksum: Crc64) -> Result<HeaderMap, Refused> {
+        let refuses = &self.learnt.refuses_checksums;
+        if !refuses.load(Ordering::Relaxed) {
+            let with = ask.clone().header(CHECKSUM, &checksum_text(checksum));
+            match self.ask_whole(&with).await {
+                Err(refused) if knows_no_checksum(&refused) => {}
+                other => return other.map(|(headers, _)| headers),
+            }
+        }
+        let (headers, _) = self.ask_whole(&ask).await?;
+        refuses.store(true, Ordering::Relaxed);
+        Ok(headers)
+    }
+
+    /// What must hold for the object to be written.
+    pub(super) fn conditions(&self, ask: Ask, aim: Aim<'_>) -> Ask {
+        match (aim.how, aim.replaces) {
+            (Publication::New, _) => ask.header(IF_NONE_MATCH, "*"),
+            (Publication::Replace, Some(version)) => ask.header(IF_MATCH, &version.0),
+            (Publication::Replace, None) => ask,
+        }
+    }
+
+    /// What the answer to a write means. A lost answer is no answer: what lies there decides.
+    pub(super) async fn published(
+        &self,
+        aim: Aim<'_>,
+        checksum: Option<Crc64>,
+        answer: Result<HeaderMap, Refused>,
+    ) -> Result<Published, Failure> {
+        let refused = match answer {
+            Ok(headers) => {
+                self.learnt.bucket_seen.store(true, Ordering::Relaxed);
+                self.check_name(aim.path).await?;
+                return Ok(Published::Done {
+                    version: version(&headers),
+                });
+            }
+            Err(refused) => refused,
+        };
+        let no_upload = refused.code == "NoSuchUpload" || refused.code == "InvalidPart";
+        let occupied = refused.is(StatusCode::PRECONDITION_FAILED) || refused.code == "PreconditionFailed";
+        if (no_upload || occupied || refused.may_pass())
+            && let Some(version) = self.is_ours(aim, checksum).await?
+        {
+            return Ok(Published::Done {
+                version: Some(version),
+            });
+        }
+        if occupied {
+            return Ok(Published::Occupied);
+        }
+        if no_upload {
+            return Ok(Published::NoUpload);
+        }
+        if refused.is(StatusCode::CONFLICT) {
+            let message = "another writer was at it at the same moment";
+            return Err(self.failure(FailureClass::Transient, Some(aim.path), message));
+        }
+        Err(self.failed(Role::Target, Some(aim.path), "write it", &refused))
+    }
+
+    /// Whether what lies there is what this very transfer has written: its note, its size and its checksum. Where the
+    /// store keeps no note it is not.
+    async fn is_ours(&self, aim: Aim<'_>, checksum: Option<Crc64>) -> Result<Option<Version>, Failure> {
+        if aim.tag.is_empty() {
+            return Ok(None);
+        }
+        let found = match self.head(aim.path, Role::Target).await {
+            Ok(found) => found,
+            // It cannot be told now; the write as a whole is tried again.
+            Err(failure) if failure.is_transient() => None,
+            Err(failure) => return Err(failure),
+        };
+        let ours = found.filter(|found| {
+            let same_checksum = match (found.checksum, checksum) {
+                (Some(found), Some(sent)) => found == sent,
+                _ => true,
+            };
+            found.tag.as_deref() == Some(aim.tag) && found.size == aim.size && same_checksum
+        });
+        Ok(ours.map(|found| found.version))
+    }
+
+    /// Some stores fold `\` to `/`, in every request alike, so that only a listing shows under which name an object
+    /// really lies: it would be merged with another one. What lies under another name is removed and refused.
+    async fn check_name(&self, path: &str) -> Result<(), Failure> {
+        if !path.contains('\\') {
+            return Ok(());
+        }
+        let page = self.first_page(path).await;
+        let page =
+            page.map_err(|refused| self.failed(Role::Target, Some(path), "look at its name", &refused))?;
+        if page.objects.iter().any(|found| found.path == path) {
+            return Ok(());
+        }
+        self.remove(path, None).await?;
+        let message = "the store holds it under another name (it changes `\\`); rename the object";
+        Err(self.failure(FailureClass::KeyRefused, Some(path), message))
+    }
+
+    /// Removes an object; what is not there is removed.
+    pub(super) async fn remove(&self, path: &str, only: Option<&Version>) -> Result<(), Failure> {
+        if let Some(only) = only {
+            let found = self.head(path, Role::Target).await?;
+            if found.is_none_or(|found| found.version != *only) {
+                return Ok(());
+            }
+        }
+        match self.ask_whole(&Ask::object(Method::DELETE, path)).await {
+            Ok(_) => Ok(()),
+            // A store answers that an object is not there with success; this is about the bucket, or as good as.
+            Err(refused) if refused.is(StatusCode::NOT_FOUND) && refused.code != "NoSuchBucket" => {
+                self.head(path, Role::Target).await.map(drop)
+            }
+            Err(refused) => Err(self.failed(Role::Target, Some(path), "delete it", &refused)),
+        }
+    }
+
+    pub(super) async fn probe_write(&self) -> Result<(), Failure> {
+        let path = &format!("{TEMPORARY_PREFIX}probe");
+        let failed =
+            |doing: &'static str| move |refused: Refused| self.failed(Role::Target, None, doing, &refused);
+        let put = Ask::object(Method::PUT, path).payload(&[Bytes::from_static(PROBE_BYTES)]);
+        self.ask_whole(&put)
+            .await
+            .map_err(failed("write a small object"))?;
+        let wanted = Wanted::whole(path, Role::Target);
+        let mut content = self.get(wanted).await?;
+        let mut back = Vec::new();
+        while let Some(bytes) = crate::store::Content::next(&mut content).await? {
+            back.extend_from_slice(&bytes);
+        }
+        self.remove(path, None).await?;
+        if back == PROBE_BYTES {
+            return Ok(());
+        }
+        let message = "gave back other bytes than were written; check the store";
+        Err(self.failure(FailureClass::TargetCorrupts, None, message))
+    }
+
+    /// Sends a few bytes with a wrong checksum, under a name that no object has. Only a store that refuses them, and
+    /// that tells the checksum of what it holds, proves anything by it.
+    pub(super) async fn tries_checksums(&self) -> Result<bool, Failure> {
+        let tried = self.learnt.proves_checksums.get_or_try_init(|| async {
+            let path = format!("{TEMPORARY_PREFIX}probe-checksum");
+            let put = Ask::object(Method::PUT, &path).payload(&[Bytes::from_static(PROBE_BYTES)]);
+            let right = Crc64(crc_fast::crc64_nvme(PROBE_BYTES));
+            let wrong = put.clone().header(CHECKSUM, &checksum_text(Crc64(!right.0)));
+            let refuses = match self.ask_whole(&wrong).await {
+                Ok(_) => false,
+                Err(refused) => refused.is(StatusCode::BAD_REQUEST),
+            };
+            let tells = refuses && {
+                let good = put.header(CHECKSUM, &checksum_text(right));
+                let put = self.ask_whole(&good).await;
+                put.map_err(|refused| self.failed(Role::Target, None, "write a small object", &refused))?;
+                let found = self.head(&path, Role::Target).await?;
+                found.is_some_and(|found| found.checksum == Some(right))
+            };
+            self.remove(&path, None).await?;
+            Ok(tells)
+        });
+        tried.await.copied()
+    }
+}
+
+/// Whether a store says that it does not know the checksum, rather than that the bytes do not match it.
+fn knows_no_checksum(refused: &Refused) -> bool {
+    refused.is(StatusCode::NOT_IMPLEMENTED)
+        || (refused.is(StatusCode::BAD_REQUEST)
+            && matches!(
+                refused.code.as_str(),
+                "NotImplemented" | "InvalidArgument" | "InvalidRequest"
+            ))
+}
