@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use crate::formulas::{held, place, problem};
 use crate::properties::{assert_best, cases};
 use crate::scale::{fallbacks, missing, some};
-use crate::world::{Dice, GIB, carried_out, put_tariffs, tariffed};
+use crate::world::{Dice, GIB, Shape, carried_out, put_tariffs, shaped, tariffed};
 
 /// The method for large estates, held against the exact one.
 fn hold_large_against_small(problem: &Problem, seed: u64) -> Result<(), TestCaseError> {
@@ -300,4 +300,28 @@ fn where_no_choice_changes_a_tariff_it_is_paid_and_the_way_is_the_usual() {
     let (on, cost) = counts(&estate);
     assert_eq!(on, [3, 2, 0, 0]);
     close(cost, 4.0 + 10.0 * 0.5 + 20.0 * 0.25 + 2.0);
+}
+
+#[test]
+fn estates_of_up_to_two_hundred_pairs_are_proven() {
+    for (seed, (datasets, backends)) in (0u64..).zip([(20, 10), (25, 8), (40, 5), (10, 20), (50, 4), (33, 6)])
+    {
+        let mut dice = Dice::new(seed);
+        let shape = Shape {
+            backends,
+            datasets,
+            policies: 2,
+            spare: 1.0,
+            odd: false,
+        };
+        let mut problem = shaped(&mut dice, shape);
+        put_tariffs(&mut dice, &mut problem);
+        let solution = solve(&problem, None);
+        assert_eq!(check(&problem, &solution).err(), None);
+        assert!(
+            solution.gap() <= 1e-9,
+            "{datasets} x {backends}: a gap of {}",
+            solution.gap()
+        );
+    }
 }
