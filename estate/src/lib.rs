@@ -22,6 +22,7 @@ mod name;
 mod observed;
 mod price;
 mod quantity;
+mod verify;
 
 pub use backend::{AccessMode, Backend, CredentialsRef, Energy, FailureDomain, Location, Store, StoreKind};
 pub use copy::{Copy, CopyState};
@@ -37,6 +38,7 @@ pub use name::{BackendName, DatasetName, DomainName, LinkName, NameError, Policy
 pub use observed::{Observed, ObservedDataset, OriginFinding};
 pub use price::{ListPrice, Price, PriceTier, price_list};
 pub use quantity::{ByteCount, DecimalError, QuantityError, parse_decimal, parse_quantity};
+pub use verify::Verify;
 
 /// Labels of a domain, backend or dataset: key to value, in the order of the keys.
 pub type Labels = std::collections::BTreeMap<String, String>;

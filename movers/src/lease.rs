@@ -96,7 +96,7 @@ impl fmt::Display for UploadTag {
 
 #[cfg(test)]
 mod tests {
-    use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey};
+    use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
 
     use super::*;
     use crate::{Place, TargetRecorded};
@@ -117,6 +117,7 @@ mod tests {
             target: place(path),
             target_recorded: TargetRecorded::Nothing,
             allow_create_root: false,
+            verify: Verify::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What to move, and what came of it.
 
-use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey};
+use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
 
 use crate::Failure;
 
@@ -47,6 +47,8 @@ pub struct TransferSpec {
     /// Whether a missing root of the target (a folder) may be made: only where the catalogue records nothing
     /// on that backend, for else the root was there and is gone.
     pub allow_create_root: bool,
+    /// How to make sure of what was written.
+    pub verify: Verify,
 }
 
 impl TransferSpec {
@@ -63,6 +65,17 @@ impl TransferSpec {
     #[must_use]
     pub fn has_digest(&self) -> bool {
         self.sha256.is_some() || self.blake3.is_some()
+    }
+
+    /// Which digests a reading has to compute: SHA-256 only where it is the only one that is known, for it costs several
+    /// times what BLAKE3 does.
+    #[must_use]
+    pub fn digests(&self) -> Digests {
+        if self.sha256.is_some() && self.blake3.is_none() {
+            Digests::Both
+        } else {
+            Digests::Blake3
+        }
     }
 
     /// Whether bytes that were seen are those that are catalogued. A digest that was not computed counts for
@@ -119,13 +132,14 @@ pub enum Digests {
     Both,
 }
 
-/// The proof that an object is where it should be: its bytes were read back from the backend and match.
+/// The proof that an object is where it should be: its bytes were read back from the backend and match, or the backend's
+/// own checksum of them does ([`Verify`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// Its size.
     pub size: ByteCount,
-    /// SHA-256 in lower case hexadecimal.
-    pub sha256: String,
+    /// SHA-256 in lower case hexadecimal, where it is known.
+    pub sha256: Option<String>,
     /// BLAKE3 in lower case hexadecimal.
     pub blake3: String,
     /// Whether it was there already.

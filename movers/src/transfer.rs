@@ -152,7 +152,7 @@ impl Transfer {
     pub fn step(&self) -> Step {
         match &self.state {
             State::StatTarget => Step::StatTarget,
-            State::ReadTarget => Step::ReadTarget(Digests::Both),
+            State::ReadTarget => Step::ReadTarget(self.spec.digests()),
             State::CompareWithSource { .. } => Step::ReadSource(self.present_source().clone()),
             State::Stage(publication) => Step::Stage {
                 source: self.present_source().clone(),
@@ -161,7 +161,7 @@ impl Transfer {
             State::Publish(publication, _) => Step::Publish(*publication),
             State::Discard { .. } => Step::Discard,
             // Parts that were copied in any order, perhaps by others, have no SHA-256 together: reading back gives it.
-            State::ReadBack { staged } if staged.sha256.is_none() => Step::ReadTarget(Digests::Both),
+            State::ReadBack { staged } if staged.sha256.is_none() => Step::ReadTarget(self.spec.digests()),
             State::ReadBack { .. } => Step::ReadTarget(Digests::Blake3),
             State::RemovePublished => Step::RemovePublished,
             State::Wait { ms, reason, .. } => Step::Wait {
@@ -357,10 +357,7 @@ impl Transfer {
     fn verified(&self, seen: Seen, source: Option<&Place>) -> State {
         State::Done(Ok(Receipt {
             size: ByteCount(seen.size),
-            sha256: seen
-                .sha256
-                .or_else(|| self.spec.sha256.clone())
-                .unwrap_or_default(),
+            sha256: seen.sha256.or_else(|| self.spec.sha256.clone()),
             blake3: seen.blake3,
             adopted: true,
             bytes_written: 0,

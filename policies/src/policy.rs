@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domicile_estate::{ByteCount, CountrySet, DomainName, PolicyName};
+use domicile_estate::{ByteCount, CountrySet, DomainName, PolicyName, Verify};
 
 use crate::expression::Expression;
 
@@ -25,6 +25,8 @@ pub struct Policy {
     pub budget: Budget,
     /// How much one plan may move of the datasets that it selects.
     pub movement: Movement,
+    /// How much proof each copy needs; of several policies the one that wants most holds. `None`: it does not say.
+    pub verify: Option<Verify>,
     /// Whether it acts or only reports.
     pub enforcement: Enforcement,
 }

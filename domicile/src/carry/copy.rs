@@ -102,6 +102,12 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
         }
         after = Some(last);
     }
+    if failures.count == 0 && !carrier.cancel.is_cancelled() {
+        // Everything is there, so what is still unfinished is of nobody. If it cannot be given up now, the next copy does.
+        if let Err(failure) = carrier.worker.give_up_uploads(to, &step.dataset).await {
+            tracing::info!("unfinished uploads stay: {failure}");
+        }
+    }
     carrier.catalogue.end_copy(&step.dataset, to).await
 }
 
@@ -208,6 +214,7 @@ fn spec(
             TargetRecorded::Nothing
         },
         allow_create_root: carrier.layout.fresh.contains(to),
+        verify: carrier.layout.verify(&step.dataset),
     })
 }
 

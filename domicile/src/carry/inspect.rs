@@ -2,7 +2,7 @@
 //! copy of the same dataset goes.
 
 use domicile_catalogue::{CatalogueError, Finding, Inspection, NumberedObject};
-use domicile_estate::{BackendName, DatasetName, ObjectKey};
+use domicile_estate::{BackendName, DatasetName, Object, ObjectKey};
 use domicile_movers::{Digests, Failure, FailureClass, Seen};
 use futures::StreamExt as _;
 
@@ -48,11 +48,12 @@ pub async fn inspect_copy(
         };
         let reads = page.into_iter().map(|numbered| {
             let place = carrier.layout.place(dataset, &numbered.object.key, backend);
+            let digests = digests(&numbered.object);
             let carrier = carrier.clone();
             async move {
                 let seen = carrier
                     .worker
-                    .read(&place, Digests::Both, &carrier.progress, &carrier.cancel)
+                    .read(&place, digests, &carrier.progress, &carrier.cancel)
                     .await;
                 (numbered, seen)
             }
@@ -80,6 +81,15 @@ pub async fn inspect_copy(
     }
 }
 
+/// What has to be computed to compare an object with what is recorded of it.
+pub fn digests(object: &Object) -> Digests {
+    if object.sha256.is_some() && object.blake3.is_none() {
+        Digests::Both
+    } else {
+        Digests::Blake3
+    }
+}
+
 fn conclude(
     numbered: &NumberedObject,
     seen: Result<Seen, Failure>,
@@ -88,19 +98,17 @@ fn conclude(
     let object = &numbered.object;
     match seen {
         Ok(seen) => {
-            let differs =
-                |want: &Option<String>, have: &str| want.as_deref().is_some_and(|want| want != have);
-            let sha256 = seen.sha256.unwrap_or_default();
+            let differs = |want: &Option<String>, have: Option<&String>| {
+                want.as_ref().zip(have).is_some_and(|(want, have)| want != have)
+            };
+            let (sha256, blake3) = (seen.sha256, seen.blake3);
             let reason = if seen.size != object.size.0 {
                 format!("it has {} bytes, {} are recorded", seen.size, object.size.0)
-            } else if differs(&object.sha256, &sha256) || differs(&object.blake3, &seen.blake3) {
+            } else if differs(&object.sha256, sha256.as_ref()) || differs(&object.blake3, Some(&blake3)) {
                 "its digest is not the one recorded".to_owned()
             } else {
                 inspected.whole += 1;
-                return Some(Finding::Whole {
-                    sha256,
-                    blake3: seen.blake3,
-                });
+                return Some(Finding::Whole { sha256, blake3 });
             };
             inspected.damaged.push((object.key.clone(), reason.clone()));
             Some(Finding::Damaged { reason })

@@ -18,8 +18,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use domicile_catalogue::{Catalogue, CatalogueError, MoveState};
-use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, ObjectKey, Observed, ObservedDataset};
+use domicile_estate::{
+    AccessMode, Backend, BackendName, Dataset, DatasetName, DatasetSummary, ObjectKey, Observed,
+    ObservedDataset, PolicyName, Verify,
+};
 use domicile_movers::Place;
+use domicile_policies::{DatasetFacts, Enforcement, Policy};
 use domicile_scheduler::{Command, Event, Limits, Rooms, Scheduler, Step, StepState, Summary};
 use domicile_worker::{Cancel, Progress, Worker};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +83,8 @@ pub struct Layout {
     read_only: BTreeSet<BackendName>,
     /// Backends that are out of reach: what they hold stays as it is recorded.
     lost: BTreeSet<BackendName>,
+    /// Datasets whose policies say how much proof their copies need.
+    verify: BTreeMap<DatasetName, Verify>,
 }
 
 impl Layout {
@@ -104,7 +110,37 @@ impl Layout {
             fresh: fresh.map(|b| b.name.clone()).collect(),
             read_only: read_only.map(|b| b.name.clone()).collect(),
             lost: observed.unreachable.keys().cloned().collect(),
+            verify: BTreeMap::new(),
         }
+    }
+
+    /// With how much proof the policies want: of those that select a dataset, the one that wants most holds.
+    #[must_use]
+    pub fn verifying(
+        mut self,
+        observed: &Observed,
+        datasets: &BTreeMap<DatasetName, Arc<Dataset>>,
+        policies: &BTreeMap<PolicyName, Policy>,
+    ) -> Self {
+        let acting = policies
+            .values()
+            .filter(|p| p.enforcement == Enforcement::Enforce);
+        let wanting: Vec<_> = acting.filter_map(|p| Some((p, p.verify?))).collect();
+        let unknown = DatasetSummary::default();
+        for dataset in datasets.values().filter(|_| !wanting.is_empty()) {
+            let known = observed.datasets.get(&dataset.name);
+            let facts = DatasetFacts::new(dataset, known.map_or(&unknown, |known| &known.summary));
+            let wanted = wanting.iter().filter(|(policy, _)| policy.selects(&facts));
+            if let Some(most) = wanted.map(|(_, verify)| *verify).max() {
+                self.verify.insert(dataset.name.clone(), most);
+            }
+        }
+        self
+    }
+
+    /// How much proof the copies of a dataset need.
+    pub fn verify(&self, dataset: &DatasetName) -> Verify {
+        self.verify.get(dataset).copied().unwrap_or_default()
     }
 
     /// Where an object of a dataset lies on a backend: below the origin's prefix, or in our copy.

@@ -110,8 +110,17 @@ async fn verify_listed_copies(
     let Some(known) = carrier.catalogue.observed_dataset(&step.dataset, &[]).await? else {
         return Ok(false);
     };
-    for copy in &known.copies {
-        if copy.state == CopyState::Listed && copy.backend != *from {
+    let others: Vec<_> = known
+        .copies
+        .iter()
+        .filter(|copy| copy.backend != *from && copy.is_current())
+        .collect();
+    for copy in &others {
+        // The last one that stays is read by ourselves, whatever its store says of its own bytes.
+        let on_word = copy.state != CopyState::Listed
+            && others.len() == 1
+            && !matches!(carrier.worker.always_reads_back(&copy.backend).await, Ok(true));
+        if copy.state == CopyState::Listed || on_word {
             inspect_copy(carrier, &step.dataset, &copy.backend).await?;
         }
     }
@@ -173,15 +182,15 @@ async fn is_what_we_would_have_written(
     place: &Place,
     object: &Object,
 ) -> Result<bool, Failure> {
-    let (Some(sha256), Some(blake3)) = (&object.sha256, &object.blake3) else {
+    let Some(blake3) = &object.blake3 else {
         return Ok(false);
     };
     match carrier
         .worker
-        .read(place, Digests::Both, &carrier.progress, &carrier.cancel)
+        .read(place, Digests::Blake3, &carrier.progress, &carrier.cancel)
         .await
     {
-        Ok(seen) => Ok(seen.sha256.as_ref() == Some(sha256) && seen.blake3 == *blake3),
+        Ok(seen) => Ok(seen.blake3 == *blake3),
         // Neither is there anything where not even the root was made.
         Err(failure)
             if matches!(

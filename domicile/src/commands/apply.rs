@@ -206,11 +206,14 @@ pub fn carrier(world: &World) -> Carrier {
     Carrier {
         catalogue: Arc::clone(&world.catalogue),
         worker: Arc::clone(&world.worker),
-        layout: Arc::new(Layout::new(
-            &world.observed,
-            world.datasets.values().map(Arc::as_ref),
-            world.manifests.backends.values(),
-        )),
+        layout: Arc::new(
+            Layout::new(
+                &world.observed,
+                world.datasets.values().map(Arc::as_ref),
+                world.manifests.backends.values(),
+            )
+            .verifying(&world.observed, &world.datasets, &world.manifests.policies),
+        ),
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),
         cancel: Cancel::new(),

@@ -180,8 +180,10 @@ async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str
         );
         return Ok(Outcome::Done);
     }
-    let digest = found.object.sha256.unwrap_or_else(|| "not read yet".to_owned());
-    terminal::answer(&format!("{}, sha256 {digest}", found.object.size));
+    let sha256 = found.object.sha256.map(|sha256| format!("sha256 {sha256}"));
+    let blake3 = found.object.blake3.map(|blake3| format!("blake3 {blake3}"));
+    let digest = sha256.or(blake3).unwrap_or_else(|| "not read yet".to_owned());
+    terminal::answer(&format!("{}, {digest}", found.object.size));
     let mut table = table::table(&["backend", "state", "role", "path"]);
     for (place, row) in found.places.iter().zip(&rows) {
         let role = if place.origin { "origin" } else { "copy" };

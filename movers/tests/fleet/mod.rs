@@ -6,7 +6,7 @@ pub mod catalogue;
 pub mod chance;
 pub mod store;
 
-use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey};
+use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
 use domicile_movers::invariants::{TargetEvent, mv1_visible_is_complete, mv2_read_back_before_receipt};
 use domicile_movers::retry::RetryPolicy;
 use domicile_movers::{
@@ -123,6 +123,7 @@ fn spec(case: &Case) -> TransferSpec {
         target: place("target"),
         target_recorded: TargetRecorded::Nothing,
         allow_create_root: false,
+        verify: Verify::default(),
     }
 }
 
@@ -294,7 +295,7 @@ impl Fleet {
                     now.as_ref().is_some_and(|now| now.same_bytes(&recorded)),
                     "{recorded:?} is registered, and {visible:?} is visible"
                 );
-                assert_eq!(Some(&receipt.sha256), now.and_then(|now| now.sha256).as_ref());
+                assert_eq!(receipt.sha256, now.and_then(|now| now.sha256));
             }
             Final::Failed(failure) => {
                 use domicile_movers::FailureClass::{

@@ -1,7 +1,7 @@
 //! A model of the stores that one transfer touches: it carries out the machine's steps, and a schedule of numbers
 //! says what goes wrong at each of them.
 
-use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey};
+use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
 use domicile_movers::invariants::{
     EndState, TargetEvent, mv1_visible_is_complete, mv2_read_back_before_receipt,
 };
@@ -45,6 +45,7 @@ pub fn spec(sources: usize, target_recorded: TargetRecorded, knows_digest: bool)
         target: place("target"),
         target_recorded,
         allow_create_root: false,
+        verify: Verify::default(),
     }
 }
 
@@ -293,7 +294,7 @@ impl World {
     fn check_receipt(&self, receipt: &Receipt) {
         let recorded = Seen {
             size: receipt.size.0,
-            sha256: Some(receipt.sha256.clone()),
+            sha256: receipt.sha256.clone(),
             blake3: receipt.blake3.clone(),
         };
         assert!(

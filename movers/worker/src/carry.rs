@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domicile_movers::{
-    Answer, Digests, Epoch, Failure, FailureClass, Place, Publication, Seen, Step, StoredPart, TransferId,
-    TransferSpec, UploadTag,
+    Answer, Digests, Epoch, Failure, FailureClass, Place, Publication, Seen, Step, StoredPart,
+    TargetRecorded, TransferId, TransferSpec, UploadTag,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,9 +14,13 @@ use crate::digest::Digester;
 use crate::fs::{BUFFER, FsStore};
 use crate::parts::{Outcome, PartCopy, stored};
 use crate::progress::{Cancel, Progress};
+use crate::proof::Proof;
 use crate::role::Role;
-use crate::store::{Aim, Content, Crc64, Parts, Published, Store, Upload, Wanted, Whole, size_of_chunks};
+use crate::store::{Aim, Content, Parts, Published, Store, Upload, Wanted, Whole, size_of_chunks};
 use crate::stores::Stores;
+
+/// Objects up to this size are put without a look at the target first.
+const LOOK_ABOVE: u64 = 256 * 1024;
 
 /// What one transfer has in hand.
 pub(crate) struct Carrier {
@@ -26,18 +30,27 @@ pub(crate) struct Carrier {
     pub target: Arc<dyn Store>,
     pub watch: Watch,
     pub staged: Option<Staged>,
+    /// Tells what this transfer writes from what others write.
+    pub epoch: Epoch,
+    /// What was published last, for checking it.
+    pub proof: Option<Proof>,
+    /// Whether something lies at the target for all we know.
+    pub must_look: bool,
+    /// Whether nobody has looked at the target yet.
+    pub skipped_look: bool,
 }
 
 /// What waits to be published.
-pub(crate) enum Staged {
+pub(crate) struct Staged {
+    how: StagedHow,
+    proof: Proof,
+}
+
+enum StagedHow {
     /// In memory, with its share of it.
     Whole(Whole, OwnedSemaphorePermit),
     /// At the store, unseen.
-    Parts {
-        upload: Box<dyn Upload>,
-        parts: Vec<StoredPart>,
-        checksum: Option<Crc64>,
-    },
+    Parts(Box<dyn Upload>, Vec<StoredPart>),
 }
 
 /// The memory that all transfers share, in bytes.
@@ -139,10 +152,20 @@ impl Carrier {
         }
     }
 
-    async fn stat_target(&self) -> Result<Answer, Failure> {
+    async fn stat_target(&mut self) -> Result<Answer, Failure> {
+        self.skipped_look = self.may_skip_look().await;
+        if self.skipped_look {
+            return Ok(Answer::Absent);
+        }
         match self.target.stat(&self.spec.target.path, Role::Target).await {
-            Ok(None) => Ok(Answer::Absent),
-            Ok(Some(stat)) => Ok(Answer::Found { size: stat.size }),
+            Ok(None) => {
+                self.watch.progress.expect_something(false);
+                Ok(Answer::Absent)
+            }
+            Ok(Some(stat)) => {
+                self.watch.progress.expect_something(true);
+                Ok(Answer::Found { size: stat.size })
+            }
             // It will be made when something is written to it.
             Err(failure) if failure.class == FailureClass::StoreMissing && self.may_create_root() => {
                 Ok(Answer::Absent)
@@ -151,28 +174,32 @@ impl Carrier {
         }
     }
 
-    fn may_create_root(&self) -> bool {
-        self.spec.allow_create_root && self.target.capabilities().makes_root
+    /// A small object is put without looking first, which is half the requests: a store that refuses to overwrite says
+    /// itself if something is there. It is looked where that was seen of late, for then it is likely again.
+    async fn may_skip_look(&self) -> bool {
+        let small = self.spec.size.0 <= LOOK_ABOVE && self.spec.target_recorded == TargetRecorded::Nothing;
+        small
+            && !self.must_look
+            && !self.watch.progress.expects_something()
+            && !self.target.capabilities().looks_cheaply
+            && self.target.proven().await.refuses_to_overwrite
     }
 
-    async fn read_target(&self, digests: Digests) -> Result<Answer, Failure> {
-        let count = |bytes| self.watch.progress.add_verified(bytes);
-        let at = (self.spec.target.path.as_str(), Role::Target);
-        let seen = read(&*self.target, at, digests, &count, &self.watch).await;
-        seen.map(Answer::Contents)
+    fn may_create_root(&self) -> bool {
+        self.spec.allow_create_root && self.target.capabilities().makes_root
     }
 
     async fn read_source(&self, place: &Place) -> Result<Answer, Failure> {
         let store = self.stores.at(place)?;
         let count = |bytes| self.watch.progress.add_read(bytes);
         let at = (place.path.as_str(), Role::Source);
-        let seen = read(&*store, at, Digests::Both, &count, &self.watch).await;
+        let seen = read(&*store, at, self.spec.digests(), &count, &self.watch).await;
         seen.map(Answer::Contents)
     }
 
     fn tag(&self) -> String {
         let transfer = TransferId::of(&self.spec, 0);
-        let epoch = Epoch(0);
+        let epoch = self.epoch;
         UploadTag { transfer, epoch }.to_string()
     }
 
@@ -188,17 +215,34 @@ impl Carrier {
     }
 
     async fn stage(&mut self, source: &Place, how: Publication) -> Result<Answer, Failure> {
+        let staged = self.stage_from(source, how).await;
+        let useless = match &staged {
+            Ok(seen) => !self.spec.matches(seen),
+            Err(failure) => failure.blames_source(),
+        };
+        if useless && self.skipped_look {
+            // What is there already may make the source needless: go back and look.
+            self.must_look = true;
+            let found = self.target.stat(&self.spec.target.path, Role::Target).await;
+            if matches!(found, Ok(Some(_))) {
+                return Err(self.lost("something is there already"));
+            }
+        }
+        staged.map(Answer::Staged)
+    }
+
+    async fn stage_from(&mut self, source: &Place, how: Publication) -> Result<Seen, Failure> {
         let from = self.stores.at(source)?;
         let able = self.target.capabilities();
         let whole = self.spec.size.0 <= able.whole_max || able.parts == Parts::Never;
-        let seen = match (from.as_folder(), self.target.as_folder()) {
-            (Some(from), Some(to)) => self.copy_file(from.clone(), source, to.clone(), how).await?,
-            _ if whole => self.stage_whole(&*from, source).await?,
-            _ => self.stage_parts(&*from, source, how).await?,
-        };
-        Ok(Answer::Staged(seen))
+        match (from.as_folder(), self.target.as_folder()) {
+            (Some(from), Some(to)) => self.copy_file(from.clone(), source, to.clone(), how).await,
+            _ if whole => self.stage_whole(&*from, source).await,
+            _ => self.stage_parts(&*from, source, how).await,
+        }
     }
 
+    /// From one folder to another: one thread does the whole object.
     async fn copy_file(
         &mut self,
         from: FsStore,
@@ -214,15 +258,14 @@ impl Carrier {
         let to = to.copy_from(
             from,
             (path, how, self.spec.allow_create_root),
-            Digests::Both,
+            self.spec.digests(),
             self.watch.clone(),
         );
         match to.await? {
             Ok((seen, upload)) => {
-                self.staged = Some(Staged::Parts {
-                    upload,
-                    parts: Vec::new(),
-                    checksum: None,
+                self.staged = Some(Staged {
+                    how: StagedHow::Parts(upload, Vec::new()),
+                    proof: Proof::of(seen.clone()),
                 });
                 Ok(seen)
             }
@@ -241,10 +284,16 @@ impl Carrier {
         if content.size() != self.spec.size.0 {
             return Ok(Seen::of_size(content.size()));
         }
-        let mut digester = Digester::new(Digests::Both);
+        let mut digester = Digester::new(self.spec.digests());
         let chunks = self.collect(&mut *content, &mut digester).await?;
         let (seen, checksum) = digester.finish_with_checksum();
-        self.staged = Some(Staged::Whole(Whole { chunks, checksum }, memory));
+        self.staged = Some(Staged {
+            how: StagedHow::Whole(Whole { chunks, checksum }, memory),
+            proof: Proof {
+                checksum: Some(checksum),
+                ..Proof::of(seen.clone())
+            },
+        });
         Ok(seen)
     }
 
@@ -278,7 +327,7 @@ impl Carrier {
             from,
             path: &source.path,
             size: self.spec.size.0,
-            digests: Digests::Both,
+            digests: self.spec.digests(),
             upload: &*upload,
             at_once,
             budget: &self.budget,
@@ -286,10 +335,13 @@ impl Carrier {
         };
         match copy.run(there).await {
             Ok(Outcome::Copied(copied)) => {
-                self.staged = Some(Staged::Parts {
-                    upload,
-                    parts: copied.receipts.iter().map(stored).collect(),
-                    checksum: Some(copied.checksum),
+                self.staged = Some(Staged {
+                    how: StagedHow::Parts(upload, copied.receipts.iter().map(stored).collect()),
+                    proof: Proof {
+                        seen: copied.seen.clone(),
+                        checksum: Some(copied.checksum),
+                        parts: copied.receipts,
+                    },
                 });
                 Ok(copied.seen)
             }
@@ -328,24 +380,30 @@ impl Carrier {
 
     async fn publish(&mut self, how: Publication) -> Result<Answer, Failure> {
         let tag = self.tag();
-        let published = match self.staged.take() {
-            Some(Staged::Whole(whole, _memory)) => {
-                let published = self.target.put_whole(self.aim(how, &tag), &whole).await?;
+        let Some(Staged { how: staged, proof }) = self.staged.take() else {
+            return Err(self.lost("nothing is staged"));
+        };
+        let aim = self.aim(how, &tag);
+        let published = match staged {
+            StagedHow::Whole(whole, _memory) => {
+                let published = self.target.put_whole(aim, &whole).await?;
                 if matches!(published, Published::Done { .. }) {
                     self.watch.progress.add_written(size_of_chunks(&whole.chunks));
                 }
                 published
             }
-            Some(Staged::Parts {
-                upload,
-                parts,
-                checksum,
-            }) => upload.complete(&parts, checksum).await?,
-            None => return Err(self.lost("nothing is staged")),
+            StagedHow::Parts(upload, parts) => upload.complete(&parts, proof.checksum).await?,
         };
         match published {
-            Published::Done { .. } => Ok(Answer::Published),
-            Published::Occupied => Ok(Answer::Occupied),
+            Published::Done { .. } => {
+                self.proof = Some(proof);
+                Ok(Answer::Published)
+            }
+            Published::Occupied => {
+                self.must_look = true;
+                self.watch.progress.expect_something(true);
+                Ok(Answer::Occupied)
+            }
             Published::NoUpload => Err(self.lost("the store has lost the upload")),
         }
     }
@@ -357,12 +415,17 @@ impl Carrier {
 
     /// Gives up what is staged, if anything is.
     pub(crate) async fn discard(&mut self) {
-        if let Some(Staged::Parts { upload, .. }) = self.staged.take() {
+        if let Some(Staged {
+            how: StagedHow::Parts(upload, _),
+            ..
+        }) = self.staged.take()
+        {
             upload.abort().await;
         }
     }
 
-    async fn remove_published(&self) -> Result<Answer, Failure> {
+    async fn remove_published(&mut self) -> Result<Answer, Failure> {
+        self.proof = None;
         self.target.delete(&self.spec.target.path, None, false).await?;
         Ok(Answer::Removed)
     }

@@ -20,6 +20,7 @@ mod listing;
 mod object;
 mod parts;
 mod progress;
+mod proof;
 mod redact;
 mod role;
 mod s3;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use domicile_movers::tree::{self, part_size};
 use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Seen, StoredPart};
 use futures::StreamExt as _;
+use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
@@ -159,8 +160,8 @@ impl PartCopy<'_> {
         if let Some(turn) = &shared.turn {
             turn.next.send_replace(number + 1);
         }
-        let same = |part: &&StoredPart| part.size == digest.size && part.crc64nvme == Some(digest.checksum.0);
-        let stored = match shared.there.get(&number).filter(same) {
+        let there = shared.there.get(&number);
+        let stored = match there.filter(|part| lies_there(part, &chunks, &digest)) {
             Some(part) => Some(part.clone()),
             None => {
                 let part = Part {
@@ -196,6 +197,22 @@ impl PartCopy<'_> {
         }
         Ok((chunks, digester.finish()))
     }
+}
+
+/// Whether a part that the store holds has these bytes: by its checksum, or where a listing tells none, by its ETag, which
+/// is the MD5 of the part where a store encrypts nothing (the S3 API reference, "Object"). Nobody forges our own parts.
+fn lies_there(part: &StoredPart, chunks: &[Bytes], digest: &PartDigest) -> bool {
+    if part.size != digest.size {
+        return false;
+    }
+    if let Some(checksum) = part.crc64nvme {
+        return checksum == digest.checksum.0;
+    }
+    let mut md5 = Md5::new();
+    chunks.iter().for_each(|chunk| md5.update(chunk));
+    part.etag
+        .trim_matches('"')
+        .eq_ignore_ascii_case(&hex(&md5.finalize()))
 }
 
 fn receipt(stored: StoredPart, digest: &PartDigest) -> PartReceipt {

@@ -13,6 +13,8 @@ pub struct Progress {
     written: AtomicU64,
     verified: AtomicU64,
     waits: AtomicU64,
+    /// Whether the last look at a target found something.
+    targets_occupied: AtomicBool,
 }
 
 impl Progress {
@@ -34,7 +36,7 @@ impl Progress {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Bytes read back from targets.
+    /// Bytes at targets that were made sure of: read back, or told by a store's own checksum.
     #[must_use]
     pub fn bytes_verified(&self) -> u64 {
         self.verified.load(Ordering::Relaxed)
@@ -56,6 +58,14 @@ impl Progress {
 
     pub(crate) fn add_verified(&self, bytes: u64) {
         self.verified.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn expects_something(&self) -> bool {
+        self.targets_occupied.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn expect_something(&self, occupied: bool) {
+        self.targets_occupied.store(occupied, Ordering::Relaxed);
     }
 
     pub(crate) fn add_wait(&self) {

@@ -46,6 +46,8 @@ pub(crate) struct Capabilities {
     pub trims_paths: bool,
     /// Whether a missing root can be made.
     pub makes_root: bool,
+    /// Whether a look at an object costs nothing to speak of.
+    pub looks_cheaply: bool,
 }
 
 /// How a large object comes into a store.
@@ -208,13 +210,20 @@ pub(crate) trait Sink {
     fn delete<'a>(&'a self, path: &'a str, only: Option<&'a Version>, emptied: bool) -> Doing<'a, ()>;
     /// Removes what nobody sees and nobody can go on with below a prefix, and returns how many.
     fn sweep<'a>(&'a self, prefix: &'a str) -> Doing<'a, u64>;
-    /// Whether the store has shown that it refuses bytes that do not match the checksum sent with them, and tells that
-    /// of what it holds. It is tried once.
-    #[allow(dead_code, reason = "verification by checksum, which comes next, asks it")]
-    fn proves_checksums(&self) -> Doing<'_, bool>;
+    /// What the store has shown by itself, tried once; what cannot be tried now is not shown.
+    fn proven(&self) -> BoxFuture<'_, Proven>;
     /// Whether it can be used: looks and, if `write`, writes a small object, reads it back and removes it. Where
     /// `may_be_new`, a root that is not there is in order.
     fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed>;
+}
+
+/// What a store has shown rather than promised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Proven {
+    /// It refuses bytes that do not match the checksum sent with them, and tells the checksum of what it holds.
+    pub checksums: bool,
+    /// It refuses to put an object where one is, if it is told to.
+    pub refuses_to_overwrite: bool,
 }
 
 /// What a probe found.
@@ -224,8 +233,8 @@ pub(crate) struct Probed {
     pub holds_something: bool,
     /// Whether something was written.
     pub wrote: bool,
-    /// Whether the store has shown that its checksums prove something; `false` if nothing was written.
-    pub proves_checksums: bool,
+    /// What it has shown; nothing if nothing was written.
+    pub proven: Proven,
 }
 
 /// A part that is to be put. Its bytes are held: a part that gets lost on the way is sent again.

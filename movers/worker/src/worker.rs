@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use domicile_estate::{BackendName, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
-use domicile_movers::{Digests, Failure, Place, Receipt, Seen, Step, Transfer, TransferSpec};
+use domicile_movers::{Digests, Epoch, Failure, Place, Receipt, Seen, Step, Transfer, TransferSpec};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::carry::{self, Budget, Carrier, Watch};
 use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
+use crate::proof::by_chance;
 use crate::role::Role;
 use crate::store::Aim;
 use crate::stores::{Stores, check_path};
@@ -48,6 +49,8 @@ pub struct ProbeReport {
     /// Whether the store has shown that it refuses bytes that do not match the checksum sent with them, and tells the
     /// checksum of what it holds: then its word can stand for reading back.
     pub proves_checksums: bool,
+    /// Whether it has shown that it does not put an object where one is, if it is told so.
+    pub refuses_to_overwrite: bool,
     /// Milliseconds that it took.
     pub took_ms: u64,
 }
@@ -90,6 +93,10 @@ impl Worker {
             target,
             watch: watch(progress, cancel, &spec.target),
             staged: None,
+            epoch: Epoch(by_chance()),
+            proof: None,
+            must_look: false,
+            skipped_look: false,
         };
         loop {
             match machine.step() {
@@ -221,7 +228,8 @@ impl Worker {
         Ok(ProbeReport {
             holds_something: probed.holds_something,
             wrote: probed.wrote,
-            proves_checksums: probed.proves_checksums,
+            proves_checksums: probed.proven.checksums,
+            refuses_to_overwrite: probed.proven.refuses_to_overwrite,
             took_ms,
         })
     }
@@ -256,6 +264,16 @@ impl Worker {
             }
         }
         Ok(given_up)
+    }
+
+    /// Whether each copy on a backend is read back when it is made, whatever its policies say: because the store's own
+    /// word proves nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the manifest of the backend.
+    pub async fn always_reads_back(&self, backend: &BackendName) -> Result<bool, Failure> {
+        let store = self.stores.driver(backend)?;
+        Ok(!store.proven().await.checksums)
     }
 
     /// Whether the root is missing or has nothing in it but our temporary files: where the catalogue has recorded

@@ -118,6 +118,8 @@ fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>)
         limits(is_lot)
     };
     let mut stock = scale::take_stock(problem, ground, chooses, limits);
+    // No further dataset comes, and keys take room.
+    stock.catalog.forget_rules();
     let large::Priced {
         placed,
         cost,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use domicile_estate::{
-    BackendName, ByteCount, CountrySet, DatasetName, DomainName, PolicyName, group_table, parse_decimal,
+    BackendName, ByteCount, CountrySet, DatasetName, DomainName, PolicyName, Verify, group_table,
+    parse_decimal,
 };
 
 use super::document::{Draft, Drafts};
@@ -58,6 +59,9 @@ pub(super) fn policy(
                 carbon_kg_per_month: record.decimal("carbonKgPerMonth"),
             }),
         movement: spec.record("movement").map_or_else(Movement::default, movement),
+        verify: Verify::ALL
+            .into_iter()
+            .find(|verify| verify.as_str() == spec.text("verify")),
         enforcement: match spec.text("enforcement") {
             "Audit" => Enforcement::Audit,
             _ => Enforcement::Enforce,

@@ -20,9 +20,9 @@ pub struct Verification {
     pub object_id: i64,
     /// The backend.
     pub backend: BackendName,
-    /// SHA-256 of the bytes read back, in hexadecimal.
-    pub sha256: String,
-    /// BLAKE3 of the bytes read back, in hexadecimal.
+    /// SHA-256 of the bytes, in hexadecimal, where it was computed.
+    pub sha256: Option<String>,
+    /// BLAKE3 of the bytes, in hexadecimal.
     pub blake3: String,
     /// When, in milliseconds since 1970.
     pub at_ms: i64,
@@ -33,8 +33,8 @@ pub struct Verification {
 pub enum Finding {
     /// It was read whole and has these digests.
     Whole {
-        /// SHA-256 in hexadecimal.
-        sha256: String,
+        /// SHA-256 in hexadecimal, where it was computed.
+        sha256: Option<String>,
         /// BLAKE3 in hexadecimal.
         blake3: String,
     },
@@ -383,7 +383,8 @@ async fn record(connection: &mut SqliteConnection, inspection: &Inspection) -> R
     };
     let (state, reason) = match &inspection.finding {
         Finding::Whole { sha256, blake3 } => {
-            set_digests(connection, object, &row, (&unhex(sha256)?, &unhex(blake3)?)).await?;
+            let sha256 = sha256.as_deref().map(unhex).transpose()?;
+            set_digests(connection, object, &row, (sha256.as_ref(), &unhex(blake3)?)).await?;
             (PlacedState::Verified, None)
         }
         Finding::Damaged { reason } => (PlacedState::Damaged, Some(reason.as_str())),
@@ -420,10 +421,10 @@ async fn set_digests(
     connection: &mut SqliteConnection,
     object: i64,
     row: &TargetRow,
-    (sha256, blake3): (&[u8; 32], &[u8; 32]),
+    (sha256, blake3): (Option<&[u8; 32]>, &[u8; 32]),
 ) -> Result<(), CatalogueError> {
-    for (known, found) in [(&row.sha256, sha256), (&row.blake3, blake3)] {
-        if let Some(known) = known
+    for (known, found) in [(&row.sha256, sha256), (&row.blake3, Some(blake3))] {
+        if let (Some(known), Some(found)) = (known, found)
             && known.as_slice() != found
         {
             return Err(CatalogueError::DigestDiffers {
@@ -433,12 +434,12 @@ async fn set_digests(
             });
         }
     }
-    if row.sha256.is_some() && row.blake3.is_some() {
+    if (row.sha256.is_some() || sha256.is_none()) && row.blake3.is_some() {
         return Ok(());
     }
-    let update = sqlx::query("UPDATE objects SET sha256 = ?, blake3 = ? WHERE id = ?");
+    let update = sqlx::query("UPDATE objects SET sha256 = coalesce(sha256, ?), blake3 = ? WHERE id = ?");
     let update = update
-        .bind(sha256.as_slice())
+        .bind(sha256.map(<[u8; 32]>::as_slice))
         .bind(blake3.as_slice())
         .bind(object);
     match update.execute(connection).await?.rows_affected() {

@@ -131,7 +131,7 @@ async fn digests_are_set_once_and_a_batch_is_taken_whole_or_not_at_all() {
     let objects = catalogue.objects(&name("d"), None, 9).await.unwrap();
     let known = objects[0].object.sha256.clone().unwrap();
     let other = domicile_catalogue::Verification {
-        sha256: digest(99),
+        sha256: Some(digest(99)),
         ..verified(objects[0].object_id, "c")
     };
     let batch = [verified(objects[1].object_id, "c"), other];

@@ -121,7 +121,7 @@ async fn who_has_lost_the_lease_changes_nothing() {
     let verified = Verification {
         object_id: object,
         backend: backend("b"),
-        sha256: "5".repeat(64),
+        sha256: Some("5".repeat(64)),
         blake3: "6".repeat(64),
         at_ms: 1,
     };

@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use super::{FsStore, StagedFile};
 use crate::role::Role;
 use crate::store::{
-    Aim, Capabilities, Content, Crc64, Doing, Pages, Part, Parts, Probed, Published, Sink, Source, Stat,
-    Store, Unfinished, Upload, Version, Wanted, Whole,
+    Aim, Capabilities, Content, Crc64, Doing, Pages, Part, Parts, Probed, Proven, Published, Sink, Source,
+    Stat, Store, Unfinished, Upload, Version, Wanted, Whole,
 };
 use crate::threads::blocking;
 
@@ -67,6 +67,7 @@ impl Sink for FsStore {
             whole_max: PART_MIN,
             trims_paths: false,
             makes_root: true,
+            looks_cheaply: true,
         }
     }
 
@@ -111,8 +112,13 @@ impl Sink for FsStore {
         Box::pin(blocking(move || store.sweep_below(&folder)))
     }
 
-    fn proves_checksums(&self) -> Doing<'_, bool> {
-        Box::pin(async { Ok(false) })
+    /// The system renames without overwriting. It keeps no checksums.
+    fn proven(&self) -> BoxFuture<'_, Proven> {
+        let proven = Proven {
+            checksums: false,
+            refuses_to_overwrite: true,
+        };
+        Box::pin(std::future::ready(proven))
     }
 
     fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed> {
@@ -122,7 +128,7 @@ impl Sink for FsStore {
                 return Ok(Probed {
                     holds_something: false,
                     wrote: false,
-                    proves_checksums: false,
+                    proven: Proven::default(),
                 });
             }
             store.check_root(Role::Source)?;
@@ -133,7 +139,7 @@ impl Sink for FsStore {
             Ok(Probed {
                 holds_something,
                 wrote: write,
-                proves_checksums: false,
+                proven: Proven::default(),
             })
         }))
     }

@@ -11,6 +11,7 @@ use domicile_estate::{BackendName, TEMPORARY_PREFIX};
 use domicile_movers::tree::PART_MIN;
 use domicile_movers::{Failure, FailureClass, UploadToken};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use opendal::options::{DeleteOptions, ListOptions};
 use opendal::{ErrorKind, Metadata, Operator};
 
@@ -19,7 +20,7 @@ use crate::listing::{Listed, ListedKind, PAGE};
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
-    Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Published, Sink, Source, Stat, Store,
+    Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat, Store,
     Unfinished, Upload, Version, Wanted, Whole,
 };
 
@@ -87,6 +88,7 @@ impl Sink for ObjectStore {
             whole_max: PART_MIN,
             trims_paths: true,
             makes_root: false,
+            looks_cheaply: false,
         }
     }
 
@@ -115,8 +117,9 @@ impl Sink for ObjectStore {
         Box::pin(async { Ok(0) })
     }
 
-    fn proves_checksums(&self) -> Doing<'_, bool> {
-        Box::pin(async { Ok(false) })
+    /// OpenDAL tells no checksums, and of conditions only whether they are known to it.
+    fn proven(&self) -> BoxFuture<'_, Proven> {
+        Box::pin(std::future::ready(Proven::default()))
     }
 
     fn probe(&self, write: bool, _: bool) -> Doing<'_, Probed> {
@@ -130,7 +133,7 @@ impl Sink for ObjectStore {
             Ok(Probed {
                 holds_something,
                 wrote: write,
-                proves_checksums: false,
+                proven: Proven::default(),
             })
         })
     }

@@ -105,7 +105,8 @@ impl S3Store {
         Ok((head.headers, all_bytes(body).await?))
     }
 
-    async fn ask_once(&self, ask: &Ask) -> Result<Response<Incoming>, Refused> {
+    /// The same, sent once: for what is expected to be refused.
+    pub(super) async fn ask_once(&self, ask: &Ask) -> Result<Response<Incoming>, Refused> {
         let (uri, headers) = self.address(ask)?;
         let response = self
             .http

@@ -25,13 +25,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use domicile_estate::BackendName;
 use domicile_movers::tree::PART_MIN;
 use domicile_movers::{FailureClass, UploadToken};
+use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use self::http::Http;
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
-    Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Published, Sink, Source, Stat, Store,
+    Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat, Store,
     Unfinished, Upload, Version, Wanted, Whole,
 };
 
@@ -73,8 +74,8 @@ struct Learnt {
     refuses_checksums: AtomicBool,
     /// Whether its bucket has been seen: a HEAD cannot tell a missing object from a missing bucket.
     bucket_seen: AtomicBool,
-    /// Whether it refuses bytes that do not match their checksum.
-    proves_checksums: OnceCell<bool>,
+    /// What it has shown when it was tried out.
+    proven: OnceCell<Proven>,
 }
 
 impl fmt::Debug for S3Store {
@@ -119,6 +120,7 @@ impl Sink for S3Store {
             whole_max: PART_MIN,
             trims_paths: false,
             makes_root: false,
+            looks_cheaply: false,
         }
     }
 
@@ -147,22 +149,30 @@ impl Sink for S3Store {
         Box::pin(async { Ok(0) })
     }
 
-    fn proves_checksums(&self) -> Doing<'_, bool> {
-        Box::pin(self.tries_checksums())
+    fn proven(&self) -> BoxFuture<'_, Proven> {
+        Box::pin(async move {
+            match self.try_out().await {
+                Ok(proven) => proven,
+                Err(failure) => {
+                    tracing::info!("what the store can do is not known: {failure}");
+                    Proven::default()
+                }
+            }
+        })
     }
 
     fn probe(&self, write: bool, _: bool) -> Doing<'_, Probed> {
         Box::pin(async move {
             let holds_something = self.holds_something().await?;
-            let mut proves_checksums = false;
+            let mut proven = Proven::default();
             if write {
                 self.probe_write().await?;
-                proves_checksums = self.tries_checksums().await?;
+                proven = self.try_out().await?;
             }
             Ok(Probed {
                 holds_something,
                 wrote: write,
-                proves_checksums,
+                proven,
             })
         })
     }

@@ -12,8 +12,9 @@ use super::S3Store;
 use super::ask::Ask;
 use super::failure::Refused;
 use super::read::{CHECKSUM, TAG, checksum_text, version};
+use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, Published, Version, Wanted, Whole};
+use crate::store::{Aim, Crc64, Proven, Published, Version, Wanted, Whole};
 
 const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
 
@@ -169,29 +170,42 @@ impl S3Store {
         Err(self.failure(FailureClass::TargetCorrupts, None, message))
     }
 
-    /// Sends a few bytes with a wrong checksum, under a name that no object has. Only a store that refuses them, and
-    /// that tells the checksum of what it holds, proves anything by it.
-    pub(super) async fn tries_checksums(&self) -> Result<bool, Failure> {
-        let tried = self.learnt.proves_checksums.get_or_try_init(|| async {
-            let path = format!("{TEMPORARY_PREFIX}probe-checksum");
-            let put = Ask::object(Method::PUT, &path).payload(&[Bytes::from_static(PROBE_BYTES)]);
-            let right = Crc64(crc_fast::crc64_nvme(PROBE_BYTES));
-            let wrong = put.clone().header(CHECKSUM, &checksum_text(Crc64(!right.0)));
-            let refuses = match self.ask_whole(&wrong).await {
-                Ok(_) => false,
-                Err(refused) => refused.is(StatusCode::BAD_REQUEST),
-            };
-            let tells = refuses && {
-                let good = put.header(CHECKSUM, &checksum_text(right));
-                let put = self.ask_whole(&good).await;
-                put.map_err(|refused| self.failed(Role::Target, None, "write a small object", &refused))?;
-                let found = self.head(&path, Role::Target).await?;
-                found.is_some_and(|found| found.checksum == Some(right))
-            };
+    /// Sends a few bytes with a wrong checksum, and then others where some lie, under a name that no object has: only a
+    /// store that refuses proves anything by accepting.
+    pub(super) async fn try_out(&self) -> Result<Proven, Failure> {
+        let tried = self.learnt.proven.get_or_try_init(|| async {
+            // Some stores make a bucket that is written to and not there.
+            self.holds_something().await?;
+            self.learnt.bucket_seen.store(true, Ordering::Relaxed);
+            // A name of its own, for others may try the same store at the same moment.
+            let path = format!("{TEMPORARY_PREFIX}probe-{:016x}", by_chance());
+            let proven = self.try_out_at(&path).await;
             self.remove(&path, None).await?;
-            Ok(tells)
+            proven
         });
         tried.await.copied()
+    }
+
+    async fn try_out_at(&self, path: &str) -> Result<Proven, Failure> {
+        let put = Ask::object(Method::PUT, path).payload(&[Bytes::from_static(PROBE_BYTES)]);
+        let right = Crc64(crc_fast::crc64_nvme(PROBE_BYTES));
+        let wrong = put.clone().header(CHECKSUM, &checksum_text(Crc64(!right.0)));
+        let refuses_wrong = match self.ask_once(&wrong).await {
+            Ok(_) => false,
+            Err(refused) => refused.is(StatusCode::BAD_REQUEST),
+        };
+        let written = self.put_with_checksum(put.clone(), right).await;
+        written.map_err(|refused| self.failed(Role::Target, None, "write a small object", &refused))?;
+        let found = self.head(path, Role::Target).await?;
+        let tells = found.is_some_and(|found| found.checksum == Some(right));
+        let refuses_to_overwrite = match self.ask_once(&put.header(IF_NONE_MATCH, "*")).await {
+            Ok(_) => false,
+            Err(refused) => refused.is(StatusCode::PRECONDITION_FAILED),
+        };
+        Ok(Proven {
+            checksums: refuses_wrong && tells,
+            refuses_to_overwrite,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use domicile_estate::{
     AccessMode, Backend, BackendName, ByteCount, CredentialsRef, DatasetName, DomainName, Energy, Location,
-    ObjectKey, Price, Store, StoreKind,
+    ObjectKey, Price, Store, StoreKind, Verify,
 };
 use domicile_movers::retry::RetryPolicy;
 use domicile_movers::{Digests, Failure, Place, Receipt, Seen, TargetRecorded, TransferSpec};
@@ -219,6 +219,7 @@ impl Bench {
             alternatives: Vec::new(),
             target_recorded: TargetRecorded::Nothing,
             allow_create_root: false,
+            verify: Verify::default(),
         }
     }
 

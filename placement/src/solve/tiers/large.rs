@@ -47,14 +47,14 @@ fn demand(stock: &Stock, lot: usize, tariffs: &[Option<Tariff>], demands: &mut [
         let demand = &mut demands[*backend as usize];
         if shape.needs.forced[position] {
             demand.forced += billed;
-        } else if class.roomless.contains(&(position as u16)) {
+        } else if class.roomless().contains(&(position as u16)) {
             demand.roomless += billed;
         } else {
             demand.most += billed;
             demand.excess += billed.saturating_sub(bytes);
         }
     }
-    if class.fallback.is_some() {
+    if class.fallback().is_some() {
         for backend in stock.backends(lot, &[FALLBACK]) {
             if tariffs[backend].is_some() {
                 demands[backend].roomless += stock.billed(lot, backend as u32) as u128;

@@ -84,7 +84,7 @@ impl<'a> Moving<'a> {
     /// Whether some lot misses more than it must.
     pub fn is_short(&self, placed: &Placed) -> bool {
         let mut sets = placed.sets.iter().enumerate();
-        !sets.all(|(lot, members)| scale::is_content(self.stock, lot, members))
+        !sets.all(|(lot, members)| is_content(self.stock, lot, members))
     }
 
     /// What a lot's set costs more than its present one, charges included.
@@ -255,7 +255,7 @@ impl<'a> Moving<'a> {
     pub fn take_back(&mut self, placed: &mut Placed) {
         let mut billed = self.billed(placed);
         for (lot, stay) in scale::stays(self.stock).into_iter().enumerate() {
-            if placed.sets[lot] == stay || *stay == [scale::FALLBACK] {
+            if placed.sets[lot] == stay || stay[..] == [scale::FALLBACK] {
                 continue;
             }
             let no_worse = self.stock.shortfall(lot, &stay) <= self.stock.shortfall(lot, &placed.sets[lot]);
@@ -275,6 +275,11 @@ impl<'a> Moving<'a> {
         let as_good = !self.is_short(&stays) && self.cost(&stays) <= self.cost(placed);
         as_good.then_some(stays)
     }
+}
+
+/// Whether a set meets what its lot can.
+fn is_content(stock: &Stock, lot: usize, members: &[u16]) -> bool {
+    *members != [scale::FALLBACK] && stock.shortfall(lot, members) == stock.least(lot)
 }
 
 /// Books what leaves and what comes.

@@ -58,6 +58,13 @@ pub(super) const POLICY: &[Field] = &[
         "{maxBytes: 10Ti}",
     ),
     optional(
+        "verify",
+        Type::Choice(&["Checksum", "Sample", "Full"]),
+        "Checksum",
+        "How much proof each new copy needs: the store's own checksum where it has shown that it refuses wrong ones, some windows read back besides, or every byte read back. Other stores are always read back in full. Of several policies the one that wants most holds.",
+        "Full",
+    ),
+    optional(
         "enforcement",
         Type::Choice(&["Enforce", "Audit"]),
         "Enforce",

@@ -112,7 +112,7 @@ pub fn verified(object_id: i64, at: &str) -> Verification {
     Verification {
         object_id,
         backend: backend(at),
-        sha256: digest(byte),
+        sha256: Some(digest(byte)),
         blake3: digest(byte.wrapping_add(1)),
         at_ms: 7,
     }
