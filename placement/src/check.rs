@@ -14,7 +14,7 @@ use crate::solution::Solution;
 mod money;
 
 pub use money::check_payback;
-use money::{check_budgets, check_movement};
+use money::{check_budgets, check_movement, list_of, storage_charged};
 
 /// Relative difference that rounding may leave between two sums of money.
 const ROUNDING: f64 = 1e-9;
@@ -453,6 +453,7 @@ fn check_proof(problem: &Problem, solution: &Solution, objective: &Objective, vi
         [
             o.per_month,
             o.storage,
+            o.tariffs,
             o.carbon,
             o.transfer,
             o.carbon_kg,
@@ -465,6 +466,10 @@ fn check_proof(problem: &Problem, solution: &Solution, objective: &Objective, vi
         if !near && stated != recomputed {
             violated.push(Violated::WrongObjective { stated, recomputed });
         }
+    }
+    let (stated, recomputed) = (solution.objective.storage, storage_charged(problem, solution));
+    if (stated - recomputed).abs() > ROUNDING * objective.storage.abs().max(list_of(objective)) {
+        violated.push(Violated::WrongObjective { stated, recomputed });
     }
     let (bound, per_month) = (solution.lower_bound, objective.per_month);
     if !bound.is_finite() || bound > per_month + ROUNDING * per_month.abs() {

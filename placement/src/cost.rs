@@ -4,6 +4,7 @@ use domicile_estate::{BYTES_PER_GIB, HOURS_PER_MONTH};
 
 use crate::problem::{Hop, Place, Problem, Subject};
 use crate::routes;
+use crate::tariff;
 
 /// Energy of moving one GB (10^9 bytes), in kWh, as DESIGN.md section 3 has it.
 pub const TRANSFER_KWH_PER_GB: f64 = 0.001;
@@ -48,7 +49,7 @@ pub struct Transfer {
     pub priced: f64,
 }
 
-/// Storage per month of a dataset on a backend: billable GiB times the price.
+/// Storage per month of a dataset on a backend at list price: billable GiB times the price.
 #[must_use]
 pub fn storage_per_month(subject: &Subject, place: &Place) -> f64 {
     subject.summary.billable(place.price.min_object_size).gib() * place.price.storage_per_gib_month
@@ -181,8 +182,11 @@ pub fn copy_cost(problem: &Problem, subject: &Subject, backend: usize) -> CopyCo
 pub struct Objective {
     /// `storage + carbon + transfer`: what the plan minimises.
     pub per_month: f64,
-    /// Storage.
+    /// Storage: at list price for every copy, with what tiers, included storage and base fees add to that.
     pub storage: f64,
+    /// Of the storage, what tiers, included storage and base fees add to the list price; below zero where they take
+    /// away.
+    pub tariffs: f64,
     /// Priced storage carbon.
     pub carbon: f64,
     /// Transfers with their priced carbon, spread over the horizons.
@@ -223,6 +227,8 @@ pub fn objective(problem: &Problem, sets: &[Vec<usize>]) -> Objective {
             sum.add(&copy_cost(problem, subject, backend));
         }
     }
+    sum.tariffs = tariff::more(problem, sets);
+    sum.storage += sum.tariffs;
     sum.total();
     sum
 }

@@ -80,6 +80,9 @@ pub struct CandidateState {
     pub origin: bool,
     /// What a copy there costs.
     pub cost: CopyCost,
+    /// What the backend's tiers, included storage and base fee add to that per month with everything else as planned; below
+    /// zero where they take away.
+    pub tariff_more: f64,
     /// Where a new copy would be read.
     pub source: Option<BackendName>,
     /// What the room that it takes is worth to others, per month: its size times the shadow price; nothing where a copy
@@ -178,6 +181,7 @@ fn candidate_state(
             .transfer
             .map(|transfer| problem.backends[transfer.from].name.clone()),
         cost,
+        tariff_more: scene.tariff_more(dataset, backend),
         room_worth: runner_up::room_worth(scene, dataset, backend),
         refusals: refusals
             .iter()

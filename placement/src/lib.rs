@@ -33,6 +33,7 @@ mod runner_up;
 mod solution;
 mod solve;
 mod tally;
+mod tariff;
 pub mod wire;
 mod worth;
 
@@ -61,4 +62,5 @@ pub use runner_up::RunnerUp;
 pub use solution::{Solution, Stuck};
 pub use solve::{Change, Revision, Standing, solve, solve_at_scale};
 pub use tally::Tally;
+pub use tariff::TariffCharge;
 pub use worth::{BudgetState, Estate, PolicyWorth, RuleCost, policy_worth};

@@ -15,6 +15,7 @@ use crate::problem::{Problem, RefusalKind, Subject};
 use crate::refusals::{self, Refusal, Scene, Violation};
 use crate::relax::{self, Relaxation};
 use crate::solution::{Solution, Stuck};
+use crate::tariff::{self, TariffCharge};
 use crate::{digest, solve};
 
 /// Datasets that are pinned one at a time where copies cannot be made; further ones are pinned together.
@@ -51,6 +52,10 @@ pub struct Plan {
     pub warnings: Vec<Warning>,
     /// The goals after cost that were followed.
     pub followed: Vec<Followed>,
+    /// What backends charge beside the list price, for every backend with tiers, included storage or a base fee, by name.
+    pub tariffs: Vec<TariffCharge>,
+    /// For rendering, not written: what the same charge per month, all together, for what is there before the plan.
+    pub tariffs_now: f64,
 }
 
 /// What the plan says of one dataset. Why backends were not taken is not kept: [`spell_out`] says it of those that are
@@ -307,6 +312,8 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
             .collect(),
         warnings: refusals::warnings(problem, &ground),
         followed: Vec::new(),
+        tariffs: tariff::charges(problem, &solution.sets),
+        tariffs_now: tariff::more_now(problem),
     }
 }
 

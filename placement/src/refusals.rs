@@ -12,6 +12,7 @@ use crate::problem::{Bars, Problem, RefusalKind, Requirement, Subject};
 use crate::relax::thousandths;
 use crate::solution::{Solution, Stuck};
 use crate::tally;
+use crate::tariff::{self, Tariff};
 
 /// Which rule refused which backends, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,10 @@ pub(crate) struct Scene<'a> {
     pub used: Vec<u128>,
     /// What is spent of each budget in the end.
     pub spent: Vec<f64>,
+    /// The backends' tariffs; empty if none has one.
+    tariffs: Vec<Option<Tariff>>,
+    /// Bytes that each backend with a tariff bills in the end.
+    billed: Vec<u128>,
 }
 
 /// What a set has of what a requirement asks for, no more than that.
@@ -127,13 +132,34 @@ impl<'a> Scene<'a> {
                     .sum::<f64>();
             }
         }
+        let tariffs = tariff::tariffs(problem);
+        let billed = if tariffs.is_empty() {
+            Vec::new()
+        } else {
+            let sets = solution.sets.iter().map(Vec::as_slice);
+            tariff::billed_by(problem, &tariffs, problem.datasets.iter().zip(sets))
+        };
         Self {
             problem,
             ground,
             solution,
             used,
             spent,
+            tariffs,
+            billed,
         }
+    }
+
+    /// What a copy of a dataset on a backend adds to what the backend charges beside the list price, with all other
+    /// datasets as planned.
+    pub fn tariff_more(&self, dataset: usize, backend: usize) -> f64 {
+        let Some(Some(tariff)) = self.tariffs.get(backend) else {
+            return 0.0;
+        };
+        let own = tariff::billed(self.problem, &self.problem.datasets[dataset], backend);
+        let is_planned = self.solution.sets[dataset].contains(&backend);
+        let others = self.billed[backend] - if is_planned { u128::from(own) } else { 0 };
+        tariff.more(others, own)
     }
 
     /// Whether a set meets every requirement of its dataset.

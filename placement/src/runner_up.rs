@@ -65,7 +65,9 @@ pub(crate) fn runner_up(scene: &Scene<'_>, dataset: usize) -> Option<RunnerUp> {
     let more = |of: &dyn Fn(usize) -> f64| sum(&set, of) - sum(planned, of);
     Some(RunnerUp {
         backends: names(problem, &set),
-        cost_more: more(&|backend| copy_cost(problem, subject, backend).per_month()),
+        cost_more: more(&|backend| {
+            copy_cost(problem, subject, backend).per_month() + scene.tariff_more(dataset, backend)
+        }),
         room_worth_more: more(&|backend| room_worth(scene, dataset, backend)),
         has_room: set
             .iter()
@@ -86,7 +88,9 @@ pub(crate) fn room_worth(scene: &Scene<'_>, dataset: usize, backend: usize) -> f
 
 fn price(scene: &Scene<'_>, dataset: usize, backend: usize) -> f64 {
     let cost = copy_cost(scene.problem, &scene.problem.datasets[dataset], backend);
-    cost.per_month() + room_worth(scene, dataset, backend)
+    // What reduces the list price leaves no less than nothing but by rounding.
+    let cost = (cost.per_month() + scene.tariff_more(dataset, backend)).max(0.0);
+    cost + room_worth(scene, dataset, backend)
 }
 
 /// A backend at its price.

@@ -87,6 +87,7 @@ impl Serialize for PlanDocument<'_> {
             "name",
             "objective",
             "shadowPrices",
+            "tariffs",
             "warnings",
         ] {
             while let Some((name, value)) = added.next_if(|(other, _)| *other < name) {
@@ -103,6 +104,9 @@ impl Serialize for PlanDocument<'_> {
                 "shadowPrices" => {
                     fields.serialize_entry(name, &Each(&plan.shadow_prices, ShadowPriceDocument::from))?;
                 }
+                // An estate without tariffs says nothing of them.
+                "tariffs" if plan.tariffs.is_empty() => {}
+                "tariffs" => fields.serialize_entry(name, &Tariffs(self))?,
                 _ => fields.serialize_entry(name, &Each(&plan.warnings, WarningDocument::from))?,
             }
         }
@@ -120,6 +124,36 @@ impl<T, D: Serialize> Serialize for Each<'_, T, D> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(self.1))
     }
+}
+
+/// What backends charge beside the list price.
+struct Tariffs<'a>(&'a PlanDocument<'a>);
+
+impl Serialize for Tariffs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let PlanDocument { plan, problem, .. } = self.0;
+        serializer.collect_seq(plan.tariffs.iter().map(|charge| TariffDocument {
+            at_list_per_month: charge.at_list,
+            backend: problem.backends[charge.backend].name.as_str(),
+            // Past 2^64 bytes, which no backend holds, the sum is told as that.
+            billable_bytes: u64::try_from(charge.billed).unwrap_or(u64::MAX),
+            next_gib_per_month: charge.next_gib,
+            per_month: charge.at_list + charge.more,
+            tariff_per_month: charge.more,
+        }))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TariffDocument<'a> {
+    at_list_per_month: f64,
+    backend: &'a str,
+    billable_bytes: u64,
+    #[serde(rename = "nextGiBPerMonth")]
+    next_gib_per_month: f64,
+    per_month: f64,
+    tariff_per_month: f64,
 }
 
 /// The datasets, each spelled out as it is written.
@@ -159,6 +193,8 @@ struct ObjectiveDocument<'a> {
     routed_once: f64,
     saved_by_routes: f64,
     storage_per_month: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tariffs_per_month: Option<f64>,
     transfer_carbon_kg: f64,
     transfer_once: f64,
     transfer_per_month: f64,
@@ -205,6 +241,7 @@ impl<'a> From<&'a Plan> for ObjectiveDocument<'a> {
             routed_once: plan.routed_once,
             saved_by_routes: o.transfer_once - plan.routed_once,
             storage_per_month: o.storage,
+            tariffs_per_month: (!plan.tariffs.is_empty()).then_some(o.tariffs),
             transfer_carbon_kg: o.transfer_carbon_kg,
             transfer_once: o.transfer_once,
             transfer_per_month: o.transfer,

@@ -79,7 +79,7 @@ impl Replay {
     fn document(&self) -> Value {
         let (problem, solution) = (&self.problem, &self.solution);
         let objective = &solution.objective;
-        json!({
+        let mut document = json!({
             "apiVersion": "domicile.dev/placement/v1", "kind": "Replay",
             "inputDigest": self.digest,
             "datasets": problem.datasets.len(), "backends": problem.backends.len(), "unsatisfied": self.unsatisfied,
@@ -91,7 +91,11 @@ impl Replay {
                 "transferPerMonth": objective.transfer, "carbonKgPerMonth": objective.carbon_kg,
                 "transferOnce": objective.transfer_once, "transferCarbonKg": objective.transfer_carbon_kg,
             },
-        })
+        });
+        if objective.tariffs != 0.0 {
+            document["objective"]["tariffsPerMonth"] = json!(objective.tariffs);
+        }
+        document
     }
 
     /// One value a dataset.

@@ -108,14 +108,19 @@ fn document(explanation: &Explanation, currency: &str) -> Value {
 
 fn candidate(candidate: &CandidateState) -> Value {
     let cost = &candidate.cost;
-    json!({
+    let mut told = json!({
         "backend": candidate.backend.as_str(), "planned": candidate.planned, "origin": candidate.origin,
         "held": candidate.held.map(|state| format!("{state:?}")), "source": candidate.source.as_ref().map(|s| s.as_str()),
         "storagePerMonth": cost.storage, "carbonPerMonth": cost.carbon, "carbonKgPerMonth": cost.carbon_kg,
-        "transferPerMonth": cost.transfer_per_month, "costPerMonth": cost.per_month(),
+        "transferPerMonth": cost.transfer_per_month, "costPerMonth": cost.per_month() + candidate.tariff_more,
         "roomWorthPerMonth": candidate.room_worth,
         "refusals": candidate.refusals.iter().map(refusal).collect::<Vec<_>>(),
-    })
+    });
+    // Most backends charge the list price and no more.
+    if candidate.tariff_more != 0.0 {
+        told["tariffPerMonth"] = json!(candidate.tariff_more);
+    }
+    told
 }
 
 fn tally(tally: &Tally) -> Value {

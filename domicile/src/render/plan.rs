@@ -14,6 +14,8 @@ use crate::terminal;
 const DRAWN: usize = 40;
 /// Refusals and relaxations of an unsatisfied dataset that are drawn, unless more were asked for.
 const DRAWN_REASONS: usize = 6;
+/// Backends with tariffs that a plan tells of, the others being counted.
+const TOLD_TARIFFS: usize = 8;
 /// Bytes per second that an ETA assumes before anything was measured: a gigabit line, well used.
 const ASSUMED_RATE: f64 = 100.0 * 1024.0 * 1024.0;
 
@@ -341,9 +343,41 @@ fn routed(plan: &Plan) -> String {
     }
 }
 
+/// What backends with tiers, included storage or a base fee charge: those where it is most apart from the list price.
+fn tariffs(text: &mut String, plan: &Plan) {
+    let mut charges: Vec<_> = plan.tariffs.iter().filter(|charge| charge.more != 0.0).collect();
+    charges.sort_by(|a, b| {
+        b.more
+            .abs()
+            .total_cmp(&a.more.abs())
+            .then(a.backend.cmp(&b.backend))
+    });
+    for charge in charges.iter().take(TOLD_TARIFFS) {
+        let gib = charge.billed as f64 / domicile_estate::BYTES_PER_GIB;
+        let _ = writeln!(
+            text,
+            "        {} bills {} GiB: {} at list price, {} with tiers, included storage and base fee",
+            plan.shadow_prices[charge.backend].backend,
+            amount::number(gib),
+            amount::number(charge.at_list),
+            amount::per_month(charge.at_list + charge.more, &plan.currency),
+        );
+    }
+    if let Some(untold) = charges
+        .len()
+        .checked_sub(TOLD_TARIFFS)
+        .filter(|untold| *untold > 0)
+    {
+        let _ = writeln!(
+            text,
+            "        … and {untold} more backends with tariffs: `-o json`"
+        );
+    }
+}
+
 fn totals(text: &mut String, plan: &Plan, style: Style) {
     let objective = &plan.objective;
-    let now: f64 = plan.datasets.iter().map(|d| d.cost_now).sum();
+    let now = plan.datasets.iter().map(|d| d.cost_now).sum::<f64>() + plan.tariffs_now;
     let unsatisfied = plan.datasets.iter().filter(|d| !d.satisfied).count();
     let _ = writeln!(
         text,
@@ -357,6 +391,7 @@ fn totals(text: &mut String, plan: &Plan, style: Style) {
         amount::per_month(objective.storage + objective.carbon, &plan.currency),
         amount::carbon_per_month(objective.carbon_kg),
     );
+    tariffs(text, plan);
     for goal in &plan.followed {
         let _ = writeln!(
             text,

@@ -83,13 +83,28 @@ fn requirements(text: &mut String, explanation: &Explanation, style: Style) {
     }
 }
 
+/// What a copy costs with everything else as planned.
+fn in_all(candidate: &CandidateState) -> f64 {
+    candidate.cost.per_month() + candidate.tariff_more
+}
+
+/// Storage at list price, and what tiers, included storage and base fee make of it.
+fn storage(candidate: &CandidateState) -> String {
+    let list = amount::number(candidate.cost.storage);
+    match candidate.tariff_more {
+        0.0 => list,
+        more if more > 0.0 => format!("{list} + {}", amount::number(more)),
+        less => format!("{list} - {}", amount::number(-less)),
+    }
+}
+
 /// Taken ones first, then by what they would cost.
 fn candidates(text: &mut String, explanation: &Explanation, currency: &str) {
     let mut sorted: Vec<&CandidateState> = explanation.candidates.iter().collect();
     sorted.sort_by(|a, b| {
         (!a.planned)
             .cmp(&!b.planned)
-            .then(a.cost.per_month().total_cmp(&b.cost.per_month()))
+            .then(in_all(a).total_cmp(&in_all(b)))
             .then(a.backend.cmp(&b.backend))
     });
     let total = format!("{currency}/month");
@@ -118,8 +133,8 @@ fn candidates(text: &mut String, explanation: &Explanation, currency: &str) {
             } else {
                 String::new()
             },
-            amount::number(cost.per_month()),
-            amount::number(cost.storage),
+            amount::number(in_all(candidate)),
+            storage(candidate),
             amount::number(cost.carbon),
             amount::number(cost.transfer_per_month),
             amount::number(candidate.room_worth),

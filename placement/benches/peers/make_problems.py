@@ -215,8 +215,28 @@ def mixed():
     return estate
 
 
+def tariffs():
+    """Discounts for much, included storage, base fees, and tiers that get dearer."""
+    estate = Estate("tariffs", 10, 100, policies=4, minimums=(0, 65536))
+    estate.give_room(1.5)
+    for at, backend in enumerate(estate.backends):
+        price, share = backend["price"], backend["capacity"] // 8
+        storage = price["storagePerGiBMonth"]
+        if at % 4 == 0:
+            price["tiers"] = [[share, round(storage * 0.8, 6)], [3 * share, round(storage * 0.5, 6)]]
+        elif at % 4 == 1:
+            price["includedStorage"] = share
+            price["baseFeePerMonth"] = round(share / 2**30 * storage, 6)
+        elif at % 4 == 2:
+            price["includedStorage"] = 2 * share
+        else:
+            price["tiers"] = [[2 * share, round(storage * 1.5, 6)]]
+            price["baseFeePerMonth"] = round(share / 2**30 * storage / 4, 6)
+    return estate
+
+
 def main():
-    for make in (own_classes, too_large, half_room, thousand_policies, no_backends, all_sizes, equal_prices, budgets, mixed):
+    for make in (own_classes, too_large, half_room, thousand_policies, no_backends, all_sizes, equal_prices, budgets, mixed, tariffs):
         make().write(sys.argv[1])
 
 

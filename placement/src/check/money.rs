@@ -167,3 +167,40 @@ fn spent(problem: &Problem, looked_at: &[bool], sets: &[Vec<usize>]) -> Vec<(f64
     }
     sums
 }
+
+/// Storage at list price, which is what rounding is measured by: tariffs may take nearly all of it back.
+pub(super) fn list_of(objective: &cost::Objective) -> f64 {
+    objective.storage - objective.tariffs
+}
+
+/// Storage of all sets per month, backend by backend: the base fee, and every billed byte above the included ones at the
+/// price of the tier that it lies in.
+pub(super) fn storage_charged(problem: &Problem, solution: &Solution) -> f64 {
+    let mut billed = vec![0u128; problem.backends.len()];
+    for (subject, set) in problem.datasets.iter().zip(&solution.sets) {
+        for backend in set {
+            let minimum = problem.backends[*backend].price.min_object_size;
+            billed[*backend] += u128::from(subject.summary.billable(minimum).0);
+        }
+    }
+    let charged = |(place, billed): (&crate::problem::Place, u128)| {
+        let price = &place.price;
+        if billed == 0 {
+            return 0.0;
+        }
+        let mut sum = price.base_fee_per_month;
+        let mut top = billed;
+        // From the highest tier down: what of the bytes lies above its beginning has its price.
+        let mut take = |from: u64, per_gib: f64| {
+            let from = u128::from(from.max(price.included_storage.0));
+            sum += top.saturating_sub(from) as f64 / domicile_estate::BYTES_PER_GIB * per_gib;
+            top = top.min(from);
+        };
+        for tier in price.tiers.iter().rev() {
+            take(tier.above.0, tier.storage_per_gib_month);
+        }
+        take(0, price.storage_per_gib_month);
+        sum
+    };
+    problem.backends.iter().zip(billed).map(charged).sum()
+}

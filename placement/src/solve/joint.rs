@@ -26,12 +26,34 @@ pub(crate) struct Joint {
     pub assignment: Assignment,
     /// No assignment that satisfies as much costs less.
     pub bound: f64,
-    pub room_prices: Vec<f64>,
+    /// The prices that give it, of the levels that the assignment reached.
+    pub prices: RowPrices,
 }
 
 /// Chooses for all datasets together, beginning at `start`, which must be within the limits.
 pub(crate) fn choose(task: &Task, start: Assignment) -> Joint {
     let mut best = start;
+    let levels = settle_all(task, &mut best, true);
+    let market = Market {
+        task,
+        levels: &levels,
+        aim: Aim::Cost,
+    };
+    let (bound, rows) = minimise(&market, &mut best);
+    Joint {
+        bound: bound.min(best.cost()),
+        prices: rows,
+        assignment: best,
+    }
+}
+
+/// What a placement reached of the levels above cost, as what binds any that is to reach as much.
+pub(crate) fn reached(task: &Task, assignment: &mut Assignment) -> Levels {
+    settle_all(task, assignment, false)
+}
+
+/// Settles the levels above cost one after the other, each brought as low as it goes first if asked for.
+fn settle_all(task: &Task, best: &mut Assignment, brings_low: bool) -> Levels {
     let mut levels = Levels {
         caps: vec![Caps::default(); task.choices.len()],
         settled: Vec::new(),
@@ -42,23 +64,13 @@ pub(crate) fn choose(task: &Task, start: Assignment) -> Joint {
         .rev()
         .flat_map(|priority| Unit::ALL.map(|unit| Aim::Missing(unit, *priority)));
     for aim in counted.chain([Aim::Fallbacks]) {
-        settle(task, &mut levels, aim, &mut best);
+        settle(task, &mut levels, aim, best, brings_low);
     }
-    let market = Market {
-        task,
-        levels: &levels,
-        aim: Aim::Cost,
-    };
-    let (bound, rows) = minimise(&market, &mut best);
-    Joint {
-        bound: bound.min(best.cost()),
-        room_prices: rows.room,
-        assignment: best,
-    }
+    levels
 }
 
-/// Brings one counted level as low as it goes, and binds the levels below to it.
-fn settle(task: &Task, levels: &mut Levels, aim: Aim, best: &mut Assignment) {
+/// Brings one counted level as low as it goes if asked for, and binds the levels below to it.
+fn settle(task: &Task, levels: &mut Levels, aim: Aim, best: &mut Assignment, brings_low: bool) {
     let floors: Vec<_> = task
         .choices
         .iter()
@@ -71,7 +83,7 @@ fn settle(task: &Task, levels: &mut Levels, aim: Aim, best: &mut Assignment) {
     let floor: f64 = (0..task.choices.len())
         .map(|index| f64::from(floor_of(index)))
         .sum();
-    if measure(task, aim, best) > floor {
+    if brings_low && measure(task, aim, best) > floor {
         minimise(&Market { task, levels, aim }, best);
     }
     let reached = measure(task, aim, best);

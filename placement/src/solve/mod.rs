@@ -18,6 +18,7 @@ mod pricing;
 mod rows;
 mod scale;
 mod search;
+mod tiers;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -34,7 +35,9 @@ use joint::Joint;
 use load::Limits;
 use pattern::Pattern;
 use picker::Prices;
+use rows::RowPrices;
 use search::{Assignment, Task};
+use tiers::{Charges, large};
 
 /// Datasets times backends up to which a problem is solved by the exact method.
 const EXACT_PAIRS: usize = 4_000;
@@ -107,25 +110,38 @@ pub fn solve_at_scale(problem: &Problem) -> Solution {
 fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>) -> Solution {
     let chooses = |dataset: usize| !stuck.contains_key(&dataset);
     let mut sets = Vec::new();
-    let limits = |is_lot: &[bool]| {
+    let mut limits = |is_lot: &[bool]| {
         sets = stays(problem, ground, |dataset| !is_lot[dataset]);
         Limits::of(problem, ground, is_lot, &sets)
+    };
+    let mut is_chosen = Vec::new();
+    let limits = |is_lot: &[bool]| {
+        is_chosen = is_lot.to_vec();
+        limits(is_lot)
     };
     let mut stock = scale::take_stock(problem, ground, chooses, limits);
     // No further dataset comes, and keys take room.
     stock.catalog.forget_rules();
-    let settled = scale::choose(&mut stock);
-    let cost = settled.placed.cost(&stock);
+    let large::Priced {
+        placed,
+        cost,
+        bound,
+        floor,
+        tolls,
+    } = match large::charges_of(problem, &stock, &is_chosen, &sets) {
+        Some(charges) => large::choose(&mut stock, &charges),
+        None => large::Priced::of(scale::choose(&mut stock), &stock),
+    };
     // Each set gives its memory back as soon as it is spelled out: there may be millions.
-    for (lot, members) in settled.placed.sets.into_iter().enumerate() {
+    for (lot, members) in placed.sets.into_iter().enumerate() {
         sets[stock.lots[lot].dataset as usize] = stock.backends(lot, &members);
     }
     drop(stock);
     let objective = cost::objective(problem, &sets);
     let fixed = objective.per_month - cost;
-    let tolls = settled.tolls.room.iter();
+    let tolls = tolls.room.iter();
     Solution {
-        lower_bound: (settled.bound + fixed).min(objective.per_month),
+        lower_bound: (bound + fixed).max(floor).min(objective.per_month),
         shadow_prices: tolls.map(|toll| toll * domicile_estate::BYTES_PER_GIB).collect(),
         objective,
         sets,
@@ -170,14 +186,18 @@ fn solve_exactly(
         stays,
         limits,
     };
-    let answer = answer(&task, previous);
+    let charges = Charges::of_choices(problem, &task.choices, &task.limits, &sets);
+    let answer = match charges {
+        Some(charges) => tiers::answer(problem, &task, &charges, previous),
+        None => answer(&task, previous).into(),
+    };
     for (choice, pattern) in task.choices.iter().zip(&answer.assignment.patterns) {
         sets[choice.dataset].clone_from(&pattern.set);
     }
     let objective = cost::objective(problem, &sets);
-    let fixed = objective.per_month - answer.assignment.cost();
+    let fixed = objective.per_month - answer.cost;
     Solution {
-        lower_bound: (answer.bound + fixed).min(objective.per_month),
+        lower_bound: (answer.bound + fixed).max(answer.floor).min(objective.per_month),
         shadow_prices: answer
             .room_prices
             .iter()
@@ -196,7 +216,7 @@ fn answer(task: &Task, previous: Option<&Solution>) -> Joint {
         Joint {
             assignment: best_alone,
             bound,
-            room_prices: vec![0.0; task.limits.room.len()],
+            prices: RowPrices::zero(task, &rows::Levels::default()),
         }
     } else {
         joint::choose(task, start(task, previous))

@@ -75,23 +75,6 @@ impl Assignment {
     /// Orders two placements: for each priority from the top what is missing, unit by unit; then the number of
     /// fallbacks; then the cost; then the changes.
     pub fn compare(&self, other: &Self, task: &Task) -> Ordering {
-        let of = |assignment: &Self| {
-            let mut levels = std::collections::BTreeMap::new();
-            for (choice, pattern) in task.choices.iter().zip(&assignment.patterns) {
-                let level = levels
-                    .entry(std::cmp::Reverse(choice.priority))
-                    .or_insert([0u64; 3]);
-                for (sum, unit) in level.iter_mut().zip(Unit::ALL) {
-                    *sum += u64::from(pattern.short.of(unit));
-                }
-            }
-            let fallbacks = assignment
-                .patterns
-                .iter()
-                .filter(|pattern| pattern.fallback)
-                .count();
-            (levels.into_values().collect::<Vec<_>>(), fallbacks)
-        };
         let changes = |assignment: &Self| {
             assignment
                 .patterns
@@ -99,10 +82,25 @@ impl Assignment {
                 .map(|p| u64::from(p.changes))
                 .sum::<u64>()
         };
-        of(self)
-            .cmp(&of(other))
+        self.levels(task)
+            .cmp(&other.levels(task))
             .then(compare_cost(self.cost(), other.cost()))
             .then(changes(self).cmp(&changes(other)))
+    }
+
+    /// For each priority from the top what is missing, unit by unit; then the number of fallbacks.
+    pub fn levels(&self, task: &Task) -> (Vec<[u64; 3]>, usize) {
+        let mut levels = std::collections::BTreeMap::new();
+        for (choice, pattern) in task.choices.iter().zip(&self.patterns) {
+            let level = levels
+                .entry(std::cmp::Reverse(choice.priority))
+                .or_insert([0u64; 3]);
+            for (sum, unit) in level.iter_mut().zip(Unit::ALL) {
+                *sum += u64::from(pattern.short.of(unit));
+            }
+        }
+        let fallbacks = self.patterns.iter().filter(|pattern| pattern.fallback).count();
+        (levels.into_values().collect(), fallbacks)
     }
 
     /// Cost per month.

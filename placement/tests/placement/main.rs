@@ -24,4 +24,5 @@ mod replay;
 mod routes;
 mod scale;
 mod small;
+mod tariffs;
 mod world;

@@ -27,7 +27,12 @@ pub struct Way {
     /// Backends occupied in the end, the set and what is left alone.
     pub occupied: u32,
     pub short: Vec<u32>,
+    /// All that the set costs where no other dataset is billed on its backends.
     pub cost: f64,
+    /// Carbon and transfers; storage depends on what all datasets bill together.
+    beside_storage: f64,
+    /// For each backend, the bytes that the set bills there.
+    bills: Vec<u64>,
     /// For each policy, cost and carbon that its budgets count.
     pub spends: Vec<(f64, f64)>,
 }
@@ -58,6 +63,7 @@ pub fn best(problem: &Problem) -> Best {
         room: rooms(problem),
         limits: limits(problem),
         used: vec![0; problem.backends.len()],
+        billed: vec![0; problem.backends.len()],
         spent: vec![(0.0, 0.0); problem.policies.len()],
         best: None,
     };
@@ -323,10 +329,19 @@ fn way(problem: &Problem, subject: &Subject, set: u32, fallback: bool, levels: &
     }
     *short.last_mut().unwrap() = u32::from(fallback);
     let keeping = |backend: &usize| keeping(subject, &problem.backends[*backend]);
-    let cost = chosen
+    let carbon = |backend: &usize| keeping(backend).1 * subject.profile.carbon_price_per_tonne / 1e3;
+    let beside_storage: f64 = chosen
         .iter()
-        .map(|b| keeping(b).0 + making(problem, subject, *b))
+        .map(|b| carbon(b) + making(problem, subject, *b))
         .sum();
+    let bill = |b: usize| {
+        let minimum = problem.backends[b].price.min_object_size;
+        if has(set, b) {
+            subject.summary.billable(minimum).0
+        } else {
+            0
+        }
+    };
     let total = chosen
         .iter()
         .map(keeping)
@@ -339,13 +354,44 @@ fn way(problem: &Problem, subject: &Subject, set: u32, fallback: bool, levels: &
         }
     };
     let spends = (0..problem.policies.len()).map(selects).collect();
+    let bills: Vec<u64> = (0..problem.backends.len()).map(bill).collect();
     Way {
         places: set,
         occupied: set | left,
         short,
-        cost,
+        cost: beside_storage + storage(problem, &bills),
+        beside_storage,
+        bills,
         spends,
     }
+}
+
+/// docs/prices.md: what is billed on all backends costs per month. Bytes are counted from zero, those that the base fee
+/// pays for included.
+fn storage(problem: &Problem, billed: &[u64]) -> f64 {
+    let of = |(place, billed): (&Place, &u64)| {
+        let price = &place.price;
+        if *billed == 0 {
+            return 0.0;
+        }
+        let mut sum = price.base_fee_per_month;
+        let starts: Vec<(u64, f64)> = [(0, price.storage_per_gib_month)]
+            .into_iter()
+            .chain(
+                price
+                    .tiers
+                    .iter()
+                    .map(|tier| (tier.above.0, tier.storage_per_gib_month)),
+            )
+            .collect();
+        for (at, (start, per_gib)) in starts.iter().enumerate() {
+            let end = starts.get(at + 1).map_or(u64::MAX, |next| next.0);
+            let (from, to) = ((*start).max(price.included_storage.0), end.min(*billed));
+            sum += to.saturating_sub(from) as f64 / 1_073_741_824.0 * per_gib;
+        }
+        sum
+    };
+    problem.backends.iter().zip(billed).map(of).sum()
 }
 
 /// Storage with priced carbon, and carbon in kg, per month.
@@ -451,6 +497,7 @@ struct Search<'a> {
     room: Vec<u64>,
     limits: Vec<(f64, f64)>,
     used: Vec<u64>,
+    billed: Vec<u64>,
     spent: Vec<(f64, f64)>,
     best: Option<Best>,
 }
@@ -458,17 +505,18 @@ struct Search<'a> {
 impl Search<'_> {
     fn descend(&mut self, dataset: usize, short: &[u32], cost: f64) {
         // Shortfalls and costs only grow, so that a prefix that is not better leads nowhere.
+        let per_month = cost + storage(self.problem, &self.billed);
         if self
             .best
             .as_ref()
-            .is_some_and(|best| (best.short.as_slice(), best.per_month) <= (short, cost))
+            .is_some_and(|best| (best.short.as_slice(), best.per_month) <= (short, per_month))
         {
             return;
         }
         if dataset == self.ways.len() {
             self.best = Some(Best {
                 short: short.to_vec(),
-                per_month: cost,
+                per_month,
             });
             return;
         }
@@ -495,9 +543,17 @@ impl Search<'_> {
             }
             let before = std::mem::replace(&mut self.spent, spent);
             takes.iter().for_each(|backend| self.used[*backend] += bytes);
+            self.billed
+                .iter_mut()
+                .zip(&way.bills)
+                .for_each(|(sum, bytes)| *sum += bytes);
             let sum: Vec<_> = short.iter().zip(&way.short).map(|(a, b)| a + b).collect();
-            self.descend(dataset + 1, &sum, cost + way.cost);
+            self.descend(dataset + 1, &sum, cost + way.beside_storage);
             takes.iter().for_each(|backend| self.used[*backend] -= bytes);
+            self.billed
+                .iter_mut()
+                .zip(&way.bills)
+                .for_each(|(sum, bytes)| *sum -= bytes);
             self.spent = before;
         }
     }

@@ -10,7 +10,7 @@ use domicile_placement::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::world::{Dice, world};
+use crate::world::{Dice, tariffed, world};
 
 fn file(problem: &Problem) -> Vec<String> {
     lines(problem).collect::<Result<_, _>>().unwrap()
@@ -81,8 +81,8 @@ proptest! {
     }
 
     #[test]
-    fn a_problem_that_was_read_is_solved_alike(seed in any::<u64>()) {
-        let problem = world(seed);
+    fn a_problem_that_was_read_is_solved_alike(seed in any::<u64>(), has_tariffs in any::<bool>()) {
+        let problem = if has_tariffs { tariffed(seed) } else { world(seed) };
         let back = read(&file(&problem)).unwrap();
         prop_assert_eq!(solve(&back, None), solve(&problem, None));
     }

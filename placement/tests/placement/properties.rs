@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::oracle;
 use crate::world::{GIB, carried_out, durable, world};
 
-fn cases() -> ProptestConfig {
+pub(crate) fn cases() -> ProptestConfig {
     let cases = option_env!("DOMICILE_CASES")
         .and_then(|text| text.parse().ok())
         .unwrap_or(400);
@@ -22,11 +22,11 @@ fn cases() -> ProptestConfig {
     }
 }
 
-fn near(a: f64, b: f64) -> bool {
+pub(crate) fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-6 * a.abs().max(b.abs())
 }
 
-fn assert_best(problem: &Problem, solution: &Solution) {
+pub(crate) fn assert_best(problem: &Problem, solution: &Solution) {
     let best = oracle::best(problem);
     assert_eq!(
         oracle::short_of(problem, &solution.sets),

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use crate::world::{Dice, GIB, Shape, shaped};
 
 /// Estates of a few dozen datasets: small enough for the exact method to be near the optimum.
-fn some(seed: u64, odd: bool) -> Problem {
+pub(crate) fn some(seed: u64, odd: bool) -> Problem {
     let mut dice = Dice::new(seed);
     let shape = Shape {
         backends: 5 + dice.below(6),
@@ -24,7 +24,7 @@ fn some(seed: u64, odd: bool) -> Problem {
 }
 
 /// What is missing, summed over all datasets, by priority from the top.
-fn missing(problem: &Problem, solution: &Solution) -> Vec<(i64, [u64; 3])> {
+pub(crate) fn missing(problem: &Problem, solution: &Solution) -> Vec<(i64, [u64; 3])> {
     let checked = check(problem, solution).unwrap_or_else(|violated| panic!("{violated:?}"));
     let priorities: BTreeSet<_> = problem
         .datasets
@@ -49,7 +49,7 @@ fn missing(problem: &Problem, solution: &Solution) -> Vec<(i64, [u64; 3])> {
 }
 
 /// Datasets that keep a copy which is not admissible for want of better.
-fn fallbacks(problem: &Problem, solution: &Solution) -> usize {
+pub(crate) fn fallbacks(problem: &Problem, solution: &Solution) -> usize {
     let pairs = problem.datasets.iter().zip(&solution.sets);
     let kept = pairs.filter(|(subject, set)| {
         let bars = |backend: &usize| {

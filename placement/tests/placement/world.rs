@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domicile_estate::{
-    BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price,
+    BackendName, ByteCount, CopyState, DatasetName, DatasetSummary, Energy, PolicyName, Price, PriceTier,
 };
 use domicile_placement::{
     Bars, Durability, Held, Movement, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement,
@@ -362,4 +362,33 @@ pub fn carried_out(problem: &Problem, plan: &domicile_placement::Plan) -> Proble
         }
     }
     after
+}
+
+/// Gives most backends tiers that get cheaper or dearer, included storage and a base fee.
+pub fn put_tariffs(dice: &mut Dice, problem: &mut Problem) {
+    let money = |dice: &mut Dice, most: f64| (dice.share() * most * 64.0).round() / 64.0;
+    for place in &mut problem.backends {
+        let price = &mut place.price;
+        let mut above = 0;
+        for _ in 0..dice.below(3) {
+            above += 1 + dice.below(6 * GIB);
+            price.tiers.push(PriceTier {
+                above: ByteCount(above),
+                storage_per_gib_month: money(dice, 2.0),
+            });
+        }
+        if dice.one_in(3) {
+            price.included_storage = ByteCount(dice.below(6 * GIB));
+        }
+        if dice.one_in(2) {
+            price.base_fee_per_month = money(dice, 4.0);
+        }
+    }
+}
+
+/// A random small estate with tariffs.
+pub fn tariffed(seed: u64) -> Problem {
+    let mut problem = world(seed);
+    put_tariffs(&mut Dice::new(seed ^ 3), &mut problem);
+    problem
 }

@@ -34,14 +34,15 @@ mod take;
 mod vertex;
 mod wish;
 
+pub(crate) use members::{FALLBACK, Members};
 pub(crate) use placed::Placed;
+pub(crate) use shortage::{levels, stays};
 pub use standing::{Change, Revision, Standing};
-pub(crate) use stock::Stock;
+pub(crate) use stock::{Scales, Stock};
 pub(crate) use take::take_stock;
-use wish::{Tolls, Wish};
+pub(crate) use wish::{Tolls, Wish};
 
 use effort::{BoxAround, Effort};
-use members::Members;
 use piles::Piles;
 use smooth::{Smoothing, smooth};
 use sweep::{Sweep, sweep};
@@ -52,7 +53,7 @@ const NEAR: f32 = 0.01;
 /// Classes of the small programs.
 const COARSE: [usize; 2] = [2_500, 10_000];
 /// Relative difference between what the program costs and the bound, at which it is settled.
-const SETTLED: f64 = 4e-5;
+pub(crate) const SETTLED: f64 = 4e-5;
 /// Lots that settle among themselves at first, and that join from round to round.
 const ACTIVE: usize = 400_000;
 /// Rounds of settling the near lots and asking all.
@@ -390,7 +391,7 @@ fn sort_by_size(stock: &Stock, lots: &mut [u32]) {
 
 /// The joint choice: everything that can be met at the least cost; if that does not fit together, as much as does.
 pub(crate) fn choose(stock: &mut Stock) -> Settled {
-    match cheapest(stock) {
+    match cheapest(stock, None) {
         Ok(mut settled) => {
             calm::calm(stock, &mut settled);
             settled
@@ -399,8 +400,9 @@ pub(crate) fn choose(stock: &mut Stock) -> Settled {
     }
 }
 
-/// Everything that can be met at the least cost. If that does not fit together, tolls that tell what is scarce.
-fn cheapest(stock: &mut Stock) -> Result<Settled, Tolls> {
+/// Everything that can be met at the least cost, beginning at tolls near to the end if some are known. If that does not
+/// fit together, tolls that tell what is scarce.
+pub(crate) fn cheapest(stock: &mut Stock, near: Option<&Tolls>) -> Result<Settled, Tolls> {
     let wish = Wish::cost();
     let start = free(stock, &wish);
     let alone = sweep(stock, &wish, &start);
@@ -418,7 +420,7 @@ fn cheapest(stock: &mut Stock) -> Result<Settled, Tolls> {
     if placed.used.iter().sum::<u128>() > stock.limits.room.iter().sum() {
         return Err(coarse_tolls(stock, &wish));
     }
-    let tolls = coarse_tolls(stock, &wish);
+    let tolls = near.cloned().unwrap_or_else(|| coarse_tolls(stock, &wish));
     let mut settled = settle(stock, &wish, &tolls, TRUST);
     if !settled.suffices || !make_room(stock, &mut settled) {
         return Err(settled.tolls);

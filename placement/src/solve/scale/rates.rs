@@ -19,6 +19,8 @@ pub(crate) struct Rates {
     backends: usize,
     /// For each backend, storage for each billed byte.
     pub storage: Vec<f64>,
+    /// For each backend, what is tried beside that for each billed byte, in place of its tariff: budgets do not count it.
+    pub tolls: Vec<f64>,
     /// For each backend, kg CO2e for each byte.
     pub carbon_kg: Vec<f64>,
     /// The price of a kg.
@@ -72,6 +74,7 @@ impl Rates {
         Self {
             backends,
             storage: storage.collect(),
+            tolls: vec![0.0; backends],
             carbon_kg: carbon_kg.map(|kg| kg / PROBE_BYTES as f64).collect(),
             per_kg: profile.carbon_price_per_tonne / 1000.0,
             has_every_way: by_byte.iter().all(|rate| rate.is_finite()),

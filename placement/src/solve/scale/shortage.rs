@@ -129,7 +129,7 @@ fn cheapen(stock: &Stock, placed: &mut Placed, order: &[u32]) {
 }
 
 /// For each priority what is missing, then the fallbacks: the order of placements before cost.
-fn levels(stock: &Stock, placed: &Placed) -> (Vec<[u64; 3]>, usize) {
+pub(crate) fn levels(stock: &Stock, placed: &Placed) -> (Vec<[u64; 3]>, usize) {
     let mut missing = vec![[0u64; 3]; stock.priorities.len()];
     for (lot, members) in placed.sets.iter().enumerate() {
         let short = stock.shortfall(lot, members);

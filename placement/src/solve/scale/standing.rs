@@ -13,6 +13,7 @@ use crate::cost::copy_cost;
 use crate::ground::{self, Ground};
 use crate::problem::{Problem, Subject};
 use crate::solution::Solution;
+use crate::tariff;
 
 use super::super::load::Limits;
 use super::free;
@@ -147,7 +148,8 @@ impl Standing {
             fixed: 0.0,
             fixed_of: BTreeMap::new(),
             drained: BTreeSet::new(),
-            is_lost: false,
+            // What a change adds to tariffs depends on all that is billed: those estates are planned anew.
+            is_lost: !tariff::tariffs(problem).is_empty(),
             scales: Scales::default(),
             stock,
             tolls,

@@ -164,6 +164,17 @@ impl Stock {
             + self.carbon_kg(lot, backend) * rates.per_kg
     }
 
+    /// What keeping a lot on a backend costs per month, with the toll in place of its tariff.
+    fn kept(&self, lot: usize, backend: u32) -> f64 {
+        let toll = self.catalog.rates[self.shape(lot).rates as usize].tolls[backend as usize];
+        let kept = self.keeping(lot, backend);
+        if toll == 0.0 {
+            return kept;
+        }
+        // Below zero by rounding alone.
+        (kept + toll * self.billed(lot, backend)).max(0.0)
+    }
+
     /// What a lot on a backend spends of a budget.
     pub fn spends(&self, lot: usize, position: usize, budget: usize) -> f64 {
         let shape = self.shape(lot);
@@ -199,7 +210,7 @@ impl Stock {
     pub fn cost(&self, lot: usize, position: usize) -> f64 {
         let (class, shape) = (self.class(lot), self.shape(lot));
         let backend = shape.backends[position];
-        let kept = self.keeping(lot, backend);
+        let kept = self.kept(lot, backend);
         let Some((bytes, objects)) = self.made(lot, position) else {
             return kept;
         };
@@ -230,7 +241,7 @@ impl Stock {
     /// What a set costs per month.
     pub fn cost_of(&self, lot: usize, members: &[u16]) -> f64 {
         if members == [FALLBACK] {
-            return self.fallback(lot).map(|backend| self.keeping(lot, backend)).sum();
+            return self.fallback(lot).map(|backend| self.kept(lot, backend)).sum();
         }
         members
             .iter()
@@ -357,7 +368,8 @@ impl Stock {
             return;
         }
         let start = costs.len();
-        let kept = |at: usize| rates.storage[at] + rates.carbon_kg[at] * rates.per_kg;
+        let stored = |at: usize| (rates.storage[at] + rates.tolls[at]).max(0.0);
+        let kept = |at: usize| stored(at) + rates.carbon_kg[at] * rates.per_kg;
         let made = shape
             .backends
             .iter()

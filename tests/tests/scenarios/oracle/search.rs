@@ -23,6 +23,7 @@ struct Way {
     set: u32,
     missing_copies: usize,
     missing_groups: usize,
+    /// All but storage, which depends on what all datasets bill together.
     cost: f64,
 }
 
@@ -108,8 +109,42 @@ fn worth(world: &World, levels: &[i64], solution: &[Way]) -> Worth {
     };
     (
         levels.iter().map(of_level).collect(),
-        solution.iter().map(|way| way.cost).sum(),
+        storage(world, solution) + solution.iter().map(|way| way.cost).sum::<f64>(),
     )
+}
+
+/// What all backends cost for what they bill: each byte by the tier that it lies in, counted from zero; those that the
+/// base fee pays for are free.
+fn storage(world: &World, solution: &[Way]) -> f64 {
+    let mut sum = 0.0;
+    for (at, backend) in world.backends.iter().enumerate() {
+        let there = solution
+            .iter()
+            .zip(&world.datasets)
+            .filter(|(way, _)| way.set & (1 << at) != 0);
+        let sizes = there.flat_map(|(_, dataset)| &dataset.sizes);
+        let billed: u64 = sizes.map(|size| (*size).max(backend.minimum)).sum();
+        if billed == 0 {
+            continue;
+        }
+        sum += backend.fee;
+        let price_above = |byte: u64| {
+            let tier = backend.tiers.iter().rev().find(|(above, _)| *above <= byte);
+            tier.map_or(backend.storage, |(_, price)| *price)
+        };
+        let mut from = backend.included;
+        while from < billed {
+            let next = backend
+                .tiers
+                .iter()
+                .map(|(above, _)| *above)
+                .find(|above| *above > from);
+            let to = next.unwrap_or(billed).min(billed);
+            sum += (to - from) as f64 / GIB * price_above(from);
+            from = to;
+        }
+    }
+    sum
 }
 
 fn fits(world: &World, solution: &[Way]) -> bool {
@@ -233,16 +268,11 @@ fn cost(world: &World, dataset: usize, set: u32) -> f64 {
     sum
 }
 
-/// Storage and priced carbon of one copy for a month.
+/// Priced carbon of one copy for a month.
 fn kept(data: &Dataset, backend: &Backend, carbon_price: f64) -> f64 {
     let bytes = data.sizes.iter().sum::<u64>() as f64;
-    let billable = data
-        .sizes
-        .iter()
-        .map(|size| (*size).max(backend.minimum))
-        .sum::<u64>() as f64;
     let kwh = bytes / 1e12 * 730.5 * 0.65 * backend.physical as f64 * backend.pue / 1000.0;
-    billable / GIB * backend.storage + kwh * backend.grid / 1000.0 * carbon_price
+    kwh * backend.grid / 1000.0 * carbon_price
 }
 
 /// Transfer and its priced carbon of one new copy, once. The only current copy is the origin.

@@ -17,6 +17,10 @@ pub struct Backend {
     pub region: Option<u64>,
     pub tier: u64,
     pub storage: f64,
+    /// Bytes above which another price holds, ascending.
+    pub tiers: Vec<(u64, f64)>,
+    pub included: u64,
+    pub fee: f64,
     pub ingress: f64,
     pub egress: [f64; 3],
     pub put: f64,
@@ -83,6 +87,17 @@ pub struct World {
 /// A price with four decimals, never quite equal to another.
 fn price(random: &mut Random, most: u64) -> f64 {
     random.below(most * 10_000) as f64 / 10_000.0
+}
+
+/// Tiers in the size of these datasets, dearer ones among them.
+fn tiers(random: &mut Random) -> Vec<(u64, f64)> {
+    let mut above = 0;
+    let mut tiers = Vec::new();
+    for _ in 0..random.below(3) {
+        above += 1 + random.below(120_000);
+        tiers.push((above, price(random, 4)));
+    }
+    tiers
 }
 
 fn some_countries(random: &mut Random) -> Vec<&'static str> {
@@ -153,6 +168,22 @@ fn backend(random: &mut Random, at: u64, tight: bool) -> Backend {
         region: (random.below(3) > 0).then(|| random.below(2)),
         tier: random.below(2),
         storage: price(random, 4),
+        tiers: if random.below(2) == 0 {
+            tiers(random)
+        } else {
+            Vec::new()
+        },
+        included: if random.below(4) == 0 {
+            random.below(150_000)
+        } else {
+            0
+        },
+        // What a copy costs is about a ten-thousandth, and a fee that matters is like it.
+        fee: if random.below(3) == 0 {
+            price(random, 4) / 1e4
+        } else {
+            0.0
+        },
         ingress: if random.below(2) == 0 {
             0.0
         } else {
@@ -229,14 +260,16 @@ fn backend_text(backend: &Backend) -> String {
         text.push_str("  accessMode: ReadOnly\n");
     }
     let [out, provider, region] = backend.egress;
+    let tier = |(above, price): &(u64, f64)| format!("{{above: {above}, storagePerGiBMonth: \"{price}\"}}");
+    let tiers = backend.tiers.iter().map(tier).collect::<Vec<_>>().join(", ");
     writeln!(
         text,
         "  price: {{currency: EUR, storagePerGiBMonth: \"{}\", ingressPerGiB: \"{}\", egressPerGiB: \"{out}\", \
          egressWithinProviderPerGiB: \"{provider}\", egressWithinRegionPerGiB: \"{region}\", putPer1000: \"{:.8}\", \
-         getPer1000: \"{:.8}\", minObjectSize: {}}}\n  energy: {{gridGramsPerKWh: {}, wattHoursPerTBHour: \"0.65\", \
+         getPer1000: \"{:.8}\", minObjectSize: {}, includedStorage: {}, baseFeePerMonth: \"{:.8}\", tiers: [{tiers}]}}\n  energy: {{gridGramsPerKWh: {}, wattHoursPerTBHour: \"0.65\", \
          pue: \"{}\", physicalCopies: {}}}\n---",
-        backend.storage, backend.ingress, backend.put, backend.get, backend.minimum, backend.grid, backend.pue,
-        backend.physical
+        backend.storage, backend.ingress, backend.put, backend.get, backend.minimum, backend.included, backend.fee,
+        backend.grid, backend.pue, backend.physical
     )
     .expect("text grows");
     text
