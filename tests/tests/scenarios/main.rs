@@ -18,6 +18,7 @@ mod problems;
 mod quickstart;
 mod routes;
 mod safety;
+mod tariffs;
 
 use domicile_tests::{Estate, bytes, manifest};
 
