@@ -112,6 +112,8 @@ fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>)
         Limits::of(problem, ground, is_lot, &sets)
     };
     let mut stock = scale::take_stock(problem, ground, chooses, limits);
+    // No further dataset comes, and keys take room.
+    stock.catalog.forget_rules();
     let settled = scale::choose(&mut stock);
     let cost = settled.placed.cost(&stock);
     // Each set gives its memory back as soon as it is spelled out: there may be millions.

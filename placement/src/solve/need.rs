@@ -149,6 +149,15 @@ impl Needs {
         short
     }
 
+    /// How far a set falls short that has so much of each need.
+    pub fn shortfall_of(&self, had: &[u32]) -> Shortfall {
+        let mut short = Shortfall::default();
+        for (need, had) in self.needs.iter().zip(had) {
+            short.add(need.unit, need.wanted - had);
+        }
+        short
+    }
+
     /// The least that any set of these candidates falls short: taking all is best for every need at once.
     pub fn least_shortfall(&self, allowed: impl Fn(usize) -> bool) -> Shortfall {
         let all: Vec<_> = (0..self.candidates()).filter(|member| allowed(*member)).collect();

@@ -6,9 +6,10 @@
 //! by itself is taken back.
 
 use super::super::need::Shortfall;
+use super::members::FALLBACK;
 use super::placed::Placed;
 use super::shortage::stays;
-use super::stock::{FALLBACK, Scales, Stock};
+use super::stock::{Scales, Stock};
 use super::wish::{Tolls, Wish};
 use super::{SETTLED, Settled};
 
@@ -33,29 +34,33 @@ pub(crate) fn calm(stock: &Stock, settled: &mut Settled) {
 }
 
 /// Whether a lot meets what it can as it is.
-fn is_content(stock: &Stock, lot: usize, members: &[u16]) -> bool {
-    *members != [FALLBACK] && stock.shortfall(lot, members) == stock.least(lot)
+fn is_content(stock: &Stock, lot: usize) -> bool {
+    stock.class(lot).fallback().is_none() && stock.shortfall_of_stay(lot) == stock.least(lot)
 }
 
 /// What is there now, with the changes that each lot would gain by; `None` if that does not meet all that can be met.
 fn stay_and_improve(stock: &Stock, tolls: &Tolls) -> Option<Placed> {
-    let sets = stays(stock);
-    if !sets
-        .iter()
-        .enumerate()
-        .all(|(lot, members)| is_content(stock, lot, members))
-    {
+    if !(0..stock.lots.len()).all(|lot| is_content(stock, lot)) {
         return None;
     }
+    let sets = stays(stock);
     let wish = Wish::cost();
     let mut scales = Scales::default();
     let mut gainers = Vec::new();
+    let mut gain = 0.0;
     for (lot, members) in sets.iter().enumerate() {
-        stock.weigh(lot, &wish, tolls, &mut scales);
-        let now = stock.value(lot, &wish, tolls, members, &scales);
-        let best = stock.choose(lot, &wish, tolls, &mut scales)?;
-        if best.value < now - GAIN * now.abs() {
-            gainers.push((best.value - now, lot as u32));
+        if lot == 0 || !stock.is_twin(lot - 1, lot) {
+            stock.weigh(lot, &wish, tolls, &mut scales);
+            let now = stock.value(lot, &wish, tolls, members, &scales);
+            let best = stock.choose(lot, &wish, tolls, &mut scales)?;
+            gain = if best.value < now - GAIN * now.abs() {
+                best.value - now
+            } else {
+                0.0
+            };
+        }
+        if gain < 0.0 {
+            gainers.push((gain, lot as u32));
         }
     }
     gainers.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -67,14 +72,15 @@ fn stay_and_improve(stock: &Stock, tolls: &Tolls) -> Option<Placed> {
 
 /// Takes back what gains nothing: a lot that costs no more as it is stays so.
 fn take_back(stock: &Stock, placed: &mut Placed) {
-    for (lot, stay) in stays(stock).into_iter().enumerate() {
+    for lot in 0..stock.lots.len() {
+        let stay = stock.stay_set(lot);
         if placed.sets[lot] == stay || *stay == [FALLBACK] {
             continue;
         }
-        let short = |members: &[u16]| -> Shortfall { stock.shortfall(lot, members) };
-        let no_worse = short(&stay) <= short(&placed.sets[lot]);
+        let short = stock.shortfall_of_stay(lot);
+        let no_worse = || short == Shortfall::default() || short <= stock.shortfall(lot, &placed.sets[lot]);
         let no_dearer = || stock.cost_of(lot, &stay) <= stock.cost_of(lot, &placed.sets[lot]) * (1.0 + EQUAL);
-        if no_worse && no_dearer() && placed.fits(stock, lot, &stay) {
+        if no_dearer() && no_worse() && placed.fits(stock, lot, &stay) {
             placed.change(stock, lot, stay);
         }
     }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use domicile_estate::{ByteCount, CopyState};
 
 use crate::ground::{self, BudgetLimit, Ground};
-use crate::problem::{Bars, Problem, Profile, Subject};
+use crate::problem::{Bars, Held, Problem, Profile, Subject};
 
 use super::super::need::{Needs, Shortfall, Unit};
+use super::class::{Classes, Fallback, NewClass, Rarity};
 use super::rates::Rates;
+use super::table::Table;
 
 /// What the policies leave to choose.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Shape {
     pub least: Shortfall,
     /// Where the needs are simple enough for the greedy choice: the copies, and the groups if any.
     pub simple: Option<Simple>,
+    /// Whether every candidate's cost is in proportion to the bytes, as far as nothing of a copy is there.
+    pub proportional: bool,
 }
 
 /// One need of copies, and at most one of groups among the same candidates: a matroid, in which greedy is exact.
@@ -44,49 +48,15 @@ pub(crate) struct Simple {
     /// Groups that are wanted among them.
     pub groups: usize,
     /// For each candidate, whether it counts as a copy and its group; [`NO_COPY`] and [`NO_GROUP`] stand for neither.
-    pub group: Vec<u32>,
+    pub group: Vec<u16>,
     /// The candidate that belongs to every set.
     pub forced: Option<usize>,
 }
 
 /// In place of a group: the candidate does not count as a copy.
-pub(crate) const NO_COPY: u32 = u32::MAX;
+pub(crate) const NO_COPY: u16 = u16::MAX;
 /// In place of a group: it counts, and is in no group.
-pub(crate) const NO_GROUP: u32 = u32::MAX - 1;
-
-/// A shape with what is there now.
-#[derive(Debug)]
-pub(crate) struct Class {
-    /// Its shape.
-    pub shape: u32,
-    /// Positions of the candidates that hold a current copy.
-    pub current: Box<[u16]>,
-    /// Positions of the candidates that are not made anew: the current ones and a kept origin.
-    pub kept: Box<[u16]>,
-    /// Backends to read from.
-    pub sources: Box<[u32]>,
-    /// Positions of the candidates that take no room, since a copy stays there anyway.
-    pub roomless: Box<[u16]>,
-    /// Candidates of which some is there: position, bytes and objects that are missing.
-    pub partial: Box<[(u16, u64, u64)]>,
-    /// For each need, what is there now of it.
-    pub floors: Box<[u32]>,
-    /// Positions of the candidates that are kept if nothing is made.
-    pub stay: Box<[u16]>,
-    /// What is kept if nothing is made, if that is no set of candidates.
-    pub fallback: Option<Box<Fallback>>,
-    /// Whether every candidate's cost is in proportion to the bytes.
-    pub proportional: bool,
-}
-
-/// Inadmissible copies that stay for want of better.
-#[derive(Debug)]
-pub(crate) struct Fallback {
-    /// The backends.
-    pub set: Vec<u32>,
-    /// Those where it takes room that is shared.
-    pub takes: Vec<u32>,
-}
+pub(crate) const NO_GROUP: u16 = u16::MAX - 1;
 
 /// One dataset to place.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +77,7 @@ pub(crate) struct Lot {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     pub shapes: Vec<Shape>,
-    pub classes: Vec<Class>,
+    pub classes: Classes,
     pub rates: Vec<Rates>,
     /// The enforced budgets.
     pub budgets: Vec<BudgetLimit>,
@@ -117,10 +87,16 @@ pub(crate) struct Catalog {
     pub minimum_of: Vec<Option<usize>>,
     profiles: Vec<Admitted>,
     profile_of: BTreeMap<usize, u32>,
-    class_of: BTreeMap<ClassKey, Option<u32>>,
-    shape_of: BTreeMap<ShapeKey, u32>,
+    /// What makes a class, word by word; and for each such key its class, or none if there is nothing to choose.
+    class_keys: Table,
+    class_of: Vec<Option<u32>>,
+    /// What makes a shape; its number is the place in `shape_of`.
+    shape_keys: Table,
+    shape_of: Vec<u32>,
     rates_of: BTreeMap<(u64, u32), u32>,
     overfull: Vec<bool>,
+    /// The key that is asked for.
+    key: Vec<u64>,
 }
 
 /// What a profile's rules say of each backend.
@@ -131,26 +107,20 @@ struct Admitted {
     /// For each backend, whether a copy that is there may count, and whether a new one may.
     held: Vec<bool>,
     new: Vec<bool>,
+    /// For each backend, whether it takes new copies where nothing is there yet, and how many do.
+    open: Vec<bool>,
+    opened: usize,
     /// What copies cost, in [`Catalog::rates`].
     rates: u32,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ClassKey {
-    /// Mixed from all else, so that keys of different classes are told apart at once.
-    mark: u64,
-    profile: u32,
-    keep_origin: bool,
-    /// For each copy, where and what it is; and what is missing, if something is.
-    copies: Box<[u64]>,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ShapeKey {
+/// What tells a class's candidates from what is open to its whole profile.
+struct Differences {
     profile: u32,
     /// The kept origin: its backend, whether it counts, whether it is whole.
-    forced: Option<(u32, bool, bool)>,
-    backends: Vec<u32>,
+    forced: Option<(usize, bool, bool)>,
+    /// Backends that are candidates and not open, or open and no candidates; ascending.
+    backends: Vec<usize>,
 }
 
 impl Catalog {
@@ -172,18 +142,11 @@ impl Catalog {
         Self {
             minimum_of: minimum_of.collect(),
             minimums,
-            shapes: Vec::new(),
-            classes: Vec::new(),
-            rates: Vec::new(),
             budgets: ground.budgets.clone(),
-            profiles: Vec::new(),
-            profile_of: BTreeMap::new(),
-            class_of: BTreeMap::new(),
-            shape_of: BTreeMap::new(),
-            rates_of: BTreeMap::new(),
             overfull: (0..problem.backends.len())
                 .map(|b| ground.is_overfull(problem, b))
                 .collect(),
+            ..Self::default()
         }
     }
 
@@ -192,33 +155,28 @@ impl Catalog {
         if !subject.is_reached() || !subject.has_current() {
             return None;
         }
-        // Few words for each copy, without padding: there may be hundreds of thousands of keys.
-        let mut copies = Vec::with_capacity(subject.copies.len());
+        let profile = self.profile(problem, &subject.profile);
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        key.push(u64::from(profile) << 1 | u64::from(subject.keep_origin));
+        // Few words for each copy, for there may be hundreds of thousands of keys.
         for held in &subject.copies {
-            let word = (held.backend as u64) << 8 | u64::from(held.origin) << 4 | held.state as u64;
-            copies.push(word);
+            key.push((held.backend as u64) << 8 | u64::from(held.origin) << 4 | held.state as u64);
             if !matches!(held.state, CopyState::Verified | CopyState::Listed) {
-                copies.extend([held.missing_bytes.0, held.missing_objects]);
+                key.extend([held.missing_bytes.0, held.missing_objects]);
             }
         }
-        let profile = self.profile(problem, &subject.profile);
-        let mix = |mark: u64, next: &u64| (mark ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        let start = u64::from(profile) << 1 | u64::from(subject.keep_origin);
-        let key = ClassKey {
-            mark: copies.iter().fold(start, mix),
-            profile,
-            keep_origin: subject.keep_origin,
-            copies: copies.into(),
-        };
-        if let Some(known) = self.class_of.get(&key) {
-            return *known;
+        let (number, is_new) = self.class_keys.number(&key);
+        self.key = key;
+        if !is_new {
+            return self.class_of[number as usize];
         }
-        let class = self.make_class(problem, ground, subject, key.profile);
+        let class = self.make_class(problem, ground, subject, profile);
         let position = class.map(|class| {
             self.classes.push(class);
             self.classes.len() as u32 - 1
         });
-        self.class_of.insert(key, position);
+        self.class_of.push(position);
         position
     }
 
@@ -233,16 +191,18 @@ impl Catalog {
         priorities
     }
 
-    /// Notes that a backend takes nothing new. Whether that is news.
+    /// Notes that a backend takes nothing new. Whether that is news, and [`Catalog::forget_rules`] is due.
     pub fn set_overfull(&mut self, backend: usize) -> bool {
         !std::mem::replace(&mut self.overfull[backend], true)
     }
 
-    /// Forgets what rules said, since they have changed; what was made stays.
+    /// Forgets what rules said, since they have changed or no dataset comes any more; what was made stays.
     pub fn forget_rules(&mut self) {
         self.profile_of.clear();
-        self.class_of.clear();
-        self.shape_of.clear();
+        self.class_keys = Table::default();
+        self.class_of = Vec::new();
+        self.shape_keys = Table::default();
+        self.shape_of = Vec::new();
     }
 
     fn profile(&mut self, problem: &Problem, profile: &Arc<Profile>) -> u32 {
@@ -263,10 +223,17 @@ impl Catalog {
             held[backend] &= problem.reasons[reason].bars != Bars::Every;
         }
         let rates = self.rates_for(problem, profile);
+        let open = new
+            .iter()
+            .zip(&self.overfull)
+            .map(|(new, overfull)| *new && !overfull);
+        let open: Vec<bool> = open.collect();
         self.profiles.push(Admitted {
             profile: profile.clone(),
+            opened: open.iter().filter(|open| **open).count(),
             held,
             new,
+            open,
             rates,
         });
         let position = self.profiles.len() as u32 - 1;
@@ -274,101 +241,142 @@ impl Catalog {
         position
     }
 
+    /// `None` if there is no set in which any copy would be whole.
     fn make_class(
         &mut self,
         problem: &Problem,
         ground: &Ground,
         subject: &Subject,
         profile: u32,
-    ) -> Option<Class> {
-        let kept_origin = subject.kept_origin();
-        let admitted = &self.profiles[profile as usize];
+    ) -> Option<NewClass> {
         let sources = sources(problem, subject);
-        let rates = &self.rates[admitted.rates as usize];
-        let can_come = |backend: usize| rates.making_a_byte(&sources, backend as u32).is_finite();
-        let counts = |backend: usize| match subject.copy_on(backend) {
-            Some(held) if held.is_current() => admitted.held[backend],
-            Some(held) => admitted.new[backend] && !held.origin && can_come(backend),
-            None => admitted.new[backend] && !self.overfull[backend] && can_come(backend),
-        };
-        let backends: Vec<u32> = (0..problem.backends.len())
-            .filter(|backend| kept_origin == Some(*backend) || counts(*backend))
-            .map(|backend| backend as u32)
-            .collect();
-        let forced = kept_origin.map(|origin| (origin as u32, counts(origin), subject.is_current_on(origin)));
-        let any_whole = backends
+        let differences = self.differences(problem, subject, profile, &sources);
+        let admitted = &self.profiles[profile as usize];
+        let (closed, opened): (Vec<usize>, Vec<usize>) = differences
+            .backends
             .iter()
-            .any(|b| forced.is_none_or(|(origin, _, whole)| origin != *b || whole));
-        if !any_whole {
+            .partition(|backend| admitted.open[**backend]);
+        let candidates = admitted.opened + opened.len() - closed.len();
+        if candidates <= usize::from(matches!(differences.forced, Some((.., false)))) {
             return None;
         }
-        let shape = self.shape(
-            problem,
-            ShapeKey {
-                profile,
-                forced,
-                backends,
-            },
-        );
-        let backends = &self.shapes[shape as usize].backends;
-        let positions = |wanted: &dyn Fn(usize) -> bool| -> Box<[u16]> {
-            let wanted = backends
-                .iter()
-                .enumerate()
-                .filter(|(_, backend)| wanted(**backend as usize));
-            wanted.map(|(position, _)| position as u16).collect()
+        let shape = self.shape(problem, differences);
+        let Shape {
+            backends,
+            needs,
+            proportional,
+            ..
+        } = &self.shapes[shape as usize];
+        let position = |backend: usize| {
+            let position = backends.binary_search(&(backend as u32)).ok();
+            position.map(|position| position as u16)
         };
+        let positions = |wanted: &dyn Fn(&Held) -> bool| -> Vec<u16> {
+            let wanted = subject.copies.iter().filter(|held| wanted(held));
+            wanted.filter_map(|held| position(held.backend)).collect()
+        };
+        let kept_origin = subject.kept_origin();
         let stay = ground::stay(problem, ground, subject);
-        let is_candidate = |backend: &usize| backends.binary_search(&(*backend as u32)).is_ok();
-        let fallback = (!stay.iter().all(is_candidate)).then(|| {
+        let fallback = stay.iter().any(|backend| position(*backend).is_none()).then(|| {
             let takes = stay
                 .iter()
                 .filter(|backend| !ground::stays_anyway(subject, **backend));
-            Box::new(Fallback {
+            Fallback {
                 set: stay.iter().map(|backend| *backend as u32).collect(),
                 takes: takes.map(|backend| *backend as u32).collect(),
-            })
+            }
         });
-        let stay = positions(&|backend| stay.contains(&backend));
+        let stay: Vec<u16> = stay.into_iter().filter_map(position).collect();
         let members: Vec<_> = stay.iter().map(|position| usize::from(*position)).collect();
         let partial = partial(subject, backends);
-        Some(Class {
+        Some(NewClass {
             shape,
-            current: positions(&|backend| subject.is_current_on(backend)),
-            kept: positions(&|backend| subject.is_current_on(backend) || kept_origin == Some(backend)),
-            sources,
-            roomless: positions(&|backend| ground::stays_anyway(subject, backend)),
-            floors: self.shapes[shape as usize].needs.had(&members).into(),
+            current: positions(&Held::is_current),
+            kept: positions(&|held| held.is_current() || kept_origin == Some(held.backend)),
+            roomless: positions(&|held| ground::stays_anyway(subject, held.backend)),
+            floors: needs.had(&members),
+            proportional: partial.is_empty() && *proportional,
+            rarity: Rarity { partial, fallback },
             stay,
-            fallback,
-            proportional: partial.is_empty() && self.is_proportional(shape),
-            partial,
+            sources,
         })
     }
 
-    fn is_proportional(&self, shape: u32) -> bool {
-        let shape = &self.shapes[shape as usize];
-        let rates = &self.rates[shape.rates as usize];
-        let by_bytes = |backend: &u32| self.minimum_of[*backend as usize].is_none();
-        rates.is_free_of_objects && shape.backends.iter().all(by_bytes)
+    /// How a dataset's candidates differ from what is open to its whole profile: by what is there, and by what cannot come.
+    fn differences(
+        &self,
+        problem: &Problem,
+        subject: &Subject,
+        profile: u32,
+        sources: &[u32],
+    ) -> Differences {
+        let admitted = &self.profiles[profile as usize];
+        let rates = &self.rates[admitted.rates as usize];
+        let can_come = |backend: usize| rates.making_a_byte(sources, backend as u32).is_finite();
+        let counts = |backend: usize| match subject.copy_on(backend) {
+            Some(held) if held.is_current() => admitted.held[backend],
+            Some(held) => admitted.new[backend] && !held.origin && can_come(backend),
+            None => admitted.open[backend] && can_come(backend),
+        };
+        let kept_origin = subject.kept_origin();
+        let differs = |backend: &usize| {
+            let is_candidate = kept_origin == Some(*backend) || counts(*backend);
+            is_candidate != admitted.open[*backend]
+        };
+        let backends = if rates.has_every_way {
+            let there = subject.copies.iter().map(|held| held.backend);
+            there.filter(differs).collect()
+        } else {
+            (0..problem.backends.len()).filter(differs).collect()
+        };
+        Differences {
+            profile,
+            forced: kept_origin.map(|origin| (origin, counts(origin), subject.is_current_on(origin))),
+            backends,
+        }
     }
 
-    fn shape(&mut self, problem: &Problem, key: ShapeKey) -> u32 {
-        if let Some(known) = self.shape_of.get(&key) {
-            return *known;
-        }
-        let profile = self.profiles[key.profile as usize].profile.clone();
-        let is_forced = |backend: &u32| key.forced.is_some_and(|(origin, ..)| origin == *backend);
-        let counted = key.backends.iter().map(|backend| {
-            let counts = key
-                .forced
-                .is_none_or(|(origin, counts, _)| origin != *backend || counts);
-            (*backend as usize, counts)
+    fn shape(&mut self, problem: &Problem, differences: Differences) -> u32 {
+        let Differences {
+            profile,
+            forced,
+            backends,
+        } = differences;
+        let forced_word = forced.map_or(u64::MAX, |(origin, counts, whole)| {
+            (origin as u64) << 2 | u64::from(counts) << 1 | u64::from(whole)
         });
-        let whole = key
-            .backends
+        let mut key = vec![u64::from(profile), forced_word];
+        key.extend(backends.iter().map(|backend| *backend as u64));
+        let (number, is_new) = self.shape_keys.number(&key);
+        if !is_new {
+            return self.shape_of[number as usize];
+        }
+        let open = self.profiles[profile as usize].open.iter().enumerate();
+        let candidates = open.filter(|(backend, open)| **open != backends.contains(backend));
+        let candidates = candidates.map(|(backend, _)| backend).collect();
+        let shape = self.make_shape(problem, profile, forced, candidates);
+        self.shapes.push(shape);
+        let position = self.shapes.len() as u32 - 1;
+        self.shape_of.push(position);
+        position
+    }
+
+    fn make_shape(
+        &self,
+        problem: &Problem,
+        profile: u32,
+        forced: Option<(usize, bool, bool)>,
+        candidates: Vec<usize>,
+    ) -> Shape {
+        let Admitted { profile, rates, .. } = &self.profiles[profile as usize];
+        let is_forced = |backend: &usize| forced.is_some_and(|(origin, ..)| origin == *backend);
+        let counted = candidates.iter().map(|backend| {
+            let counts = forced.is_none_or(|(origin, counts, _)| origin != *backend || counts);
+            (*backend, counts)
+        });
+        let whole = candidates
             .iter()
-            .map(|b| key.forced.is_none_or(|(origin, _, whole)| origin != *b || whole));
+            .map(|backend| forced.is_none_or(|(origin, _, whole)| origin != *backend || whole));
         let requirements = profile
             .requirements
             .iter()
@@ -376,25 +384,23 @@ impl Catalog {
         let needs = Needs::of(
             requirements,
             &counted.collect::<Vec<_>>(),
-            key.backends.iter().map(is_forced).collect(),
+            candidates.iter().map(is_forced).collect(),
             whole.collect(),
         );
         let selects = |budget: &BudgetLimit| profile.policies.binary_search(&budget.policy).is_ok();
         let budgets = (0u32..).zip(&self.budgets).filter(|(_, budget)| selects(budget));
-        let shape = Shape {
+        let by_bytes = |backend: &usize| self.minimum_of[*backend].is_none();
+        Shape {
             budgets: budgets.map(|(position, _)| position).collect(),
             priority: profile.priority,
             rank: 0,
-            rates: self.profiles[key.profile as usize].rates,
+            rates: *rates,
             least: needs.least_shortfall(|_| true),
             simple: simple(&needs),
             needs,
-            backends: key.backends.clone(),
-        };
-        self.shapes.push(shape);
-        let position = self.shapes.len() as u32 - 1;
-        self.shape_of.insert(key, position);
-        position
+            proportional: self.rates[*rates as usize].is_free_of_objects && candidates.iter().all(by_bytes),
+            backends: candidates.into_iter().map(|backend| backend as u32).collect(),
+        }
     }
 
     fn rates_for(&mut self, problem: &Problem, profile: &Profile) -> u32 {
@@ -410,7 +416,7 @@ impl Catalog {
 }
 
 /// What is there in part: what a copy to it would have to move.
-fn partial(subject: &Subject, backends: &[u32]) -> Box<[(u16, u64, u64)]> {
+fn partial(subject: &Subject, backends: &[u32]) -> Vec<(u16, u64, u64)> {
     let some = subject
         .copies
         .iter()
@@ -428,7 +434,7 @@ fn partial(subject: &Subject, backends: &[u32]) -> Box<[(u16, u64, u64)]> {
 }
 
 /// Where a new copy may be read: the current copies, those in reach if there is any.
-fn sources(problem: &Problem, subject: &Subject) -> Box<[u32]> {
+fn sources(problem: &Problem, subject: &Subject) -> Vec<u32> {
     let current = || subject.copies.iter().filter(|held| held.is_current());
     let in_reach = |backend: usize| problem.backends[backend].reachable;
     let any_in_reach = current().any(|held| in_reach(held.backend));
@@ -464,7 +470,8 @@ fn simple(needs: &Needs) -> Option<Simple> {
             (None, Some(_)) => return None,
             (None, None) => NO_COPY,
             (Some(_), None) => NO_GROUP,
-            (Some(_), Some(part)) => part.group,
+            // More groups than there are numbers for are told apart by no such table.
+            (Some(_), Some(part)) => u16::try_from(part.group).ok().filter(|group| *group < NO_GROUP)?,
         });
     }
     let (copies, groups) = (

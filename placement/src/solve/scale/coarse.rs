@@ -7,11 +7,13 @@ use super::catalog::Lot;
 use super::stock::Stock;
 
 /// What the lots of one class add up to.
+#[derive(Clone, Copy)]
 struct Heap {
     class: u32,
+    /// Its first lot, and the first one behind it.
+    start: u32,
+    end: u32,
     bytes: u128,
-    objects: u128,
-    billable: Vec<u128>,
 }
 
 /// A small program in place of a stock, of about so many classes: its lots, and what they bill.
@@ -20,16 +22,16 @@ struct Heap {
 /// many copies already, for what is there decides what is cheap.
 pub(crate) fn lots(stock: &Stock, classes: usize) -> (Vec<Lot>, Vec<u64>) {
     let mut heaps = heaps(stock);
-    heaps.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.class.cmp(&b.class)));
+    heaps.sort_unstable_by(|a, b| b.bytes.cmp(&a.bytes).then(a.class.cmp(&b.class)));
     let others = heaps.split_off(heaps.len().min(classes / 2));
     let mut small = Small::default();
-    heaps.iter().for_each(|heap| small.push(heap, 1.0));
+    heaps.iter().for_each(|heap| small.push(stock, heap, 1.0));
     let every = others.len() / (classes - classes / 2).max(1) + 1;
-    let mut strata: BTreeMap<(u32, usize), Vec<Heap>> = BTreeMap::new();
+    let mut strata: BTreeMap<(usize, usize), Vec<Heap>> = BTreeMap::new();
     for heap in others {
-        let class = &stock.catalog.classes[heap.class as usize];
+        let class = stock.catalog.classes.get(heap.class as usize);
         strata
-            .entry((class.shape, class.current.len()))
+            .entry((class.shape(), class.current().len()))
             .or_default()
             .push(heap);
     }
@@ -38,7 +40,7 @@ pub(crate) fn lots(stock: &Stock, classes: usize) -> (Vec<Lot>, Vec<u64>) {
         let sum = |bytes: u128, heap: &Heap| bytes + heap.bytes;
         let (all, own) = (stratum.iter().fold(0, sum), taken().fold(0, sum));
         let factor = if own > 0 { all as f64 / own as f64 } else { 1.0 };
-        taken().for_each(|heap| small.push(heap, factor));
+        taken().for_each(|heap| small.push(stock, heap, factor));
     }
     (small.lots, small.billable)
 }
@@ -50,40 +52,38 @@ struct Small {
 }
 
 impl Small {
-    fn push(&mut self, heap: &Heap, factor: f64) {
+    fn push(&mut self, stock: &Stock, heap: &Heap, factor: f64) {
         let scaled = |amount: u128| (amount as f64 * factor).round() as u64;
+        let (start, end) = (heap.start as usize, heap.end as usize);
+        let objects = stock.lots[start..end].iter().map(|lot| u128::from(lot.objects));
         self.lots.push(Lot {
             dataset: 0,
             class: heap.class,
             bytes: scaled(heap.bytes),
-            objects: scaled(heap.objects),
+            objects: scaled(objects.sum()),
             is_pile: true,
         });
-        self.billable
-            .extend(heap.billable.iter().map(|amount| scaled(*amount)));
+        let minimums = stock.catalog.minimums.len();
+        self.billable.extend((0..minimums).map(|minimum| {
+            let billed = (start..end).map(|lot| u128::from(stock.billable[lot * minimums + minimum]));
+            scaled(billed.sum())
+        }));
     }
 }
 
 fn heaps(stock: &Stock) -> Vec<Heap> {
-    let minimums = stock.catalog.minimums.len();
-    let mut heaps: Vec<Heap> = Vec::new();
-    for (position, lot) in stock.lots.iter().enumerate() {
-        if heaps.last().is_none_or(|heap| heap.class != lot.class) {
-            heaps.push(Heap {
+    let mut heaps: Vec<Heap> = Vec::with_capacity(stock.catalog.classes.len());
+    for (position, lot) in (0u32..).zip(&stock.lots) {
+        let bytes = u128::from(lot.bytes);
+        match heaps.last_mut().filter(|heap| heap.class == lot.class) {
+            Some(heap) => (heap.end, heap.bytes) = (position + 1, heap.bytes + bytes),
+            None => heaps.push(Heap {
                 class: lot.class,
-                bytes: 0,
-                objects: 0,
-                billable: vec![0; minimums],
-            });
+                start: position,
+                end: position + 1,
+                bytes,
+            }),
         }
-        let Some(heap) = heaps.last_mut() else { continue };
-        heap.bytes += u128::from(lot.bytes);
-        heap.objects += u128::from(lot.objects);
-        let billed = &stock.billable[position * minimums..(position + 1) * minimums];
-        heap.billable
-            .iter_mut()
-            .zip(billed)
-            .for_each(|(sum, bytes)| *sum += u128::from(*bytes));
     }
     heaps
 }

@@ -1,6 +1,6 @@
 //! The parts of the simplex method: what stands in the basis, what comes and goes, and how far it is driven.
 
-use super::stock::Members;
+use super::members::Members;
 use super::wish::Tolls;
 
 /// What stands at one position of the basis.

@@ -13,8 +13,10 @@
 mod basis;
 mod calm;
 mod catalog;
+mod class;
 mod coarse;
 mod effort;
+mod members;
 mod piles;
 mod placed;
 mod pool;
@@ -26,6 +28,7 @@ mod smooth;
 mod standing;
 mod stock;
 mod sweep;
+mod table;
 mod take;
 mod vertex;
 mod wish;
@@ -37,9 +40,9 @@ pub(crate) use take::take_stock;
 use wish::{Tolls, Wish};
 
 use effort::{BoxAround, Effort};
+use members::Members;
 use piles::Piles;
 use smooth::{Smoothing, smooth};
-use stock::Members;
 use sweep::{Sweep, sweep};
 use vertex::Vertex;
 
@@ -105,8 +108,17 @@ const FROM_NEAR: Smoothing = Smoothing {
     widths: &[6e-3, 2e-3, 6e-4, 2e-4, 6e-5],
     share: 0.03,
 };
+/// The same where there are many lots: they leave more to the simplex method, which is no slower for it.
+const FROM_NEAR_OF_MANY: Smoothing = Smoothing {
+    widths: &[6e-3, 1e-3, 1.5e-4],
+    ..FROM_NEAR
+};
+/// Lots from which on they are many.
+const MANY: usize = 10_000;
 /// Classes from which on programs are smoothed.
 const SMOOTHED: usize = 3_000;
+/// Classes of the smoothed program in place of one of more classes than [`COARSE`] has.
+const SMOOTH_COARSE: usize = 5_000;
 
 /// What the program came to.
 pub(crate) struct Settled {
@@ -160,8 +172,13 @@ pub(crate) fn bound(stock: &Stock, wish: &Wish, tolls: &Tolls) -> f64 {
 pub(crate) fn coarse_tolls(stock: &mut Stock, wish: &Wish) -> Tolls {
     let tolls = free(stock, wish);
     let classes = stock.catalog.classes.len();
+    let few = if classes > COARSE[1] {
+        SMOOTH_COARSE
+    } else {
+        COARSE[1]
+    };
     if classes >= SMOOTHED
-        && let Some(tolls) = on_small(stock, COARSE[1], |small| {
+        && let Some(tolls) = on_small(stock, few, |small| {
             let mut sets = sweep(small, wish, &tolls).sets;
             let all: Vec<u32> = (0..small.lots.len() as u32).collect();
             smooth(small, (wish, &tolls), &all, &FROM_FREE, &mut sets)
@@ -332,7 +349,12 @@ impl Start {
                 sets,
             };
         }
-        let found = smooth(stock, (wish, tolls), &near, &FROM_NEAR, &mut sets);
+        let how = if near.len() < MANY {
+            &FROM_NEAR
+        } else {
+            &FROM_NEAR_OF_MANY
+        };
+        let found = smooth(stock, (wish, tolls), &near, how, &mut sets);
         let is_smooth = found.is_some();
         let tolls = found.unwrap_or_else(|| tolls.clone());
         let again = sweep(stock, wish, &tolls);

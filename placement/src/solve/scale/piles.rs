@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use super::catalog::Lot;
-use super::stock::{Members, Stock};
+use super::members::Members;
+use super::stock::Stock;
 use super::wish::Wish;
 
 /// The stock as piles, with the lots of each.

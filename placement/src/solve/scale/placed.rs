@@ -1,7 +1,8 @@
 //! A placement of whole lots, kept exactly: what is used and spent, what fits, what is too much.
 
 use super::super::need::Shortfall;
-use super::stock::{Best, Members, Scales, Stock};
+use super::members::Members;
+use super::stock::{Best, Scales, Stock};
 use super::wish::{Tolls, Wish};
 
 /// Rounds of making room, and of using what is left.
@@ -126,7 +127,7 @@ impl Placed {
             let at = position as u16;
             let free = stock.limits.room[backend].saturating_sub(self.used[backend]);
             let stays = self.sets[lot].contains(&at) && stock.limits.room[backend] >= self.used[backend];
-            let has_room = class.roomless.contains(&at) || stays || free >= bytes;
+            let has_room = class.roomless().contains(&at) || stays || free >= bytes;
             if (!has_room || but == Some(backend)) && !shape.needs.forced[position] {
                 scales.prices.candidates[position] = f64::INFINITY;
             }
@@ -150,7 +151,7 @@ impl Placed {
         if !value.is_finite() {
             return None;
         }
-        let members: Members = scales.members.iter().map(|member| *member as u16).collect();
+        let members = Members::of(&scales.members);
         let leaves = but.is_none_or(|backend| !stock.backends(lot, &members).contains(&backend));
         (leaves && self.fits(stock, lot, &members)).then_some((members, value - present))
     }
@@ -173,7 +174,7 @@ impl Placed {
         };
         let most = most.unwrap_or_else(|| least(scales));
         stock.choose_within(lot, most, scales)?;
-        let members: Members = scales.members.iter().map(|member| *member as u16).collect();
+        let members = Members::of(&scales.members);
         self.fits(stock, lot, &members).then_some(members)
     }
 
@@ -185,8 +186,8 @@ impl Placed {
                 return true;
             }
             let mut moved = false;
-            for backend in 0..self.used.len() {
-                moved |= self.relieve(stock, (wish, tolls), backend, lots, &mut scales);
+            for (backend, there) in self.on_overfull(stock, lots).into_iter().enumerate() {
+                moved |= self.relieve(stock, (wish, tolls), backend, &there, &mut scales);
             }
             moved |= self.save(stock, (wish, tolls), lots, &mut scales);
             if !moved {
@@ -200,12 +201,32 @@ impl Placed {
         self.used[backend].saturating_sub(stock.limits.room[backend])
     }
 
+    /// For each backend that holds too much, those of these lots that take room there, the last first.
+    fn on_overfull(&self, stock: &Stock, lots: &[u32]) -> Vec<Vec<u32>> {
+        let over: Vec<bool> = (0..self.used.len())
+            .map(|backend| self.excess(stock, backend) > 0)
+            .collect();
+        let mut on = vec![Vec::new(); over.len()];
+        for lot in lots
+            .iter()
+            .rev()
+            .filter(|lot| stock.lots[**lot as usize].bytes > 0)
+        {
+            stock.takes(*lot as usize, &self.sets[*lot as usize], |backend| {
+                if over[backend] {
+                    on[backend].push(*lot);
+                }
+            });
+        }
+        on
+    }
+
     fn relieve(
         &mut self,
         stock: &Stock,
         at: (&Wish, &Tolls),
         backend: usize,
-        lots: &[u32],
+        there: &[u32],
         scales: &mut Scales,
     ) -> bool {
         let excess = self.excess(stock, backend);
@@ -215,13 +236,13 @@ impl Placed {
         let mut offers = Vec::new();
         let (mut count, mut could_free) = (0, 0);
         // The smallest first: they fit elsewhere, and leave no hole behind.
-        for lot in lots.iter().rev().map(|lot| *lot as usize) {
+        for lot in there.iter().map(|lot| *lot as usize) {
             if count >= OFFERS && could_free / PLENTY >= excess {
                 break;
             }
             let mut takes = false;
             stock.takes(lot, &self.sets[lot], |at| takes |= at == backend);
-            if !takes || stock.lots[lot].bytes == 0 {
+            if !takes {
                 continue;
             }
             if let Some((_, loss)) = self.best_fitting(stock, lot, at, Some(backend), scales) {
@@ -266,7 +287,7 @@ impl Placed {
                 if stock.choose(lot, wish, &dearer, scales).is_none() {
                     continue;
                 }
-                let members: Members = scales.members.iter().map(|member| *member as u16).collect();
+                let members = Members::of(&scales.members);
                 let saves =
                     stock.spends_of(lot, &self.sets[lot], budget) - stock.spends_of(lot, &members, budget);
                 if saves > 0.0 {

@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
+use super::members::Members;
 use super::sieve::greedy;
-use super::stock::{Members, Scales, Stock};
+use super::stock::{Scales, Stock};
 use super::wish::{Tolls, Wish};
 
 /// The lots.
@@ -17,8 +18,8 @@ pub(crate) struct Pool {
     /// For each candidate, its cost at no tolls, its group, its backend (one past the last: it takes no room) and its
     /// position.
     costs: Vec<f32>,
-    groups: Vec<u32>,
-    backends: Vec<u32>,
+    groups: Vec<u16>,
+    backends: Vec<u16>,
     positions: Vec<u16>,
 }
 
@@ -52,13 +53,17 @@ impl Pool {
         let mut scales = Scales::default();
         let mut lots = lots.to_vec();
         lots.sort_unstable();
+        if stock.limits.room.len() >= usize::from(u16::MAX) {
+            return pool;
+        }
+        pool.reserve(stock, &lots);
         for lot in lots {
             let at = lot as usize;
             let shape = stock.shape(at);
             let Some(simple) = shape.simple.as_ref() else {
                 continue;
             };
-            let is_free = shape.budgets.is_empty() && stock.class(at).fallback.is_none();
+            let is_free = shape.budgets.is_empty() && stock.class(at).fallback().is_none();
             if !wish.is_cost_alone() || !is_free || stock.lots[at].bytes == 0 {
                 continue;
             }
@@ -67,7 +72,22 @@ impl Pool {
                 pool.put(stock, (lot, simple), tolls, share, &scales);
             }
         }
+        pool.costs.shrink_to_fit();
+        pool.groups.shrink_to_fit();
+        pool.backends.shrink_to_fit();
+        pool.positions.shrink_to_fit();
         pool
+    }
+
+    /// Room for all candidates of these lots: lists that grow are copied, and for a while stand there twice.
+    fn reserve(&mut self, stock: &Stock, lots: &[u32]) {
+        let candidates = |lot: &u32| stock.shape(*lot as usize).backends.len();
+        let all = lots.iter().map(candidates).sum();
+        self.lots.reserve_exact(lots.len());
+        self.costs.reserve_exact(all);
+        self.groups.reserve_exact(all);
+        self.backends.reserve_exact(all);
+        self.positions.reserve_exact(all);
     }
 
     fn put(
@@ -96,17 +116,17 @@ impl Pool {
             if !price.is_finite() || !(is_forced || (*price <= limit && simple.group[position] != NO_COPY)) {
                 continue;
             }
-            let takes = !class.roomless.contains(&(position as u16));
+            let takes = !class.roomless().contains(&(position as u16));
             let backend = if takes {
-                shape.backends[position]
+                shape.backends[position] as usize
             } else {
-                stock.limits.room.len() as u32
+                stock.limits.room.len()
             };
-            let toll = if takes { tolls.room[backend as usize] } else { 0.0 };
+            let toll = if takes { tolls.room[backend] } else { 0.0 };
             self.costs.push((price / bytes - toll) as f32);
             self.groups.push(simple.group[position]);
             self.positions.push(position as u16);
-            self.backends.push(backend);
+            self.backends.push(backend as u16);
         }
     }
 
@@ -132,9 +152,11 @@ impl Pool {
     /// The members chosen last, as positions.
     pub fn positions(&self, place: usize, choosing: &Choosing) -> Members {
         let positions = &self.positions[self.range(place)];
-        let mut members: Members = choosing.members.iter().map(|member| positions[*member]).collect();
-        members.sort_unstable();
-        members
+        let chosen = positions
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| choosing.members.contains(at));
+        chosen.map(|(_, position)| *position).collect()
     }
 
     /// The best set of one lot at prices that are shaken by a share of the price of a copy. Whether there is one.
@@ -269,8 +291,8 @@ impl Pool {
 }
 
 /// In how many groups these are.
-fn spread(groups: &[u32], members: impl Iterator<Item = usize> + Clone) -> usize {
-    let is_new = |at: usize, group: u32| members.clone().take(at).all(|other| groups[other] != group);
+fn spread(groups: &[u16], members: impl Iterator<Item = usize> + Clone) -> usize {
+    let is_new = |at: usize, group: u16| members.clone().take(at).all(|other| groups[other] != group);
     let of_members = members.clone().map(|member| groups[member]).enumerate();
     of_members
         .filter(|(at, group)| *group < NO_GROUP && is_new(*at, *group))

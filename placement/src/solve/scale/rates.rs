@@ -34,6 +34,8 @@ pub(crate) struct Rates {
     money_by_object: Vec<f64>,
     /// Whether no way costs anything for objects.
     pub is_free_of_objects: bool,
+    /// Whether bytes may go every way.
+    pub has_every_way: bool,
 }
 
 impl Rates {
@@ -72,6 +74,7 @@ impl Rates {
             storage: storage.collect(),
             carbon_kg: carbon_kg.map(|kg| kg / PROBE_BYTES as f64).collect(),
             per_kg: profile.carbon_price_per_tonne / 1000.0,
+            has_every_way: by_byte.iter().all(|rate| rate.is_finite()),
             is_free_of_objects: by_object.iter().all(|rate| *rate <= 0.0),
             by_byte,
             by_object,

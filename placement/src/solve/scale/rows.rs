@@ -2,7 +2,8 @@
 
 use super::super::need::Unit;
 use super::basis::Column;
-use super::stock::{FALLBACK, Members, Stock};
+use super::members::{FALLBACK, Members};
+use super::stock::Stock;
 use super::wish::{Held, Tolls, Wish};
 
 /// The rows.
@@ -158,13 +159,13 @@ impl Rows {
         load
     }
 
-    /// The mean worth of each row: all that is minimised, by what the rows of its kind are used.
-    pub fn worth(&mut self, stock: &Stock, wish: &Wish, keys: &[Members], load: &[f64]) -> &[f64] {
-        let measured = self.measure_all(stock, wish, keys);
+    /// The mean worth of each row: all that is minimised, by what the rows of its kind are used. `measured`: what so many
+    /// keys add to what is minimised.
+    pub fn worth(&mut self, wish: &Wish, (keys, measured): (usize, f64), load: &[f64]) -> &[f64] {
         let measured = if measured > 0.0 {
             measured
         } else {
-            keys.len() as f64 * f64::from(u8::from(!wish.cost))
+            keys as f64 * f64::from(u8::from(!wish.cost))
         };
         let used: f64 = load
             .iter()

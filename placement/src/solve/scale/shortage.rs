@@ -5,8 +5,9 @@
 //! little costs less. Whatever the program rounds to is taken if it misses no more and costs less.
 
 use super::super::need::{Shortfall, Unit};
+use super::members::{FALLBACK, Members};
 use super::placed::Placed;
-use super::stock::{FALLBACK, Members, Scales, Stock};
+use super::stock::{Scales, Stock};
 use super::wish::{Held, Tolls, Wish};
 use super::{Settled, TRUST, bound, free, settle};
 

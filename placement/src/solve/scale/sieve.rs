@@ -18,8 +18,8 @@ pub(crate) struct Sieve {
     starts: Vec<u32>,
     /// For each near candidate: its position, its group, its backend and what it costs at no tolls.
     positions: Vec<u16>,
-    groups: Vec<u32>,
-    backends: Vec<u32>,
+    groups: Vec<u16>,
+    backends: Vec<u16>,
     costs: Vec<f64>,
     /// Prices of the lot asked last.
     prices: Vec<f64>,
@@ -50,17 +50,18 @@ impl Sieve {
             starts: vec![0],
             ..Self::default()
         };
+        let has_numbers = stock.limits.room.len() < usize::from(u16::MAX);
         for lot in lots.iter().map(|lot| *lot as usize) {
             let shape = stock.shape(lot);
             let Some(simple) = shape
                 .simple
                 .as_ref()
-                .filter(|_| wish.is_cost_alone() && shape.budgets.is_empty())
+                .filter(|_| has_numbers && wish.is_cost_alone() && shape.budgets.is_empty())
             else {
                 continue;
             };
             stock.weigh(lot, wish, tolls, scales);
-            if stock.choose(lot, wish, tolls, scales).is_none() || stock.class(lot).fallback.is_some() {
+            if stock.choose(lot, wish, tolls, scales).is_none() || stock.class(lot).fallback().is_some() {
                 continue;
             }
             sieve.sift(stock, (lot, simple), key(lot), share, scales);
@@ -89,11 +90,11 @@ impl Sieve {
             self.positions.push(at);
             self.groups.push(simple.group[position]);
             // The last toll is nothing, for candidates that take no room.
-            let takes = !class.roomless.contains(&at);
+            let takes = !class.roomless().contains(&at);
             self.backends.push(if takes {
-                shape.backends[position]
+                shape.backends[position] as u16
             } else {
-                stock.limits.room.len() as u32
+                stock.limits.room.len() as u16
             });
             self.costs.push(stock.cost(lot, position));
         }
@@ -143,11 +144,11 @@ impl Sieve {
 pub(crate) fn greedy(
     simple: &Simple,
     forced: Option<usize>,
-    groups: &[u32],
+    groups: &[u16],
     prices: &[f64],
     members: &mut Vec<usize>,
 ) -> Option<f64> {
-    let is_new = |group: u32, members: &[usize]| members.iter().all(|member| groups[*member] != group);
+    let is_new = |group: u16, members: &[usize]| members.iter().all(|member| groups[*member] != group);
     let (mut counted, mut distinct, mut value) = (0, 0, 0.0);
     if let Some(position) = forced {
         value += prices[position];

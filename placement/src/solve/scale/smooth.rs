@@ -5,8 +5,9 @@
 //! changes smoothly with the tolls. The tolls at which the use meets the room are then found by Newton's method, and
 //! the shaking is made smaller and smaller. It is advice as all else: the bound is by exact pricing without shaking.
 
+use super::members::Members;
 use super::pool::{Choosing, Pool};
-use super::stock::{Members, Stock};
+use super::stock::Stock;
 use super::wish::{Tolls, Wish};
 
 /// Steps for each width at most.
@@ -21,7 +22,7 @@ const DONE: f64 = 3e-2;
 /// of less than so many times the mean.
 const MANY: usize = 50_000;
 const ONE_OF: usize = 4;
-const SAMPLED: f64 = 3e-4;
+const SAMPLED: f64 = 1e-4;
 const MEAN_TIMES: f64 = 4.0;
 /// Candidates further than this from being chosen, in widths, are dropped for good.
 const DROPPED: f64 = 6.0;

@@ -15,8 +15,9 @@ use crate::problem::{Problem, Subject};
 use crate::solution::Solution;
 
 use super::super::load::Limits;
+use super::members::{FALLBACK, Members};
 use super::placed::Placed;
-use super::stock::{FALLBACK, Members, Scales, Stock};
+use super::stock::{Scales, Stock};
 use super::take::{lot, take_stock};
 use super::wish::{Tolls, Wish};
 use super::{free, worth_of_limits};
@@ -492,5 +493,5 @@ fn members(stock: &Stock, lot: usize, set: &[usize]) -> Members {
             .map(|at| at as u16)
     };
     let positions: Option<Members> = set.iter().map(position).collect();
-    positions.unwrap_or_else(|| Box::new([FALLBACK]))
+    positions.unwrap_or_else(Members::fallback)
 }

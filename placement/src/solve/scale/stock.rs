@@ -5,14 +5,11 @@ use crate::ground::BudgetUnit;
 use super::super::load::Limits;
 use super::super::need::{Shortfall, Unit};
 use super::super::picker::{Offer, Picker, Prices};
-use super::catalog::{Catalog, Class, Lot, NO_COPY, NO_GROUP, Shape, Simple};
+use super::catalog::{Catalog, Lot, NO_COPY, NO_GROUP, Shape, Simple};
+use super::class::Class;
+use super::members::{FALLBACK, Members};
 use super::sieve::greedy;
 use super::wish::{Tolls, Wish, price};
-
-/// Positions of candidates, ascending; [`FALLBACK`] alone: what is there stays, though it is not admissible.
-pub(crate) type Members = Box<[u16]>;
-/// Stands for the fallback of a class.
-pub(crate) const FALLBACK: u16 = u16::MAX;
 
 /// The lots with everything that they are priced by.
 #[derive(Debug)]
@@ -68,7 +65,7 @@ impl Scales {
     /// Where the costs of a lot's candidates begin, and what they are times.
     fn costs(&mut self, stock: &Stock, lot: usize) -> (usize, f64) {
         let item = &stock.lots[lot];
-        let proportional = stock.class(lot).proportional;
+        let proportional = stock.class(lot).is_proportional();
         let scale = if proportional { item.bytes as f64 } else { 1.0 };
         let known = match proportional {
             _ if !self.keeps => UNKNOWN,
@@ -109,13 +106,13 @@ pub(crate) struct Best {
 
 impl Stock {
     /// The lot's class.
-    pub fn class(&self, lot: usize) -> &Class {
-        &self.catalog.classes[self.lots[lot].class as usize]
+    pub fn class(&self, lot: usize) -> Class<'_> {
+        self.catalog.classes.get(self.lots[lot].class as usize)
     }
 
     /// The lot's shape.
     pub fn shape(&self, lot: usize) -> &Shape {
-        &self.catalog.shapes[self.class(lot).shape as usize]
+        &self.catalog.shapes[self.class(lot).shape()]
     }
 
     /// Bytes that a backend bills for the lot.
@@ -132,7 +129,7 @@ impl Stock {
         self.lots[lot].is_pile
             || self.tight.binary_search(&backend).is_err()
             || u128::from(self.lots[lot].bytes) <= self.limits.room[backend as usize]
-            || self.class(lot).roomless.contains(&(position as u16))
+            || self.class(lot).roomless().contains(&(position as u16))
     }
 
     /// Whether two lots of one class are of one size in every respect, so that they choose alike.
@@ -140,7 +137,11 @@ impl Stock {
         let (x, y) = (&self.lots[a], &self.lots[b]);
         let minimums = self.catalog.minimums.len();
         let billed = |lot: usize| &self.billable[lot * minimums..(lot + 1) * minimums];
-        x.class == y.class && x.bytes == y.bytes && x.objects == y.objects && billed(a) == billed(b)
+        x.class == y.class
+            && x.bytes == y.bytes
+            && x.objects == y.objects
+            && x.is_pile == y.is_pile
+            && billed(a) == billed(b)
     }
 
     /// Whether every backend could hold the lot if nothing else were there.
@@ -175,7 +176,7 @@ impl Stock {
             BudgetUnit::MoveCost => {
                 let (bytes, objects) = made();
                 let rates = &self.catalog.rates[shape.rates as usize];
-                rates.money(&self.class(lot).sources, backend, bytes, objects)
+                rates.money(self.class(lot).sources(), backend, bytes, objects)
             }
         }
     }
@@ -183,10 +184,13 @@ impl Stock {
     /// Bytes and objects that a copy of a lot on a candidate takes to make; `None` for what is there and stays.
     fn made(&self, lot: usize, position: usize) -> Option<(f64, f64)> {
         let class = self.class(lot);
-        if class.kept.contains(&(position as u16)) {
+        if class.kept().contains(&(position as u16)) {
             return None;
         }
-        let partial = class.partial.iter().find(|(at, ..)| usize::from(*at) == position);
+        let partial = class
+            .partial()
+            .iter()
+            .find(|(at, ..)| usize::from(*at) == position);
         let whole = (self.lots[lot].bytes as f64, self.lots[lot].objects as f64);
         Some(partial.map_or(whole, |(_, bytes, objects)| (*bytes as f64, *objects as f64)))
     }
@@ -200,22 +204,26 @@ impl Stock {
             return kept;
         };
         let rates = &self.catalog.rates[shape.rates as usize];
-        kept + rates.making(&class.sources, backend, bytes, objects)
+        kept + rates.making(class.sources(), backend, bytes, objects)
     }
 
     /// The backends of a lot's fallback.
     fn fallback(&self, lot: usize) -> impl Iterator<Item = u32> + '_ {
-        let set = self.class(lot).fallback.iter().flat_map(|fallback| &fallback.set);
+        let set = self
+            .class(lot)
+            .fallback()
+            .into_iter()
+            .flat_map(|fallback| &fallback.set);
         set.copied()
     }
 
     /// What a lot keeps if nothing is made.
     pub fn stay_set(&self, lot: usize) -> Members {
         let class = self.class(lot);
-        if class.fallback.is_some() {
-            Box::new([FALLBACK])
+        if class.fallback().is_some() {
+            Members::fallback()
         } else {
-            class.stay.clone()
+            Members::from(class.stay())
         }
     }
 
@@ -246,14 +254,14 @@ impl Stock {
     pub fn takes(&self, lot: usize, members: &[u16], mut take: impl FnMut(usize)) {
         let class = self.class(lot);
         if members == [FALLBACK] {
-            let takes = class.fallback.iter().flat_map(|fallback| &fallback.takes);
+            let takes = class.fallback().into_iter().flat_map(|fallback| &fallback.takes);
             takes.for_each(|backend| take(*backend as usize));
             return;
         }
         let shape = self.shape(lot);
         for position in members
             .iter()
-            .filter(|position| !class.roomless.contains(position))
+            .filter(|position| !class.roomless().contains(position))
         {
             take(shape.backends[usize::from(*position)] as usize);
         }
@@ -282,12 +290,17 @@ impl Stock {
     /// How far a set falls short.
     pub fn shortfall(&self, lot: usize, members: &[u16]) -> Shortfall {
         let members = if members == [FALLBACK] {
-            &self.class(lot).stay
+            self.class(lot).stay()
         } else {
             members
         };
         let members: Vec<_> = members.iter().map(|position| usize::from(*position)).collect();
         self.shape(lot).needs.shortfall(&members)
+    }
+
+    /// How far what the lot keeps if nothing is made falls short; what is admissible of it, if that is a fallback.
+    pub fn shortfall_of_stay(&self, lot: usize) -> Shortfall {
+        self.shape(lot).needs.shortfall_of(self.class(lot).floors())
     }
 
     /// The least that the lot falls short, with the backends that could hold it.
@@ -320,7 +333,7 @@ impl Stock {
                 .map(|backend| tolls.room[*backend as usize] * bytes);
             scales.prices.candidates.extend(tolled);
         }
-        for position in class.roomless.iter().map(|position| usize::from(*position)) {
+        for position in class.roomless().iter().map(|position| usize::from(*position)) {
             scales.prices.candidates[position] -= tolls.room[shape.backends[position] as usize] * bytes;
         }
         for budget in shape.budgets.iter().map(|budget| *budget as usize) {
@@ -339,7 +352,7 @@ impl Stock {
     fn list_costs(&self, lot: usize, costs: &mut Vec<f64>) {
         let (class, shape) = (self.class(lot), self.shape(lot));
         let rates = &self.catalog.rates[shape.rates as usize];
-        if !class.proportional {
+        if !class.is_proportional() {
             costs.extend((0..shape.backends.len()).map(|position| self.cost(lot, position)));
             return;
         }
@@ -348,9 +361,9 @@ impl Stock {
         let made = shape
             .backends
             .iter()
-            .map(|backend| kept(*backend as usize) + rates.making_a_byte(&class.sources, *backend));
+            .map(|backend| kept(*backend as usize) + rates.making_a_byte(class.sources(), *backend));
         costs.extend(made);
-        for position in class.kept.iter().map(|position| usize::from(*position)) {
+        for position in class.kept().iter().map(|position| usize::from(*position)) {
             costs[start + position] = kept(shape.backends[position] as usize);
         }
     }
@@ -360,7 +373,7 @@ impl Stock {
         let shape = self.shape(lot);
         let free =
             wish.cost && wish.missing.is_empty() && shape.budgets.is_empty() && self.fits_everywhere(lot);
-        free && self.class(lot).proportional && shape.simple.is_some() && self.lots[lot].bytes > 0
+        free && self.class(lot).is_proportional() && shape.simple.is_some() && self.lots[lot].bytes > 0
     }
 
     fn bar_what_cannot_fit(&self, lot: usize, scales: &mut Scales) {
@@ -392,7 +405,7 @@ impl Stock {
     /// The best set of a lot that was weighed, into `scales.members`; `None` if none may be chosen.
     pub fn choose(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) -> Option<Best> {
         let found = self.choose_among_candidates(lot, wish, tolls, scales);
-        if self.class(lot).fallback.is_none() {
+        if self.class(lot).fallback().is_none() {
             return found;
         }
         let allowed = price(wish.fallbacks, tolls).is_some() || found.is_none();
@@ -411,7 +424,7 @@ impl Stock {
     }
 
     fn stay(&self, lot: usize, wish: &Wish, tolls: &Tolls, scales: &mut Scales) -> Best {
-        let stay = &self.class(lot).stay;
+        let stay = self.class(lot).stay();
         scales.members.clear();
         scales
             .members
@@ -459,12 +472,12 @@ impl Stock {
         scales.current.clear();
         scales.current.resize(shape.backends.len(), false);
         class
-            .current
+            .current()
             .iter()
             .for_each(|position| scales.current[usize::from(*position)] = true);
         let offer = Offer {
             needs: &shape.needs,
-            floors: &class.floors,
+            floors: class.floors(),
             current: &scales.current,
         };
         let pick = scales.picker.pick(offer, &scales.prices)?;
@@ -518,12 +531,12 @@ impl Stock {
 fn margin(simple: &Simple, prices: &[f64], members: &[usize]) -> f64 {
     let mut margin = f64::INFINITY;
     for gone in members.iter().filter(|member| simple.forced != Some(**member)) {
-        let is_left = |group: u32| {
+        let is_left = |group: u16| {
             members
                 .iter()
                 .any(|member| member != gone && simple.group[*member] == group)
         };
-        let mut groups: Vec<u32> = members
+        let mut groups: Vec<u16> = members
             .iter()
             .filter(|member| *member != gone)
             .map(|member| simple.group[*member])

@@ -1,6 +1,7 @@
 //! Every lot's best set at given tolls: the start of a program, and the bound that proves its end.
 
-use super::stock::{Best, Members, Scales, Stock};
+use super::members::Members;
+use super::stock::{Best, Scales, Stock};
 use super::wish::{Tolls, Wish};
 
 /// The best sets of all lots at given tolls.
@@ -25,11 +26,10 @@ pub(crate) fn sweep(stock: &Stock, wish: &Wish, tolls: &Tolls) -> Sweep {
     };
     let mut last: (u32, f32) = (u32::MAX, 0.0);
     for_each_best(stock, wish, tolls, |scales, lot, best| {
-        sweep
-            .sets
-            .push(scales.members.iter().map(|member| *member as u16).collect());
+        sweep.sets.push(Members::of(&scales.members));
         let class = stock.lots[lot].class;
-        if last.0 != class || !stock.is_alike(lot, wish) {
+        let is_twin = lot > 0 && stock.is_twin(lot - 1, lot);
+        if last.0 != class || !(is_twin || stock.is_alike(lot, wish)) {
             let share = if best.value > 0.0 {
                 stock.margin(lot, scales) / best.value
             } else {
@@ -51,13 +51,21 @@ pub(crate) fn bound(stock: &Stock, wish: &Wish, tolls: &Tolls) -> f64 {
     sum
 }
 
-/// Calls back with each lot's best set, in the order of the lots. Where the lots of a class choose alike, one is asked
-/// for all.
+/// Calls back with each lot's best set, in the order of the lots. Where the lots of a class choose alike, or are twins,
+/// one is asked for all.
 fn for_each_best(stock: &Stock, wish: &Wish, tolls: &Tolls, mut take: impl FnMut(&Scales, usize, Best)) {
     let mut scales = Scales::default();
     let mut last: Option<(u32, f64, f64)> = None;
+    let mut twin = Best {
+        value: 0.0,
+        bound: 0.0,
+    };
     for (lot, item) in stock.lots.iter().enumerate() {
         let bytes = item.bytes as f64;
+        if lot > 0 && stock.is_twin(lot - 1, lot) {
+            take(&scales, lot, twin);
+            continue;
+        }
         if let Some((class, value, bound)) = last
             && class == item.class
         {
@@ -66,11 +74,13 @@ fn for_each_best(stock: &Stock, wish: &Wish, tolls: &Tolls, mut take: impl FnMut
                 bound: bound * bytes,
             };
             take(&scales, lot, best);
+            twin = best;
             continue;
         }
         stock.weigh(lot, wish, tolls, &mut scales);
         let best = stock.choose_or_stay(lot, wish, tolls, &mut scales);
         take(&scales, lot, best);
+        twin = best;
         let alike = stock.is_alike(lot, wish);
         last = alike.then(|| (item.class, best.value / bytes, best.bound / bytes));
     }

@@ -15,7 +15,7 @@ pub(crate) fn take_stock(
     limits: impl FnOnce(&[bool]) -> Limits,
 ) -> Stock {
     let mut catalog = Catalog::new(problem, ground);
-    let mut lots = Vec::new();
+    let mut lots = Vec::with_capacity(problem.datasets.len());
     let mut is_lot = vec![false; problem.datasets.len()];
     for (dataset, subject) in problem
         .datasets

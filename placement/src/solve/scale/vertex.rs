@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 
 use super::basis::{Column, Inverse};
 use super::effort::{Basic, BoxAround, Effort, Entering, Leaving, Mean};
+use super::members::Members;
 use super::rows::Rows;
 use super::sieve::Sieve;
-use super::stock::{Members, Scales, Stock};
+use super::stock::{Scales, Stock};
 use super::sweep::Sweep;
 use super::wish::{Tolls, Wish};
 
@@ -75,7 +76,8 @@ impl<'s> Vertex<'s> {
     pub fn begin(stock: &'s Stock, wish: &'s Wish, keys: Vec<Members>, around: &BoxAround<'_>) -> Self {
         let mut rows = Rows::of(stock, wish);
         let load = rows.load(stock, wish, &keys);
-        let worth = rows.worth(stock, wish, &keys, &load).to_vec();
+        let measured = rows.measure_all(stock, wish, &keys);
+        let worth = rows.worth(wish, (keys.len(), measured), &load).to_vec();
         let start = rows.prices(around.tolls);
         let width = |row: usize| around.share * start[row] + around.of_mean * worth[row];
         let low: Vec<_> = (0..start.len())
@@ -108,7 +110,7 @@ impl<'s> Vertex<'s> {
             values: rest.iter().map(|rest| rest.abs()).collect(),
             groups: BTreeMap::new(),
             tolls: rows.tolls(&duals),
-            measured: rows.measure_all(stock, wish, &keys),
+            measured,
             stock,
             wish,
             keys,
@@ -218,7 +220,7 @@ impl<'s> Vertex<'s> {
         if gain <= least * now.abs() {
             return -gain.max(0.0);
         }
-        let members: Members = self.scales.members.iter().map(|member| *member as u16).collect();
+        let members = Members::of(&self.scales.members);
         self.enter(Entering::Set(lot, members), -gain);
         gain
     }
