@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use domicile_estate::{BackendName, CopyState, DatasetName, PolicyName};
 
+use crate::contest::Known;
 use crate::cost::{CopyCost, copy_cost};
 use crate::ground::Ground;
 use crate::plan::names;
@@ -105,7 +106,7 @@ pub fn explain(problem: &Problem, solution: &Solution, dataset: usize) -> Explan
     let ground = Ground::of(problem);
     let scene = Scene::new(problem, &ground, solution);
     let subject = &problem.datasets[dataset];
-    let refusals = refusals::refusals(&scene, dataset);
+    let refusals = refusals::refusals(&scene, &mut Known::default(), dataset);
     let satisfied = scene.is_satisfied(dataset);
     let requirement = |position: &usize| requirement_state(&scene, dataset, &problem.requirements[*position]);
     Explanation {

@@ -210,6 +210,20 @@ pub fn causes(problem: &Problem, ground: &Ground, subject: &Subject, backend: us
     causes
 }
 
+/// The same for a backend that holds nothing of a dataset, where the dataset has a current copy and no link speaks of any
+/// way there.
+#[must_use]
+pub(crate) fn causes_of_new(
+    problem: &Problem,
+    ground: &Ground,
+    subject: &Subject,
+    backend: usize,
+) -> Vec<Cause> {
+    let rules = problem.reasons_against(subject, backend).map(Cause::Rule);
+    let overfull = ground.is_overfull(problem, backend).then_some(Cause::Overfull);
+    rules.chain(overfull).collect()
+}
+
 /// What a dataset keeps if nothing is made: what is there now as far as it is admissible (and the kept origin); if
 /// that is nothing, what is there now.
 #[must_use]

@@ -13,6 +13,7 @@
 //! environment, no I/O. Equal problems give equal plans; work is bounded by steps, never by seconds.
 
 mod check;
+mod contest;
 mod cost;
 mod digest;
 mod explain;
@@ -46,7 +47,8 @@ pub use goals::Followed;
 pub use moves::{Action, Move, MoveId};
 pub use pareto::{Frontier, ParetoPoint, pareto};
 pub use plan::{
-    DatasetPlan, Plan, ShadowPrice, Spelled, Warning, place, propose, propose_with_solution, spell_out,
+    DatasetPlan, Plan, ShadowPrice, Spelled, Warning, place, place_and_price, propose, propose_with_solution,
+    spell_out,
 };
 pub use pose::pose;
 pub use problem::{

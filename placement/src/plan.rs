@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domicile_estate::{BackendName, ByteCount, DatasetName, PolicyName};
 
 use crate::check::{Violated, check, check_payback};
+use crate::contest::Known;
 use crate::cost::{self, Objective};
 use crate::goals::{self, Followed};
 use crate::ground::Ground;
@@ -121,7 +122,7 @@ pub fn propose(problem: &Problem) -> Plan {
     propose_with_solution(problem).1
 }
 
-/// As [`propose`], with the solution, which [`crate::explain`] asks for.
+/// As [`propose`], with the solution that it was made of.
 ///
 /// # Panics
 /// As [`propose`].
@@ -144,6 +145,17 @@ pub fn propose_with_solution(problem: &Problem) -> (Solution, Plan) {
 #[must_use]
 pub fn place(problem: &Problem, previous: Option<&Solution>) -> Solution {
     goals::follow(problem, carry_out(problem, previous)).0.0
+}
+
+/// As [`place`], with what room is worth, which [`crate::explain`] asks for.
+///
+/// # Panics
+/// As [`propose`].
+#[must_use]
+pub fn place_and_price(problem: &Problem) -> Solution {
+    let mut solution = place(problem, None);
+    solution.shadow_prices = solve::worth_of_room(problem, &solution);
+    solution
 }
 
 /// The cheapest solution that can be carried out, and its moves.
@@ -237,6 +249,8 @@ pub fn spell_out(problem: &Problem, solution: &Solution, datasets: &[usize]) -> 
 /// Spells out dataset after dataset, and keeps nothing of it.
 pub(crate) struct Spelling<'a> {
     scene: Scene<'a>,
+    /// What is found once for all datasets.
+    known: Known,
     /// Unsatisfied datasets so far.
     relaxed: usize,
     /// What is left of the work on relaxations.
@@ -247,6 +261,7 @@ impl<'a> Spelling<'a> {
     pub fn new(scene: Scene<'a>) -> Self {
         Self {
             scene,
+            known: Known::default(),
             relaxed: 0,
             effort: relax::Effort::of_a_plan(),
         }
@@ -260,7 +275,7 @@ impl<'a> Spelling<'a> {
             relaxations = relax::relaxations(&self.scene, dataset, &mut self.effort);
         }
         Spelled {
-            refusals: refusals::refusals(&self.scene, dataset),
+            refusals: refusals::refusals(&self.scene, &mut self.known, dataset),
             relaxations,
         }
     }

@@ -1,17 +1,17 @@
 //! Why backends were not taken, and which copies stay although a rule refuses them. Refusals are data; nothing here
 //! changes a plan.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount, CopyState};
 
+use crate::contest::{Contest, Known};
 use crate::ground::{self, BudgetLimit, BudgetUnit, Cause, Ground};
 use crate::plan::{Warning, names};
 use crate::problem::{Bars, Problem, RefusalKind, Requirement, Subject};
 use crate::relax::thousandths;
 use crate::solution::{Solution, Stuck};
-use crate::{solve, tally};
+use crate::tally;
 
 /// Which rule refused which backends, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -223,7 +223,7 @@ fn occupied<'s>(
 /// Refusals with equal words, gathered over backends. What refuses many backends is put into words once, at the end.
 #[derive(Default)]
 struct Gathered {
-    worded: BTreeMap<(String, RefusalKind, String), BTreeSet<usize>>,
+    worded: BTreeMap<(String, RefusalKind, String), Vec<usize>>,
     causes: BTreeMap<Cause, Vec<usize>>,
     /// By requirement, the backends that its `where` does not accept.
     elsewhere: BTreeMap<usize, Vec<usize>>,
@@ -231,22 +231,27 @@ struct Gathered {
 
 impl Gathered {
     fn add(&mut self, rule: &str, kind: RefusalKind, message: String, backend: usize) {
-        self.add_all(rule, kind, message, std::iter::once(backend));
+        self.add_all(rule, kind, message, vec![backend]);
     }
 
-    fn add_all(
-        &mut self,
-        rule: &str,
-        kind: RefusalKind,
-        message: String,
-        backends: impl IntoIterator<Item = usize>,
-    ) {
-        let known = self.worded.entry((rule.to_owned(), kind, message));
-        known.or_default().extend(backends);
+    fn add_all(&mut self, rule: &str, kind: RefusalKind, message: String, mut backends: Vec<usize>) {
+        if !backends.is_empty() {
+            let known = self.worded.entry((rule.to_owned(), kind, message));
+            known.or_default().append(&mut backends);
+        }
     }
 
     fn add_cause(&mut self, cause: Cause, backend: usize) {
         self.causes.entry(cause).or_default().push(backend);
+    }
+
+    fn add_elsewhere(&mut self, asked: &[usize], backends: impl Iterator<Item = usize> + Clone) {
+        for requirement in asked {
+            self.elsewhere
+                .entry(*requirement)
+                .or_default()
+                .extend(backends.clone());
+        }
     }
 
     fn word_cause(&mut self, problem: &Problem, cause: Cause, backends: Vec<usize>) {
@@ -292,8 +297,9 @@ impl Gathered {
             );
             self.add_all(&requirement.name, RefusalKind::Requirement, message, backends);
         }
-        let refusal = |((rule, kind, message), backends): (_, BTreeSet<usize>)| {
-            let backends: Vec<_> = backends.into_iter().collect();
+        let refusal = |((rule, kind, message), mut backends): (_, Vec<usize>)| {
+            backends.sort_unstable();
+            backends.dedup();
             Refusal {
                 rule,
                 kind,
@@ -337,130 +343,118 @@ pub(crate) fn violations(scene: &Scene<'_>, dataset: usize) -> Vec<Violation> {
 }
 
 /// Why each backend outside a dataset's set was not taken, where a rule, room or a budget kept it out, and which
-/// requirements are not met.
-pub(crate) fn refusals(scene: &Scene<'_>, dataset: usize) -> Vec<Refusal> {
+/// requirements are not met. `known` is kept from dataset to dataset of one problem.
+pub(crate) fn refusals(scene: &Scene<'_>, known: &mut Known, dataset: usize) -> Vec<Refusal> {
     let problem = scene.problem;
     let subject = &problem.datasets[dataset];
     let set = &scene.solution.sets[dataset];
-    let contest = Contest {
-        scene,
-        dataset,
-        lacking: OnceCell::new(),
-        wanted: OnceCell::new(),
-    };
+    let asked = subject.profile.requirements.iter();
+    let asked = asked.map(|requirement| &problem.requirements[*requirement]);
+    let unmet: Vec<_> = asked
+        .filter_map(|requirement| Some((requirement, scene.missing(dataset, requirement)?)))
+        .collect();
+    let outlook = known.outlook(scene, subject);
+    let lacking = unmet.iter().map(|(requirement, _)| *requirement).collect();
+    let contest = Contest::new(scene, dataset, lacking, (outlook.as_deref(), known));
     let mut gathered = Gathered::default();
-    for backend in (0..problem.backends.len()).filter(|backend| !set.contains(backend)) {
+    // Without a requirement nothing is to be made, so that having no source keeps nothing out.
+    let tells = |cause: &Cause| subject.is_reached() || matches!(cause, Cause::Rule(_));
+    let look = |backend: usize, gathered: &mut Gathered| {
         let causes = ground::causes(problem, scene.ground, subject, backend);
         if causes.is_empty() {
-            contest.refuse(backend, &mut gathered);
+            refuse(&contest, backend, gathered);
         }
-        // Without a requirement nothing is to be made, so that having no source keeps nothing out.
-        for cause in causes
-            .into_iter()
-            .filter(|cause| subject.is_reached() || matches!(cause, Cause::Rule(_)))
-        {
+        for cause in causes.into_iter().filter(tells) {
             gathered.add_cause(cause, backend);
         }
+    };
+    if let Some(outlook) = &outlook {
+        let apart = |backend: &usize| !set.contains(backend) && subject.copy_on(*backend).is_none();
+        for (cause, backends) in outlook.causes.iter().filter(|(cause, _)| tells(cause)) {
+            let backends = backends.iter().copied().filter(apart);
+            gathered.causes.insert(*cause, backends.collect());
+        }
+        let elsewhere = outlook.elsewhere.iter().copied().filter(apart);
+        gathered.add_elsewhere(&subject.profile.requirements, elsewhere);
+        let bytes = u128::from(subject.summary.bytes.0);
+        let unlimited = scene.ground.budgets.is_empty() && !scene.solution.stuck.contains_key(&dataset);
+        let has_room = |backend: usize| scene.used[backend] + bytes <= scene.ground.room[backend];
+        let open = outlook.open.iter().copied().filter(apart);
+        for backend in open.filter(|backend| !unlimited || !has_room(*backend)) {
+            refuse_room(&contest, backend, &mut gathered);
+        }
+        let there = subject.copies.iter().map(|held| held.backend);
+        there
+            .filter(|backend| !set.contains(backend))
+            .for_each(|backend| look(backend, &mut gathered));
+    } else {
+        (0..problem.backends.len())
+            .filter(|backend| !set.contains(backend))
+            .for_each(|backend| look(backend, &mut gathered));
     }
     let mut refusals = gathered.into_refusals(problem);
-    for requirement in subject
-        .profile
-        .requirements
-        .iter()
-        .map(|requirement| &problem.requirements[*requirement])
-    {
-        if let Some(missing) = scene.missing(dataset, requirement) {
-            let policy = &problem.policies[requirement.policy].name;
-            let message = format!(
-                "policy `{policy}`, requirement `{}`: only {missing} can be had; {}",
-                requirement.name,
-                tally::tally(scene, dataset, &[requirement]),
-            );
-            refusals.push(Refusal {
-                rule: requirement.name.clone(),
-                kind: RefusalKind::Requirement,
-                backends: Vec::new(),
-                message,
-            });
-        }
+    for (requirement, missing) in unmet {
+        let policy = &problem.policies[requirement.policy].name;
+        let message = format!(
+            "policy `{policy}`, requirement `{}`: only {missing} can be had; {}",
+            requirement.name,
+            tally::tally(scene, dataset, &[requirement]),
+        );
+        refusals.push(Refusal {
+            rule: requirement.name.clone(),
+            kind: RefusalKind::Requirement,
+            backends: Vec::new(),
+            message,
+        });
     }
     refusals.sort();
     refusals
 }
 
-/// What a dataset lost to others.
-struct Contest<'a> {
-    scene: &'a Scene<'a>,
-    dataset: usize,
-    /// Its requirements that lack something.
-    lacking: OnceCell<Vec<&'a Requirement>>,
-    /// Where it would lie if it shared room and budgets with nobody: searched for only where that is the question.
-    wanted: OnceCell<Vec<usize>>,
+/// Why an admissible backend was not taken: no requirement asks for it, or there is no room or no money.
+fn refuse(contest: &Contest<'_>, backend: usize, gathered: &mut Gathered) {
+    let problem = contest.scene.problem;
+    let asked = &contest.subject().profile.requirements;
+    if !asked.is_empty() && !asked.iter().any(|r| problem.requirements[*r].accepts[backend]) {
+        gathered.add_elsewhere(asked, std::iter::once(backend));
+        return;
+    }
+    refuse_room(contest, backend, gathered);
 }
 
-impl Contest<'_> {
-    /// Why an admissible backend was not taken: no requirement asks for it, or there is no room or no money.
-    fn refuse(&self, backend: usize, gathered: &mut Gathered) {
-        let (scene, dataset) = (self.scene, self.dataset);
-        let (problem, subject) = (scene.problem, &scene.problem.datasets[dataset]);
-        let asked = &subject.profile.requirements;
-        if subject.is_reached() && !asked.iter().any(|r| problem.requirements[*r].accepts[backend]) {
-            for requirement in asked {
-                gathered.elsewhere.entry(*requirement).or_default().push(backend);
-            }
-            return;
-        }
-        let stuck = scene.solution.stuck.get(&dataset);
-        let crowded = !scene.has_room(dataset, backend);
-        let budgets = scene.ground.budgets.iter().zip(&scene.spent);
-        let overspent: Vec<_> = budgets
-            .map(|(budget, spent)| (budget, spent, budget.spends(problem, subject, backend)))
-            .filter(|(budget, spent, spends)| *spends > 0.0 && !budget.allows(*spent + *spends))
-            .collect();
-        if stuck.is_none() && !crowded && overspent.is_empty() || !self.is_sought(backend) {
-            return;
-        }
-        if let Some(stuck) = stuck {
-            let message = stuck_words(problem, stuck);
-            let (rule, kind) = match stuck {
-                Stuck::Circle(_) | Stuck::Relays(_) => ("capacity", RefusalKind::Capacity),
-                Stuck::Payback(_) => ("paybackDays", RefusalKind::Budget),
-            };
-            gathered.add(rule, kind, message, backend);
-        } else if crowded {
-            let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
-            let free = ByteCount(u64::try_from(free).unwrap_or(u64::MAX));
-            let message = format!(
-                "{} are free beside the rest of the plan, {} are needed",
-                free, subject.summary.bytes
-            );
-            gathered.add("capacity", RefusalKind::Capacity, message, backend);
-        }
-        for (budget, spent, spends) in overspent {
-            let policy = &problem.policies[budget.policy].name;
-            let message = format!(
-                "policy `{policy}`: {}",
-                budget_words(problem, budget, spent + spends)
-            );
-            gathered.add(policy.as_str(), RefusalKind::Budget, message, backend);
-        }
+/// The same where a requirement does ask for it.
+fn refuse_room(contest: &Contest<'_>, backend: usize, gathered: &mut Gathered) {
+    let (scene, dataset, subject) = (contest.scene, contest.dataset, contest.subject());
+    let problem = scene.problem;
+    let stuck = scene.solution.stuck.get(&dataset);
+    let crowded = !scene.has_room(dataset, backend);
+    let overspent = contest.overspent(backend);
+    if stuck.is_none() && !crowded && overspent.is_empty() || !contest.is_sought(backend) {
+        return;
     }
-
-    /// Whether a copy there would help: a requirement that lacks something accepts it, or it is where the dataset would
-    /// lie if it were alone.
-    fn is_sought(&self, backend: usize) -> bool {
-        let (scene, dataset) = (self.scene, self.dataset);
-        let asked = scene.problem.datasets[dataset].profile.requirements.iter();
-        let lacking = || {
-            asked
-                .map(|requirement| &scene.problem.requirements[*requirement])
-                .filter(|requirement| scene.missing(dataset, requirement).is_some())
-                .collect()
+    if let Some(stuck) = stuck {
+        let message = stuck_words(problem, stuck);
+        let (rule, kind) = match stuck {
+            Stuck::Circle(_) | Stuck::Relays(_) => ("capacity", RefusalKind::Capacity),
+            Stuck::Payback(_) => ("paybackDays", RefusalKind::Budget),
         };
-        let alone = || solve::best_alone(scene.problem, scene.ground, dataset);
-        let lacking = self.lacking.get_or_init(lacking);
-        lacking.iter().any(|requirement| requirement.accepts[backend])
-            || self.wanted.get_or_init(alone).contains(&backend)
+        gathered.add(rule, kind, message, backend);
+    } else if crowded {
+        let free = scene.ground.room[backend].saturating_sub(scene.used_by_others(dataset, backend));
+        let free = ByteCount(u64::try_from(free).unwrap_or(u64::MAX));
+        let message = format!(
+            "{} are free beside the rest of the plan, {} are needed",
+            free, subject.summary.bytes
+        );
+        gathered.add("capacity", RefusalKind::Capacity, message, backend);
+    }
+    for (budget, spent, spends) in overspent {
+        let policy = &problem.policies[budget.policy].name;
+        let message = format!(
+            "policy `{policy}`: {}",
+            budget_words(problem, budget, spent + spends)
+        );
+        gathered.add(policy.as_str(), RefusalKind::Budget, message, backend);
     }
 }
 

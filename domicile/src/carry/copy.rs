@@ -96,8 +96,9 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
         let Some(last) = page.last().map(|object| object.key.clone()) else {
             break;
         };
+        let is_last = page.len() < PAGE as usize;
         copy_page(carrier, step, (sources, to), page, failures).await?;
-        if failures.lost.is_some() || carrier.cancel.is_cancelled() {
+        if is_last || failures.lost.is_some() || carrier.cancel.is_cancelled() {
             break;
         }
         after = Some(last);
@@ -122,6 +123,7 @@ async fn copy_page(
         let spec = spec(carrier, step, (sources, to), &object);
         let carrier = carrier.clone();
         async move {
+            let _slot = carrier.slots.acquire().await;
             let result = match spec {
                 Ok(spec) => {
                     carrier

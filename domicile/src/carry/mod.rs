@@ -9,28 +9,36 @@
 
 mod copy;
 mod inspect;
+mod notes;
 mod retire;
 
 pub use inspect::{Inspected, inspect_copy};
+use notes::Notes;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use domicile_catalogue::{Catalogue, CatalogueError, MoveState};
+use domicile_catalogue::{Catalogue, CatalogueError};
 use domicile_estate::{
     AccessMode, Backend, BackendName, Dataset, DatasetName, DatasetSummary, ObjectKey, Observed,
     ObservedDataset, PolicyName, Verify,
 };
 use domicile_movers::Place;
 use domicile_policies::{DatasetFacts, Enforcement, Policy};
-use domicile_scheduler::{Command, Event, Limits, Rooms, Scheduler, Step, StepState, Summary};
+use domicile_scheduler::{Command, Event, Limits, Rooms, Scheduler, Step, Summary};
 use domicile_worker::{Cancel, Progress, Worker};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::cli::Global;
 use crate::progress::{self, Counters, Meter};
+
+/// Copies and retirements under way at once. Those of small datasets wait for the disk most of the time, and share the
+/// commits of the catalogue.
+const STEPS: usize = 16;
+/// Objects under way at once, over all copies: each takes a few open files.
+pub const OBJECTS_UNDER_WAY: usize = 128;
 
 /// What the carriers of all steps share.
 #[derive(Debug, Clone)]
@@ -47,6 +55,8 @@ pub struct Carrier {
     pub meter: Arc<Meter>,
     /// Pulled when the user interrupts.
     pub cancel: Cancel,
+    /// Objects that may be under way at once, over all copies.
+    pub slots: Arc<Semaphore>,
     /// For each target so far, the folders at its root that belong to origins.
     pub folders: Arc<Mutex<BTreeMap<BackendName, OriginFolders>>>,
 }
@@ -193,7 +203,11 @@ pub async fn carry(
         moved: Some(Arc::clone(&carrier.progress)),
     };
     let watch = progress::watch(global, "copying", (bytes, objects), counters);
-    let mut scheduler = Scheduler::new(Limits::default());
+    let mut scheduler = Scheduler::new(Limits {
+        running: STEPS,
+        ..Limits::default()
+    });
+    let notes = Notes::of(Arc::clone(&carrier.catalogue), plan);
     let (events, mut inbox) = mpsc::unbounded_channel();
     let started = std::time::Instant::now();
     let mut event = Event::Approved { steps, rooms };
@@ -203,9 +217,10 @@ pub async fn carry(
             match command {
                 Command::Settled(summary) => {
                     drop(watch);
+                    notes.end().await?;
                     return Ok(summary);
                 }
-                Command::Note { id, state } => note(&carrier.catalogue, plan, id.as_str(), &state).await?,
+                Command::Note { id, state } => notes.add(id.as_str(), &state),
                 Command::MarkUnreachable { backend, reason } => {
                     carrier.catalogue.set_unreachable(&backend, &reason).await?;
                 }
@@ -237,18 +252,4 @@ fn wake_at(in_ms: u64, events: mpsc::UnboundedSender<Event>) {
         tokio::time::sleep(std::time::Duration::from_millis(in_ms)).await;
         let _ = events.send(Event::Woke);
     });
-}
-
-async fn note(catalogue: &Catalogue, plan: u64, id: &str, state: &StepState) -> anyhow::Result<()> {
-    let (state, reason) = match state {
-        StepState::Waiting => (MoveState::Pending, String::new()),
-        StepState::Running { .. } => (MoveState::Running, String::new()),
-        StepState::RetryAt { attempts, reason, .. } => {
-            (MoveState::Pending, format!("attempt {attempts} failed: {reason}"))
-        }
-        StepState::Done => (MoveState::Done, String::new()),
-        StepState::Failed { reason } => (MoveState::Failed, reason.clone()),
-        StepState::Skipped { reason } => (MoveState::Cancelled, reason.clone()),
-    };
-    Ok(catalogue.move_state(plan, id, state, &reason).await?)
 }

@@ -217,6 +217,7 @@ pub fn carrier(world: &World) -> Carrier {
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),
         cancel: Cancel::new(),
+        slots: Arc::new(tokio::sync::Semaphore::new(carry::OBJECTS_UNDER_WAY)),
         folders: Arc::default(),
     }
 }

@@ -2,6 +2,8 @@
 
 mod offers;
 
+use std::sync::Arc;
+
 use domicile_estate::{ByteCount, DatasetName};
 use serde_json::{Value, json};
 
@@ -31,14 +33,10 @@ struct Items {
 /// `get`.
 pub async fn get(global: &Global, args: &GetArgs) -> anyhow::Result<Outcome> {
     let world = load(global).await?;
-    let mut list = items(&world, args.kind).await?;
-    if let Some(name) = &args.name {
-        let what = word(args.kind);
-        let position = list.items.iter().position(|item| item.name == *name);
-        let position =
-            position.ok_or_else(|| unknown(what, name, list.items.iter().map(|i| i.name.as_str())))?;
-        list.items = vec![list.items.swap_remove(position)];
-    }
+    let list = match &args.name {
+        Some(name) => only(&world, args.kind, name).await?,
+        None => items(&world, args.kind).await?,
+    };
     let values: Vec<Value> = list.items.iter().map(|item| item.value.clone()).collect();
     let whole = match (&args.name, values.first()) {
         (Some(_), Some(one)) => one.clone(),
@@ -104,11 +102,27 @@ async fn items(world: &World, kind: Kind) -> anyhow::Result<Items> {
         Kind::Domains => domains(world),
         Kind::Backends => offers::backends(world),
         Kind::Links => offers::links(world),
-        Kind::Datasets => datasets(world),
+        Kind::Datasets => datasets(world, world.datasets.values()),
         Kind::Policies => policies(world),
         Kind::Plans => plans(world).await?,
         Kind::Moves => moves(world).await?,
     })
+}
+
+/// The list with the one thing of this name. There may be a million datasets: only that one is looked at.
+async fn only(world: &World, kind: Kind, name: &str) -> anyhow::Result<Items> {
+    if kind == Kind::Datasets {
+        let known = world.datasets.keys().map(DatasetName::as_str);
+        let dataset = world.datasets.get(name);
+        let dataset = dataset.ok_or_else(|| unknown(word(kind), name, known))?;
+        return Ok(datasets(world, std::iter::once(dataset)));
+    }
+    let mut list = items(world, kind).await?;
+    let position = list.items.iter().position(|item| item.name == *name);
+    let position =
+        position.ok_or_else(|| unknown(word(kind), name, list.items.iter().map(|i| i.name.as_str())))?;
+    list.items = vec![list.items.swap_remove(position)];
+    Ok(list)
 }
 
 /// The manifest that the catalogue holds, as it was resolved.
@@ -156,7 +170,7 @@ fn domains(world: &World) -> Items {
     }
 }
 
-fn datasets(world: &World) -> Items {
+fn datasets<'w>(world: &World, of: impl Iterator<Item = &'w Arc<domicile_estate::Dataset>>) -> Items {
     let item = |dataset: &domicile_estate::Dataset| {
         let known = world.observed.datasets.get(&dataset.name);
         let summary = known.map(|d| d.summary.clone()).unwrap_or_default();
@@ -187,7 +201,7 @@ fn datasets(world: &World) -> Items {
     Items {
         headings: &["name", "owner", "size", "objects", "copies"],
         wide: &["title", "license"],
-        items: world.datasets.values().map(|dataset| item(dataset)).collect(),
+        items: of.map(|dataset| item(dataset)).collect(),
     }
 }
 
@@ -326,10 +340,10 @@ async fn moves(world: &World) -> anyhow::Result<Items> {
 /// `describe`.
 pub async fn describe(global: &Global, args: &DescribeArgs) -> anyhow::Result<Outcome> {
     let world = load(global).await?;
-    let list = items(&world, args.kind).await?;
-    let names = list.items.iter().map(|item| item.name.as_str());
-    let item = list.items.iter().find(|item| item.name == args.name);
-    let item = item.ok_or_else(|| unknown(word(args.kind), &args.name, names))?;
+    let list = only(&world, args.kind, &args.name).await?;
+    let Some(item) = list.items.first() else {
+        unreachable!("the list holds the one that was asked for")
+    };
     // What a person reads is the manifest with its status, as YAML.
     let format = if matches!(global.output, Format::Table | Format::Wide) {
         Format::Yaml

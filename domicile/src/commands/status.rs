@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use domicile_placement::DatasetPlan;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::plan::Proposal;
@@ -27,32 +29,77 @@ pub async fn status(global: &Global, args: &StatusArgs) -> anyhow::Result<Outcom
     }
 }
 
-async fn once(global: &Global) -> anyhow::Result<Outcome> {
-    let catalogue = open_to_read(global).await?;
-    let world = World::load(global, catalogue, &Files::default()).await?;
-    let proposal = Proposal::of(&world).await?;
-    let rows: Vec<Value> = proposal.plan.datasets.iter().map(|dataset| {
+/// How things stand, as programs read it. Fields stand in the order of their names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    api_version: &'static str,
+    datasets: &'a [Row<'a>],
+    kind: &'static str,
+    revision: u64,
+    shadow_prices: Vec<Value>,
+}
+
+/// How one dataset stands.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row<'a> {
+    bytes: u64,
+    carbon_kg_per_month: f64,
+    cost_per_month: f64,
+    current_copies: usize,
+    findings: usize,
+    name: &'a str,
+    objects: u64,
+    pending_moves: usize,
+    planned_copies: usize,
+    state: &'static str,
+}
+
+/// A row for each dataset. Moves and datasets both stand by name, so that one walk over both counts the moves.
+fn rows<'a>(world: &World, proposal: &'a Proposal) -> Vec<Row<'a>> {
+    let mut moves = proposal.plan.moves.iter().map(|m| &m.dataset).peekable();
+    let mut row = |dataset: &'a DatasetPlan| {
         let known = world.observed.datasets.get(&dataset.name);
         let copies = known.map_or(&[][..], |d| &d.copies);
-        let current = copies.iter().filter(|c| c.is_current()).count();
-        let pending = proposal.plan.moves.iter().filter(|m| m.dataset == dataset.name).count();
+        let mut pending = 0;
+        while moves.next_if(|name| **name <= dataset.name).is_some() {
+            pending += 1;
+        }
         let state = match () {
             () if !dataset.satisfied => "Unsatisfied",
             () if !dataset.violations.is_empty() => "InViolation",
             () if pending > 0 => "Pending",
             () => "Satisfied",
         };
-        json!({
-            "name": dataset.name.as_str(), "state": state, "currentCopies": current, "plannedCopies": dataset.backends.len(),
-            "pendingMoves": pending, "bytes": dataset.bytes.0, "objects": dataset.objects,
-            "costPerMonth": dataset.cost_planned, "carbonKgPerMonth": dataset.carbon_kg_per_month,
-            "findings": known.map_or(0, |d| d.findings.len()),
-        })
-    }).collect();
-    let document = json!({
-        "apiVersion": "domicile.dev/v1alpha1", "kind": "Status", "revision": world.observed.revision, "datasets": rows,
-        "shadowPrices": shadow_prices(&proposal),
-    });
+        Row {
+            bytes: dataset.bytes.0,
+            carbon_kg_per_month: dataset.carbon_kg_per_month,
+            cost_per_month: dataset.cost_planned,
+            current_copies: copies.iter().filter(|c| c.is_current()).count(),
+            findings: known.map_or(0, |d| d.findings.len()),
+            name: dataset.name.as_str(),
+            objects: dataset.objects,
+            pending_moves: pending,
+            planned_copies: dataset.backends.len(),
+            state,
+        }
+    };
+    proposal.plan.datasets.iter().map(&mut row).collect()
+}
+
+async fn once(global: &Global) -> anyhow::Result<Outcome> {
+    let catalogue = open_to_read(global).await?;
+    let world = World::load(global, catalogue, &Files::default()).await?;
+    let proposal = Proposal::of(&world).await?;
+    let rows = rows(&world, &proposal);
+    let document = Document {
+        api_version: "domicile.dev/v1alpha1",
+        datasets: &rows,
+        kind: "Status",
+        revision: world.observed.revision,
+        shadow_prices: shadow_prices(&proposal),
+    };
     if !answer::structured(global.output, &document, &rows)? {
         draw(global, &proposal, &rows);
     }
@@ -67,12 +114,12 @@ fn shadow_prices(proposal: &Proposal) -> Vec<Value> {
         .collect()
 }
 
-fn draw(global: &Global, proposal: &Proposal, rows: &[Value]) {
+fn draw(global: &Global, proposal: &Proposal, rows: &[Row<'_>]) {
     if global.output == Format::Name {
         terminal::answer(
             &rows
                 .iter()
-                .map(|r| format!("{}\n", r["name"].as_str().unwrap_or("")))
+                .map(|row| format!("{}\n", row.name))
                 .collect::<String>(),
         );
         return;
@@ -89,8 +136,8 @@ fn draw(global: &Global, proposal: &Proposal, rows: &[Value]) {
     for (row, dataset) in rows.iter().zip(&proposal.plan.datasets) {
         table.add_row([
             dataset.name.to_string(),
-            row["state"].as_str().unwrap_or("").to_owned(),
-            format!("{}/{}", row["currentCopies"], row["plannedCopies"]),
+            row.state.to_owned(),
+            format!("{}/{}", row.current_copies, row.planned_copies),
             dataset.bytes.to_string(),
             crate::amount::number(dataset.cost_planned),
             crate::amount::number(dataset.carbon_kg_per_month),

@@ -1,7 +1,7 @@
 //! `why`: explains where a dataset's copies lie.
 
 use domicile_placement::{
-    CandidateState, Explanation, Refusal, Relaxation, RunnerUp, Tally, explain, propose_with_solution,
+    CandidateState, Explanation, Refusal, Relaxation, RunnerUp, Tally, explain, place_and_price,
 };
 use serde_json::{Value, json};
 
@@ -29,7 +29,8 @@ pub async fn why(global: &Global, args: &WhyArgs) -> anyhow::Result<Outcome> {
     }
     world.look(global).await?;
     let problem = world.problem();
-    let (solution, plan) = propose_with_solution(&problem);
+    world.forget_copies();
+    let solution = place_and_price(&problem);
     let Some(dataset) = problem.dataset(name.as_str()) else {
         anyhow::bail!("dataset `{name}` is not part of the plan");
     };
@@ -42,14 +43,14 @@ pub async fn why(global: &Global, args: &WhyArgs) -> anyhow::Result<Outcome> {
             .refusals
             .retain(|refusal| refusal.backends.iter().any(|b| b.as_str() == only));
     }
-    let document = document(&explanation, &plan.currency);
+    let document = document(&explanation, &problem.currency);
     if !answer::structured(global.output, &document, std::slice::from_ref(&document))? {
         if global.output == Format::Name {
             let planned = explanation.candidates.iter().filter(|c| c.planned);
             terminal::answer(&planned.map(|c| format!("{}\n", c.backend)).collect::<String>());
         } else {
             let style = render::plan::Style::of(global);
-            terminal::answer(&render::why::draw(&explanation, &plan.currency, style));
+            terminal::answer(&render::why::draw(&explanation, &problem.currency, style));
         }
     }
     tell_findings(global, &world);

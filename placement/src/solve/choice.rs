@@ -50,11 +50,21 @@ pub(crate) struct Candidate {
 impl Choice {
     /// The choice of a dataset; `None` if there is nothing to choose.
     pub fn of(problem: &Problem, ground: &Ground, dataset: usize) -> Option<Self> {
+        Self::among(problem, ground, dataset, 0..problem.backends.len())
+    }
+
+    /// The same among some backends, in order; what is there now must be among them.
+    pub fn among(
+        problem: &Problem,
+        ground: &Ground,
+        dataset: usize,
+        backends: impl Iterator<Item = usize>,
+    ) -> Option<Self> {
         let subject = &problem.datasets[dataset];
         if !subject.is_reached() || !subject.has_current() {
             return None;
         }
-        let candidates: Vec<_> = (0..problem.backends.len())
+        let candidates: Vec<_> = backends
             .filter_map(|backend| Candidate::of(problem, ground, subject, backend))
             .collect();
         let current: Vec<_> = candidates.iter().map(|candidate| candidate.current).collect();

@@ -230,7 +230,17 @@ fn start(task: &Task, previous: Option<&Solution>) -> Assignment {
 
 /// The best set of a dataset as if it shared room and budgets with nobody.
 pub(crate) fn best_alone(problem: &Problem, ground: &Ground, dataset: usize) -> Vec<usize> {
-    let Some(choice) = Choice::of(problem, ground, dataset) else {
+    best_alone_among(problem, ground, dataset, 0..problem.backends.len())
+}
+
+/// The same among some backends, in order; what is there now must be among them.
+pub(crate) fn best_alone_among(
+    problem: &Problem,
+    ground: &Ground,
+    dataset: usize,
+    backends: impl Iterator<Item = usize>,
+) -> Vec<usize> {
+    let Some(choice) = Choice::among(problem, ground, dataset, backends) else {
         return ground::stay(problem, ground, &problem.datasets[dataset]);
     };
     let stay = Pattern::of_stay(problem, ground, &choice);

@@ -7,6 +7,7 @@ use crate::Catalogue;
 use crate::dataset::{forget_copy, origin_row};
 use crate::doubt::doubt_retiring;
 use crate::error::{CatalogueError, RetireError};
+use crate::group::Change;
 use crate::observed::tally;
 use crate::row::{
     PlacedState, backend_id, backend_name, corrupt, dataset_id, dataset_name, hex, known_backend_id,
@@ -105,15 +106,7 @@ impl Catalogue {
     /// [`CatalogueError::DigestDiffers`] for a whole object whose recorded digests are others (it is to be reported
     /// as damaged), [`CatalogueError::NoCopy`] if no copy is recorded there or it is being retired.
     pub async fn record_scrubbed(&self, batch: &[Inspection]) -> Result<(), CatalogueError> {
-        let mut tx = self.write().await?;
-        let mut changed = false;
-        for inspection in batch {
-            changed |= record(&mut tx, inspection).await?;
-        }
-        if changed {
-            raise_revision(&mut tx).await?;
-        }
-        Ok(tx.commit().await?)
+        self.together(Change::Inspected(batch.to_vec())).await
     }
 
     /// Notes that a copy is being made, before its first byte is written. A copy whose retirement was interrupted
@@ -126,25 +119,8 @@ impl Catalogue {
         dataset: &DatasetName,
         backend: &BackendName,
     ) -> Result<(), CatalogueError> {
-        let mut tx = self.write().await?;
-        let dataset = dataset_id(&mut tx, dataset).await?;
-        let backend = backend_id(&mut tx, backend).await?;
-        let insert = sqlx::query(
-            "INSERT INTO copies (dataset_id, backend_id, begun) VALUES (?, ?, 1) ON CONFLICT DO NOTHING",
-        );
-        let mut changed = insert
-            .bind(dataset)
-            .bind(backend)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected()
-            > 0;
-        changed |= doubt_retiring(&mut tx, dataset, backend).await?;
-        note_write(&mut tx, dataset, backend).await?;
-        if changed {
-            raise_revision(&mut tx).await?;
-        }
-        Ok(tx.commit().await?)
+        let (dataset, backend) = (dataset.clone(), backend.clone());
+        self.together(Change::BeginCopy(dataset, backend)).await
     }
 
     /// Notes that nothing is being written there any more and no temporary file is left.
@@ -152,13 +128,8 @@ impl Catalogue {
     /// # Errors
     /// [`CatalogueError`] if the database fails.
     pub async fn end_copy(&self, dataset: &DatasetName, backend: &BackendName) -> Result<(), CatalogueError> {
-        let mut tx = self.write().await?;
-        let dataset = dataset_id(&mut tx, dataset).await?;
-        if let Some(backend) = known_backend_id(&mut tx, backend).await? {
-            let delete = sqlx::query("DELETE FROM writes WHERE dataset_id = ? AND backend_id = ?");
-            delete.bind(dataset).bind(backend).execute(&mut *tx).await?;
-        }
-        Ok(tx.commit().await?)
+        let (dataset, backend) = (dataset.clone(), backend.clone());
+        self.together(Change::EndCopy(dataset, backend)).await
     }
 
     /// Where a copy or retirement is, or was when a process was killed, under way.
@@ -284,6 +255,54 @@ impl Catalogue {
         raise_revision(&mut tx).await?;
         Ok(tx.commit().await?)
     }
+}
+
+pub(crate) async fn begin_copy(
+    connection: &mut SqliteConnection,
+    dataset: &DatasetName,
+    backend: &BackendName,
+) -> Result<(), CatalogueError> {
+    let dataset = dataset_id(connection, dataset).await?;
+    let backend = backend_id(connection, backend).await?;
+    let insert = sqlx::query(
+        "INSERT INTO copies (dataset_id, backend_id, begun) VALUES (?, ?, 1) ON CONFLICT DO NOTHING",
+    );
+    let insert = insert.bind(dataset).bind(backend);
+    let mut changed = insert.execute(&mut *connection).await?.rows_affected() > 0;
+    changed |= doubt_retiring(connection, dataset, backend).await?;
+    note_write(connection, dataset, backend).await?;
+    if changed {
+        raise_revision(connection).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn end_copy(
+    connection: &mut SqliteConnection,
+    dataset: &DatasetName,
+    backend: &BackendName,
+) -> Result<(), CatalogueError> {
+    let dataset = dataset_id(connection, dataset).await?;
+    if let Some(backend) = known_backend_id(connection, backend).await? {
+        let delete = sqlx::query("DELETE FROM writes WHERE dataset_id = ? AND backend_id = ?");
+        delete.bind(dataset).bind(backend).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Records what a look at objects found.
+pub(crate) async fn record_all(
+    connection: &mut SqliteConnection,
+    batch: &[Inspection],
+) -> Result<(), CatalogueError> {
+    let mut changed = false;
+    for inspection in batch {
+        changed |= record(connection, inspection).await?;
+    }
+    if changed {
+        raise_revision(connection).await?;
+    }
+    Ok(())
 }
 
 async fn release_origin(

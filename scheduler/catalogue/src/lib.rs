@@ -7,8 +7,8 @@
 //!                              └──> pages of objects ──> movers
 //! ```
 //!
-//! Every method is one transaction: a process that is killed at any moment has done all of a method or nothing of
-//! it. Whatever changes what planning sees raises the revision, and only that does. Rows are types of their own,
+//! Every method is done in one transaction, which small ones may share (`group`): a process that is killed at any moment
+//! has done all of a method or nothing of it. Whatever changes what planning sees raises the revision, and only that does. Rows are types of their own,
 //! turned into the estate's nouns with `TryFrom`. Credentials are never stored.
 //!
 //! It decides nothing: who gets a copy is placement's, and what may be deleted is asked of the caller.
@@ -17,6 +17,7 @@ mod copies;
 mod dataset;
 mod doubt;
 mod error;
+mod group;
 mod import;
 mod leases;
 mod ledgers;
@@ -46,6 +47,6 @@ pub use object::{CopyObject, NumberedObject, PendingObject, Place, Whereabouts};
 pub use observed::Known;
 pub use open::{Catalogue, Mode};
 pub use origin::{Foreseen, ListedObject, OriginDiff, OriginListing};
-pub use plans::{MoveRecord, MoveState, PlanRecord, PlanState};
+pub use plans::{MoveNote, MoveRecord, MoveState, PlanRecord, PlanState};
 pub use row::PlacedState;
 pub use usage::{StateUsage, Usage};

@@ -1,6 +1,7 @@
 //! Opening: where the catalogue lies, its version, and the two pools.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -9,6 +10,7 @@ use sqlx::sqlite::{
 use sqlx::{Sqlite, Transaction};
 
 use crate::error::{CatalogueError, OpenError};
+use crate::group::Group;
 
 /// How long a statement waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +44,8 @@ pub struct Catalogue {
     writer: SqlitePool,
     reader: SqlitePool,
     path: Option<PathBuf>,
+    /// Small changes that share a commit.
+    pub(crate) group: Arc<Group>,
 }
 
 impl Catalogue {
@@ -73,6 +77,7 @@ impl Catalogue {
                     writer,
                     reader,
                     path: Some(path),
+                    group: Arc::default(),
                 })
             }
             Prepared::Blank => {
@@ -100,6 +105,7 @@ impl Catalogue {
             writer: pool.clone(),
             reader: pool,
             path: None,
+            group: Arc::default(),
         })
     }
 

@@ -2,9 +2,11 @@
 
 use futures::TryStreamExt;
 use serde::Serialize;
+use sqlx::SqliteConnection;
 
 use crate::Catalogue;
 use crate::error::CatalogueError;
+use crate::group::Change;
 use crate::row::{corrupt, count, now_ms, stored};
 
 macro_rules! stored_state {
@@ -98,6 +100,39 @@ pub struct MoveRecord {
     pub updated_ms: i64,
 }
 
+/// How far a move has come since it was last noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveNote {
+    /// The move's id within the plan.
+    pub id: String,
+    /// How far.
+    pub state: MoveState,
+    /// Why; empty if there is nothing to say.
+    pub reason: String,
+    /// How often it has begun to run since.
+    pub attempts: u32,
+}
+
+pub(crate) async fn note_moves(
+    connection: &mut SqliteConnection,
+    plan: u64,
+    notes: &[MoveNote],
+) -> Result<(), CatalogueError> {
+    let (number, at_ms) = (stored(plan, "a plan's number")?, now_ms());
+    for note in notes {
+        let update = sqlx::query(
+            "UPDATE moves SET state = ?, reason = ?, updated_ms = ?, attempts = attempts + ?
+             WHERE plan = ? AND id = ?",
+        );
+        let update = update.bind(note.state.as_str()).bind(&note.reason).bind(at_ms);
+        let update = update.bind(note.attempts).bind(number).bind(&note.id);
+        if update.execute(&mut *connection).await?.rows_affected() == 0 {
+            return Err(CatalogueError::UnknownMove { plan });
+        }
+    }
+    Ok(())
+}
+
 impl Catalogue {
     /// The number that the next plan would get. Asking does not take it.
     ///
@@ -182,32 +217,12 @@ impl Catalogue {
         Ok(tx.commit().await?)
     }
 
-    /// Records how far a move has come. Each time it begins to run counts as an attempt.
+    /// Records how far moves have come, all or none of it.
     ///
     /// # Errors
     /// [`CatalogueError::UnknownMove`] if there is no such move.
-    pub async fn move_state(
-        &self,
-        plan: u64,
-        id: &str,
-        state: MoveState,
-        reason: &str,
-    ) -> Result<(), CatalogueError> {
-        let mut tx = self.write().await?;
-        let update = sqlx::query(
-            "UPDATE moves SET state = ?, reason = ?, updated_ms = ?, attempts = attempts + ?
-             WHERE plan = ? AND id = ?",
-        );
-        let update = update
-            .bind(state.as_str())
-            .bind(reason)
-            .bind(now_ms())
-            .bind(state == MoveState::Running);
-        let update = update.bind(stored(plan, "a plan's number")?).bind(id);
-        if update.execute(&mut *tx).await?.rows_affected() == 0 {
-            return Err(CatalogueError::UnknownMove { plan });
-        }
-        Ok(tx.commit().await?)
+    pub async fn move_states(&self, plan: u64, notes: Vec<MoveNote>) -> Result<(), CatalogueError> {
+        self.together(Change::Moves(plan, notes)).await
     }
 
     /// The recorded plans, the newest first.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use domicile_catalogue::{
-    Catalogue, DatasetSource, LockError, ManifestRow, Mode, MoveState, OpenError, PlanState,
+    Catalogue, DatasetSource, LockError, ManifestRow, Mode, MoveNote, MoveState, OpenError, PlanState,
 };
 use domicile_estate::{ByteCount, CopyState};
 use support::{Fixture, backend, dataset, name, options, register, row, state, url, verify};
@@ -302,19 +302,26 @@ async fn plans_and_moves_are_kept() {
     record(parts.clone()).await.unwrap();
     assert!(record(parts).await.is_err());
     assert_eq!(catalogue.plans().await.unwrap()[0].json, text);
-    catalogue
-        .move_state(1, "m1", MoveState::Running, "")
-        .await
-        .unwrap();
-    catalogue
-        .move_state(1, "m1", MoveState::Running, "again")
-        .await
-        .unwrap();
-    catalogue
-        .move_state(1, "m1", MoveState::Failed, "the disk is full")
-        .await
-        .unwrap();
-    assert!(catalogue.move_state(1, "m3", MoveState::Done, "").await.is_err());
+    let note = |id: &str, state: MoveState, reason: &str, attempts: u32| MoveNote {
+        id: id.to_owned(),
+        state,
+        reason: reason.to_owned(),
+        attempts,
+    };
+    let begun = vec![
+        note("m1", MoveState::Running, "", 1),
+        note("m1", MoveState::Running, "again", 1),
+    ];
+    catalogue.move_states(1, begun).await.unwrap();
+    let unknown = vec![
+        note("m2", MoveState::Done, "", 1),
+        note("m3", MoveState::Done, "", 1),
+    ];
+    let ended = vec![note("m1", MoveState::Failed, "the disk is full", 0)];
+    // What comes together may be written together; what is refused takes nothing else with it.
+    let (refused, kept) = futures::join!(catalogue.move_states(1, unknown), catalogue.move_states(1, ended));
+    assert!(refused.is_err());
+    kept.unwrap();
     let kept = catalogue.moves(1).await.unwrap();
     assert_eq!(
         (kept[0].state, kept[0].attempts, kept[0].reason.as_str()),
