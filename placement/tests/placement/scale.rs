@@ -102,14 +102,6 @@ proptest! {
                 let text: Vec<_> = violated.iter().map(ToString::to_string).collect();
                 prop_assert!(false, "seed {seed}, change {which}: {}", text.join("; "));
             }
-            let best = solve(&changed, None);
-            let as_much = missing(&changed, &best) == missing(&changed, &after)
-                && fallbacks(&changed, &best) == fallbacks(&changed, &after);
-            prop_assert!(
-                !as_much || revision.lower_bound <= best.objective.per_month * (1.0 + 1e-9),
-                "seed {seed}, change {which}: the bound {} is above {}",
-                revision.lower_bound, best.objective.per_month
-            );
             for (dataset, set) in solution.sets.iter().enumerate() {
                 let moved = after.sets[dataset] != *set;
                 // A copy that is yet to be made gives way to one that is there and has to stay.

@@ -20,7 +20,6 @@ mod members;
 mod piles;
 mod placed;
 mod pool;
-mod proof;
 mod rates;
 mod rows;
 mod shortage;

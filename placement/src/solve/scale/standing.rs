@@ -16,18 +16,15 @@ use crate::solution::Solution;
 use crate::tariff;
 
 use super::super::load::Limits;
-use super::free;
 use super::members::{FALLBACK, Members};
 use super::placed::Placed;
-use super::proof::Wants;
 use super::stock::{Scales, Stock};
 use super::take::{lot, take_stock};
 use super::wish::{Tolls, Wish};
+use super::{free, worth_of_limits};
 
 /// New datasets for which there is room before a list grows.
 const NEW_DATASETS: usize = 4_096;
-/// What a plan may cost more than the bound, as a share of it, before a closer bound is looked for.
-const PROVED: f64 = 5e-4;
 /// No lot: the dataset has nothing to choose.
 const NONE: u32 = u32::MAX;
 
@@ -94,10 +91,6 @@ pub struct Standing {
     /// Backends that are being emptied since.
     drained: BTreeSet<usize>,
     best_sum: f64,
-    /// What those sets are.
-    wants: Wants,
-    /// How much more than these prices higher tolls proved after the last change.
-    closer: f64,
     cost: f64,
     /// Cost of what has nothing to choose, in all and of each dataset, with its bytes.
     fixed: f64,
@@ -142,8 +135,6 @@ impl Standing {
             placed: Placed::of(&stock, sets),
             best: Vec::new(),
             best_sum: 0.0,
-            wants: Wants::default(),
-            closer: 0.0,
             cost: 0.0,
             fixed: 0.0,
             fixed_of: BTreeMap::new(),
@@ -180,7 +171,6 @@ impl Standing {
             .reserve(NEW_DATASETS * self.stock.catalog.minimums.len());
         self.placed.sets.reserve(NEW_DATASETS);
         self.best.reserve(NEW_DATASETS);
-        self.wants.reserve(NEW_DATASETS);
         self.lot_of.reserve(NEW_DATASETS);
         self.on
             .iter_mut()
@@ -201,11 +191,9 @@ impl Standing {
     fn ask(&mut self, lot: usize) -> f64 {
         let wish = Wish::cost();
         self.stock.weigh(lot, &wish, &self.tolls, &mut self.scales);
-        let best = self
-            .stock
-            .choose_or_stay(lot, &wish, &self.tolls, &mut self.scales);
-        self.wants.note(&self.stock, lot, &self.scales);
-        best.bound
+        self.stock
+            .choose_or_stay(lot, &wish, &self.tolls, &mut self.scales)
+            .bound
     }
 
     /// Takes changes up: `problem` is the problem with all of them.
@@ -242,7 +230,6 @@ impl Standing {
             }
         }
         changed.extend(self.make_room(problem));
-        self.prove();
         changed.sort_unstable();
         changed.dedup_by(|next, kept| next.0 == kept.0);
         Revision {
@@ -253,37 +240,14 @@ impl Standing {
         }
     }
 
-    /// Bytes that each backend can hold at most: one that is being emptied, what could not leave.
-    fn room(&self, backend: usize) -> f64 {
-        let room = self.stock.limits.room[backend];
-        if self.drained.contains(&backend) {
-            room.min(self.placed.used[backend]) as f64
-        } else {
-            room as f64
-        }
-    }
-
     fn lower_bound(&self) -> f64 {
-        let room = self.tolls.room.iter().enumerate();
-        let room: f64 = room.map(|(backend, toll)| toll * self.room(backend)).sum();
-        self.best_sum - room + self.closer
-    }
-
-    /// Looks for a closer bound where the standing tolls prove little.
-    fn prove(&mut self) {
-        self.closer = 0.0;
-        let lacks = self.cost - self.lower_bound();
-        let enough = PROVED * (self.cost + self.fixed);
-        if lacks > enough {
-            let room: Vec<f64> = (0..self.on.len()).map(|backend| self.room(backend)).collect();
-            self.closer = self.wants.closer(
-                &self.stock,
-                (&self.tolls, &room),
-                &self.best,
-                (lacks, enough),
-                &mut self.scales,
-            );
-        }
+        let drained = self.drained.iter().map(|backend| {
+            // Nothing can lie there but what could not leave.
+            let left = self.stock.limits.room[*backend].saturating_sub(self.placed.used[*backend]);
+            self.tolls.room[*backend] * left as f64
+        });
+        let drained: f64 = drained.sum();
+        self.best_sum - worth_of_limits(&self.stock, &Wish::cost(), &self.tolls) + drained
     }
 
     /// The lots that lie on a backend that is being emptied, each with what may be chosen now.
