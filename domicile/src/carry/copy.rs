@@ -271,7 +271,7 @@ pub(super) fn spec(
             TargetRecorded::Nothing
         },
         allow_create_root: carrier.layout.fresh.contains(to),
-        verify: carrier.layout.verify(&step.dataset),
+        verify: carrier.layout.verify(dataset),
     })
 }
 
