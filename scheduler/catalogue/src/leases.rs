@@ -8,12 +8,11 @@ use domicile_movers::{Epoch, TransferId};
 use sqlx::SqliteConnection;
 
 use crate::Catalogue;
-use crate::copies::{Verification, record_whole};
+use crate::copies::{Verification, as_inspections, record_all};
 use crate::error::CatalogueError;
 use crate::ledgers::close_ledger;
 use crate::row::{
-    backend_id, backend_name, bytes, corrupt, count, dataset_id, dataset_name, object_key, raise_revision,
-    stored,
+    backend_id, backend_name, bytes, corrupt, count, dataset_id, dataset_name, object_key, stored,
 };
 
 /// Milliseconds since 1970 by the clock of the database, which is the only one that leases know.
@@ -220,9 +219,7 @@ impl Catalogue {
         for transfer in ended {
             close_ledger(&mut tx, transfer).await?;
         }
-        if record_whole(&mut tx, batch).await? {
-            raise_revision(&mut tx).await?;
-        }
+        record_all(&mut tx, &as_inspections(batch)).await?;
         tx.commit().await?;
         Ok(Held::Yes)
     }
