@@ -10,8 +10,8 @@
 pub mod consign;
 mod copy;
 mod inspect;
-mod notes;
 mod lease;
+mod notes;
 mod retire;
 
 pub use inspect::{Inspected, inspect_copy};
