@@ -3,7 +3,7 @@
 //! Reads, writes, verifies and deletes objects on real stores, as the state machine of `domicile-movers` says.
 //!
 //! ```text
-//!  Transfer ──Step──▶ Worker ──▶ Source, Sink ──▶ Fs (own driver)  |  S3, Memory (OpenDAL)
+//!  Transfer ──Step──▶ Worker ──▶ Source, Sink ──▶ Fs, S3 (own drivers)  |  Memory (OpenDAL)
 //!     ▲                 │
 //!     └─────Answer──────┘
 //! ```
@@ -16,6 +16,7 @@ mod carry;
 mod credentials;
 mod digest;
 mod fs;
+mod leased;
 mod listing;
 mod object;
 mod parts;
@@ -30,6 +31,7 @@ mod threads;
 mod worker;
 
 pub use credentials::CredentialValues;
+pub use leased::Records;
 pub use listing::{Listed, ListedKind, Listing};
 pub use progress::{Cancel, Progress};
 pub use stores::Stores;

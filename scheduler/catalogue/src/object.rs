@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 
 use crate::Catalogue;
 use crate::error::CatalogueError;
+use crate::leases::Consignment;
 use crate::row::{PlacedState, backend_name, bytes, dataset_id, hex, known_dataset_id, object_key};
 
 /// An object with its number in the catalogue.
@@ -176,6 +177,7 @@ const SELECT_MISSING: &str = "
     LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id
     WHERE o.dataset_id = ?1 AND o.key > ?3
       AND coalesce(p.state, o.id <= coalesce(c.trusted_through, 0)) <> 1
+      AND (?5 IS NULL OR o.key <= ?5)
     ORDER BY o.key LIMIT ?4";
 
 impl Catalogue {
@@ -221,6 +223,32 @@ impl Catalogue {
         let backend = crate::row::known_backend_id(&mut tx, backend).await?;
         let select = sqlx::query_as::<_, PendingRow>(SELECT_MISSING);
         let select = select.bind(id).bind(backend).bind(after_text(after)).bind(limit);
+        let select = select.bind(None::<&str>);
+        select
+            .fetch_all(&mut *tx)
+            .await?
+            .into_iter()
+            .map(PendingObject::try_from)
+            .collect()
+    }
+
+    /// The objects of a consignment that its target is not known to hold whole, by key, at most `limit`.
+    ///
+    /// # Errors
+    /// [`CatalogueError::UnknownDataset`], or what the database says.
+    pub async fn objects_consigned(
+        &self,
+        consignment: &Consignment,
+        limit: u32,
+    ) -> Result<Vec<PendingObject>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let id = dataset_id(&mut tx, &consignment.dataset).await?;
+        let backend = crate::row::known_backend_id(&mut tx, &consignment.target).await?;
+        // The first key itself is one of them.
+        let select = SELECT_MISSING.replace("o.key > ?3", "o.key >= ?3");
+        let select = sqlx::query_as::<_, PendingRow>(sqlx::AssertSqlSafe(select));
+        let select = select.bind(id).bind(backend).bind(consignment.first.as_str());
+        let select = select.bind(limit).bind(consignment.last.as_str());
         select
             .fetch_all(&mut *tx)
             .await?

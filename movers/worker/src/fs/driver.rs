@@ -32,6 +32,9 @@ impl Source for FsStore {
     }
 
     fn open<'a>(&'a self, wanted: Wanted<'a>) -> Doing<'a, Box<dyn Content>> {
+        if let Some(content) = self.open_cached(&wanted) {
+            return Box::pin(std::future::ready(Ok(Box::new(content) as Box<dyn Content>)));
+        }
         let store = self.clone();
         let (path, role, range) = (wanted.path.to_owned(), wanted.role, wanted.range);
         let version = wanted.version.cloned();
