@@ -19,7 +19,7 @@ use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::Aim;
+use crate::store::{Aim, Store};
 use crate::stores::{Stores, check_path};
 
 /// Pages of a listing that wait for whoever reads it.
@@ -90,18 +90,12 @@ impl Worker {
     ) -> Result<Receipt, Failure> {
         let target = self.stores.at(&spec.target)?;
         let mut machine = Transfer::new(spec.clone(), self.retry);
-        let mut carrier = Carrier {
-            stores: self.stores.clone(),
-            budget: self.budget.clone(),
-            spec: spec.clone(),
+        let mut carrier = self.carrier(
+            spec,
             target,
-            watch: watch(progress, cancel, &spec.target),
-            staged: None,
-            epoch: Epoch(by_chance()),
-            proof: None,
-            must_look: false,
-            skipped_look: false,
-        };
+            Epoch(by_chance()),
+            watch(progress, cancel, &spec.target),
+        );
         loop {
             match machine.step() {
                 Step::Done(result) => {
@@ -141,22 +135,29 @@ impl Worker {
             part_size: leased::goes_on(&*target).then(|| tree::part_size(spec.size.0)),
         };
         let carrier = Carrier {
-            stores: self.stores.clone(),
-            budget: self.budget.clone(),
-            spec: spec.clone(),
-            target,
-            watch: watch(progress, cancel, &spec.target),
-            staged: None,
-            epoch,
-            proof: None,
             // What an earlier lease may have published is looked for.
             must_look: claim.ledger != Ledger::default(),
-            skipped_look: false,
+            ..self.carrier(spec, target, epoch, watch(progress, cancel, &spec.target))
         };
         let carrier = LeasedCarrier::new(carrier, &claim, records);
         Ok(carrier
             .run(LeasedTransfer::new(spec.clone(), self.retry, claim))
             .await)
+    }
+
+    fn carrier(&self, spec: &TransferSpec, target: Arc<dyn Store>, epoch: Epoch, watch: Watch) -> Carrier {
+        Carrier {
+            stores: self.stores.clone(),
+            budget: self.budget.clone(),
+            spec: spec.clone(),
+            target,
+            watch,
+            staged: None,
+            epoch,
+            proof: None,
+            must_look: false,
+            skipped_look: false,
+        }
     }
 
     /// Whether another process can go on in the middle of an object of this size on a backend.
