@@ -180,6 +180,19 @@ const SELECT_MISSING: &str = "
       AND (?5 IS NULL OR o.key <= ?5)
     ORDER BY o.key LIMIT ?4";
 
+/// Asks for what a copy, by the numbers of its dataset and backend, is missing: from a key, to a key, so many at most.
+async fn missing(
+    connection: &mut SqliteConnection,
+    select: String,
+    (dataset, backend): (i64, Option<i64>),
+    (from, to, limit): (&str, Option<&str>, u32),
+) -> Result<Vec<PendingObject>, CatalogueError> {
+    let select = sqlx::query_as::<_, PendingRow>(sqlx::AssertSqlSafe(select));
+    let select = select.bind(dataset).bind(backend).bind(from).bind(limit).bind(to);
+    let rows = select.fetch_all(connection).await?;
+    rows.into_iter().map(PendingObject::try_from).collect()
+}
+
 impl Catalogue {
     /// Objects of a dataset by key, after a key, at most `limit`. A page that is not full is the last.
     ///
@@ -221,15 +234,8 @@ impl Catalogue {
         let mut tx = self.read().await?;
         let id = dataset_id(&mut tx, dataset).await?;
         let backend = crate::row::known_backend_id(&mut tx, backend).await?;
-        let select = sqlx::query_as::<_, PendingRow>(SELECT_MISSING);
-        let select = select.bind(id).bind(backend).bind(after_text(after)).bind(limit);
-        let select = select.bind(None::<&str>);
-        select
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .map(PendingObject::try_from)
-            .collect()
+        let page = (after_text(after), None, limit);
+        missing(&mut tx, SELECT_MISSING.to_owned(), (id, backend), page).await
     }
 
     /// The objects of a consignment that its target is not known to hold whole, by key, at most `limit`.
@@ -246,15 +252,8 @@ impl Catalogue {
         let backend = crate::row::known_backend_id(&mut tx, &consignment.target).await?;
         // The first key itself is one of them.
         let select = SELECT_MISSING.replace("o.key > ?3", "o.key >= ?3");
-        let select = sqlx::query_as::<_, PendingRow>(sqlx::AssertSqlSafe(select));
-        let select = select.bind(id).bind(backend).bind(consignment.first.as_str());
-        let select = select.bind(limit).bind(consignment.last.as_str());
-        select
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .map(PendingObject::try_from)
-            .collect()
+        let page = (consignment.first.as_str(), Some(consignment.last.as_str()), limit);
+        missing(&mut tx, select, (id, backend), page).await
     }
 
     /// Every object of a dataset by key, after a key, at most `limit`, with whether what lies on a backend under its

@@ -8,7 +8,7 @@
 
 mod support;
 
-use domicile_catalogue::{Consignment, ConsignmentEnd, Held, Lease, Verification};
+use domicile_catalogue::{Catalogue, Consignment, ConsignmentEnd, Held, Lease, Verification};
 use domicile_estate::ByteCount;
 use domicile_movers::{
     Epoch, Ledger, Opening, PartReceipt, Phase, Place, Record, Seen, SourceVersion, TransferId, UploadToken,
@@ -28,6 +28,14 @@ fn consignment(first: &str, last: &str) -> Consignment {
         objects: 2,
         bytes: ByteCount(20),
     }
+}
+
+/// How many objects of the dataset its copy is not known to hold.
+async fn missing(catalogue: &Catalogue) -> usize {
+    let objects = catalogue
+        .objects_missing_on(&name("d"), &backend("b"), None, 9)
+        .await;
+    objects.unwrap().len()
 }
 
 async fn offered(consignments: &[Consignment]) -> Fixture {
@@ -134,14 +142,7 @@ async fn who_has_lost_the_lease_changes_nothing() {
             .unwrap(),
         Held::No
     );
-    assert_eq!(
-        catalogue
-            .objects_missing_on(&name("d"), &backend("b"), None, 9)
-            .await
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!(missing(catalogue).await, 3);
 
     assert_eq!(
         catalogue
@@ -150,14 +151,7 @@ async fn who_has_lost_the_lease_changes_nothing() {
             .unwrap(),
         Held::Yes
     );
-    assert_eq!(
-        catalogue
-            .objects_missing_on(&name("d"), &backend("b"), None, 9)
-            .await
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(missing(catalogue).await, 2);
     assert_eq!(catalogue.end_consignment(&heir, &end).await.unwrap(), Held::Yes);
     assert_eq!(
         catalogue.end_consignment(&heir, &end).await.unwrap(),
