@@ -127,8 +127,10 @@ impl ObjectKey {
     pub fn fits(&self, dataset: &DatasetName, kind: StoreKind) -> Result<(), KeyRefusal> {
         let path = self.path_in_copy(dataset);
         let max = match kind {
-            StoreKind::Fs => FS_PATH_MAX,
-            StoreKind::S3 => S3_KEY_MAX,
+            StoreKind::Fs | StoreKind::Webdav | StoreKind::Sftp | StoreKind::Ftp | StoreKind::Http => {
+                FS_PATH_MAX
+            }
+            StoreKind::S3 | StoreKind::Azblob | StoreKind::Gcs => S3_KEY_MAX,
             StoreKind::Memory => usize::MAX,
         };
         if path.len() > max {

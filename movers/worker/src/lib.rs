@@ -17,6 +17,7 @@ mod carry;
 mod credentials;
 mod digest;
 mod fs;
+mod http1;
 mod leased;
 mod listing;
 mod object;

@@ -82,7 +82,17 @@ fn open(backend: &Backend, credentials: &CredentialValues) -> Result<Driver, Fai
             ))
         }
         StoreKind::S3 => Ok(Arc::new(s3::open(backend, credentials)?)),
-        StoreKind::Memory => Ok(Arc::new(object::open(backend, credentials)?)),
+        StoreKind::Memory | StoreKind::Azblob | StoreKind::Gcs => {
+            Ok(Arc::new(object::open(backend, credentials)?))
+        }
+        kind => {
+            let message = format!("this version cannot use {kind} stores");
+            Err(Failure::of_backend(
+                FailureClass::StoreMissing,
+                &backend.name,
+                message,
+            ))
+        }
     }
 }
 

@@ -24,6 +24,10 @@ macro_rules! on_every_kind {
             if let Some(bench) = super::Bench::of(super::StoreKind::Memory) { super::$test(bench).await } })+ }
         mod on_s3 { $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
             if let Some(bench) = super::Bench::of(super::StoreKind::S3) { super::$test(bench).await } })+ }
+        mod on_azblob { $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
+            if let Some(bench) = super::Bench::on(super::StoreKind::Azblob, "azblob") { super::$test(bench).await } })+ }
+        mod on_gcs { $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
+            if let Some(bench) = super::Bench::on(super::StoreKind::Gcs, "gcs") { super::$test(bench).await } })+ }
     };
 }
 

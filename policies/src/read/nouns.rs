@@ -112,7 +112,7 @@ fn store(record: &Record, folder: &str, report: &mut Report<'_>) -> Option<Store
         .into_iter()
         .find(|kind| kind.as_str() == record.variant)?;
     let mut options = BTreeMap::new();
-    for name in ["root", "bucket", "endpoint", "region"] {
+    for name in ["root", "bucket", "container", "endpoint", "region"] {
         if let Some(value) = record.word(name) {
             options.insert(name.to_owned(), value);
         }
@@ -121,7 +121,7 @@ fn store(record: &Record, folder: &str, report: &mut Report<'_>) -> Option<Store
         let root = path::absolute(folder, &record.word("root")?);
         options.insert("root".to_owned(), root);
     }
-    if kind == StoreKind::S3
+    if kind != StoreKind::Fs
         && let Some(root) = record.word("root")
     {
         options.insert("root".to_owned(), path::absolute("", &root));

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use super::S3Store;
 use super::failure::Refused;
-use super::http::{Payload, all_bytes};
 use super::keys::encode;
 use super::sign::Signed;
+use crate::http1::{Payload, all_bytes};
 
 /// Tries of one request within one step; what outlasts them is for the transfer, which has reasons and longer waits.
 const TRIES: u32 = 4;

@@ -8,7 +8,6 @@
 
 mod ask;
 mod failure;
-mod http;
 mod keys;
 mod list;
 mod open;
@@ -28,7 +27,7 @@ use domicile_movers::tree::PART_MIN;
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-use self::http::Http;
+use crate::http1::Http;
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
@@ -60,8 +59,8 @@ pub(crate) struct S3Store {
 
 #[derive(Debug, Clone)]
 struct Endpoint {
-    scheme: ::http::uri::Scheme,
-    authority: ::http::uri::Authority,
+    scheme: http::uri::Scheme,
+    authority: http::uri::Authority,
     /// A path that the endpoint itself has, without a `/` at its end.
     path: String,
 }

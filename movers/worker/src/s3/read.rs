@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use super::S3Store;
 use super::ask::Ask;
 use super::failure::Refused;
-use super::http::next_bytes;
+use crate::http1::next_bytes;
 use crate::role::Role;
 use crate::store::{Content, Crc64, Doing, Stat, Version, Wanted, folder_of};
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the bench")]
 
+pub mod servers;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +41,7 @@ pub struct S3Server {
 impl S3Server {
     pub fn given() -> Option<Self> {
         let Ok(text) = std::env::var("DOMICILE_TEST_S3") else {
-            eprintln!("skipped: DOMICILE_TEST_S3 names no S3 store");
+            servers::skip("S3", "DOMICILE_TEST_S3 names no S3 store");
             return None;
         };
         let json: serde_json::Value = serde_json::from_str(&text).expect("DOMICILE_TEST_S3 is JSON");
@@ -113,6 +115,21 @@ pub fn backend(backend_name: &str, kind: StoreKind, options: &[(&str, String)]) 
     }
 }
 
+/// A store on a server, with a root of its own.
+pub fn served(kind: StoreKind, server: &servers::Server, root: &str) -> Backend {
+    let mut store = backend("store", kind, &[]);
+    store.store.options.clone_from(&server.options);
+    let above = server.options.get("root").map_or("", String::as_str);
+    let root = format!("{above}/{root}");
+    store.store.options.insert("root".to_owned(), root);
+    store.credentials = match &server.file {
+        Some(file) => Some(CredentialsRef::File(file.clone())),
+        None if server.variables.is_empty() => None,
+        None => Some(CredentialsRef::Env("BENCH".to_owned())),
+    };
+    store
+}
+
 pub fn root_of(path: &Path) -> Vec<(&'static str, String)> {
     vec![("root", path.to_str().unwrap().to_owned())]
 }
@@ -120,6 +137,11 @@ pub fn root_of(path: &Path) -> Vec<(&'static str, String)> {
 impl Bench {
     /// `None` where the kind needs a server that is not given.
     pub fn of(kind: StoreKind) -> Option<Self> {
+        Self::on(kind, kind.as_str())
+    }
+
+    /// The same on a server, by its name in `servers.py` if it is not that of the kind.
+    pub fn on(kind: StoreKind, server: &'static str) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
         // Short, for it counts towards the longest key that S3 holds.
         let unique = home.path().file_name().unwrap().to_str().unwrap().to_owned();
@@ -129,6 +151,14 @@ impl Bench {
             StoreKind::S3 => {
                 let server = S3Server::given()?;
                 (server.options(&unique), server.variables())
+            }
+            _ => {
+                let server = servers::Server::of(server)?;
+                let store = served(kind, &server, &unique);
+                return Some(Self {
+                    kind,
+                    ..Self::with(home, &[store], server.variables)
+                });
             }
         };
         let store = backend("store", kind, &options);

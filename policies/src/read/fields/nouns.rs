@@ -157,24 +157,55 @@ const STORES: &[(&str, &[Field])] = &[
                 "The region that requests are signed for.",
                 "eu-central-1",
             ),
+            PREFIX,
+        ],
+    ),
+    (
+        "Azblob",
+        &[
+            required("container", Type::Word, "The container.", "archive"),
             optional(
-                "root",
+                "endpoint",
                 Type::Word,
-                "/",
-                "A prefix within the bucket.",
-                "/domicile",
+                "that of the account",
+                "The server's URL.",
+                "https://account.blob.core.windows.net",
             ),
+            PREFIX,
+        ],
+    ),
+    (
+        "Gcs",
+        &[
+            required("bucket", Type::Word, "The bucket.", "archive"),
+            optional(
+                "endpoint",
+                Type::Word,
+                "that of Google",
+                "The server's URL.",
+                "https://storage.googleapis.com",
+            ),
+            PREFIX,
         ],
     ),
     ("Memory", &[]),
 ];
+
+const PREFIX: Field = optional(
+    "root",
+    Type::Word,
+    "/",
+    "A prefix within the bucket.",
+    "/domicile",
+);
 
 const CREDENTIALS: &[Field] = &[
     optional(
         "env",
         Type::Word,
         "",
-        "Environment variables with this prefix: `_ACCESS_KEY_ID`, `_SECRET_ACCESS_KEY`, `_SESSION_TOKEN`.",
+        "Environment variables with this prefix; which ones is in `docs/backends.md`, for S3 `_ACCESS_KEY_ID`, \
+         `_SECRET_ACCESS_KEY`, `_SESSION_TOKEN`.",
         "GIESSEN",
     ),
     optional(

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+use tokio::sync::mpsc;
 
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long a kept connection may lie idle: less than servers wait, which often is a minute.
@@ -29,16 +31,31 @@ const ANSWER_MAX: usize = 8 * 1024 * 1024;
 
 /// The bytes of a request. Cloning shares them, for the next try.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Payload {
+pub(crate) struct Payload {
     chunks: VecDeque<Bytes>,
+    /// Bytes that come while they are sent; such a request can be sent once.
+    coming: Option<Arc<Mutex<mpsc::Receiver<Bytes>>>>,
     left: u64,
 }
 
 impl Payload {
-    pub(super) fn of(chunks: &[Bytes]) -> Self {
+    pub(crate) fn of(chunks: &[Bytes]) -> Self {
         let chunks: VecDeque<_> = chunks.iter().filter(|chunk| !chunk.is_empty()).cloned().collect();
         let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { chunks, left }
+        Self {
+            chunks,
+            coming: None,
+            left,
+        }
+    }
+
+    /// So many bytes, which come through a channel. Where it ends before, the request breaks off.
+    pub(crate) fn coming(bytes: mpsc::Receiver<Bytes>, size: u64) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            coming: Some(Arc::new(Mutex::new(bytes))),
+            left: size,
+        }
     }
 }
 
@@ -48,10 +65,17 @@ impl Body for Payload {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let chunk = self.chunks.pop_front();
-        self.left -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let chunk = match &self.coming {
+            None => self.chunks.pop_front(),
+            Some(coming) => {
+                let mut coming = coming.lock().unwrap_or_else(PoisonError::into_inner);
+                ready!(coming.poll_recv(context))
+            }
+        };
+        let size = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        self.left = self.left.saturating_sub(size);
         Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 
@@ -66,12 +90,12 @@ impl Body for Payload {
 
 /// Connections to one store.
 #[derive(Debug, Clone)]
-pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Payload>);
+pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Payload>);
 
 impl Http {
     /// TLS is by rustls with ring, which a C compiler alone can build; roots are those of the machine, and are only
     /// read where TLS is spoken.
-    pub(super) fn new(with_tls: bool) -> Result<Self, String> {
+    pub(crate) fn new(with_tls: bool) -> Result<Self, String> {
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let failed = |error: &dyn std::fmt::Display| format!("cannot set up TLS: {error}");
         let tls = ClientConfig::builder_with_provider(provider)
@@ -101,7 +125,7 @@ impl Http {
     }
 
     /// Sends a request and waits for the head of the answer.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: &Method,
         uri: &Uri,
@@ -124,7 +148,7 @@ impl Http {
 
 /// A connection that broke, in the words of its cause.
 #[derive(Debug)]
-pub(super) struct Broken(pub String);
+pub(crate) struct Broken(pub String);
 
 impl Broken {
     /// The innermost cause says what happened ("connection refused"); what wraps it says where, with URLs.
@@ -138,7 +162,7 @@ impl Broken {
 }
 
 /// The next bytes of an answer; `None` at its end.
-pub(super) async fn next_bytes(body: &mut Incoming) -> Result<Option<Bytes>, Broken> {
+pub(crate) async fn next_bytes(body: &mut Incoming) -> Result<Option<Bytes>, Broken> {
     loop {
         match tokio::time::timeout(ANSWER, body.frame()).await {
             Err(_) => return Err(Broken(format!("nothing came for {} s", ANSWER.as_secs()))),
@@ -156,7 +180,7 @@ pub(super) async fn next_bytes(body: &mut Incoming) -> Result<Option<Bytes>, Bro
 }
 
 /// A whole answer, which is small.
-pub(super) async fn all_bytes(body: Incoming) -> Result<Bytes, Broken> {
+pub(crate) async fn all_bytes(body: Incoming) -> Result<Bytes, Broken> {
     match tokio::time::timeout(ANSWER, Limited::new(body, ANSWER_MAX).collect()).await {
         Err(_) => Err(Broken(format!("nothing came for {} s", ANSWER.as_secs()))),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
