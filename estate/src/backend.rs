@@ -116,7 +116,17 @@ pub enum StoreKind {
 
 impl StoreKind {
     /// Every kind, in the order in which they are listed to users.
-    pub const ALL: [StoreKind; 5] = [Self::Fs, Self::S3, Self::Azblob, Self::Gcs, Self::Memory];
+    pub const ALL: [StoreKind; 9] = [
+        Self::Fs,
+        Self::S3,
+        Self::Azblob,
+        Self::Gcs,
+        Self::Webdav,
+        Self::Sftp,
+        Self::Ftp,
+        Self::Http,
+        Self::Memory,
+    ];
 
     /// The kind as manifests write it.
     #[must_use]

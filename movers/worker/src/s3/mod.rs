@@ -35,7 +35,9 @@ use crate::store::{
     Unfinished, Upload, Version, Wanted, Whole, empty_or_gone,
 };
 
+pub(crate) use keys::encode;
 pub(crate) use open::open;
+pub(crate) use xml::Element;
 
 /// Parts of one object under way at once.
 const PARTS_AT_ONCE: usize = 4;

@@ -17,6 +17,33 @@ use domicile_movers::{Digests, Failure, Place, Receipt, Seen, TargetRecorded, Tr
 use domicile_worker::{Cancel, CredentialValues, Limits, Listed, Progress, Stores, Worker};
 use sha2::{Digest, Sha256};
 
+/// The same tests on every kind of store that can be had here.
+#[macro_export]
+macro_rules! on_every_kind {
+    ($($test:ident),+ $(,)?) => {
+        $crate::on_one_kind!(on_fs, Fs, "", $($test),+);
+        $crate::on_one_kind!(on_memory, Memory, "", $($test),+);
+        $crate::on_one_kind!(on_s3, S3, "", $($test),+);
+        $crate::on_one_kind!(on_azblob, Azblob, "azblob", $($test),+);
+        $crate::on_one_kind!(on_gcs, Gcs, "gcs", $($test),+);
+        $crate::on_one_kind!(on_webdav, Webdav, "webdav", $($test),+);
+        $crate::on_one_kind!(on_ftp, Ftp, "ftp", $($test),+);
+        $crate::on_one_kind!(on_vsftpd, Ftp, "vsftpd", $($test),+);
+        $crate::on_one_kind!(on_sftp, Sftp, "sftp", $($test),+);
+    };
+}
+
+/// The same tests on one server.
+#[macro_export]
+macro_rules! on_one_kind {
+    ($module:ident, $kind:ident, $server:literal, $($test:ident),+) => {
+        mod $module { $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
+            let bench = super::Bench::on(domicile_estate::StoreKind::$kind, $server);
+            if let Some(bench) = bench { super::$test(bench).await }
+        })+ }
+    };
+}
+
 pub const DATASET: &str = "plants+2";
 
 pub struct Bench {
@@ -28,6 +55,10 @@ pub struct Bench {
     variables: BTreeMap<String, String>,
     /// The kind of the store under test.
     pub kind: StoreKind,
+    /// The server that it is on, by its name in `servers.py`.
+    pub server: &'static str,
+    /// The folder of this machine that the store is, if it is one.
+    pub local: Option<PathBuf>,
 }
 
 /// A real S3 store from `DOMICILE_TEST_S3`, JSON with `endpoint`, `bucket`, `accessKeyId`, `secretAccessKey`.
@@ -130,6 +161,22 @@ pub fn served(kind: StoreKind, server: &servers::Server, root: &str) -> Backend 
     store
 }
 
+/// Makes the folder that a store on a server is, and says where it lies on this machine.
+fn local_folder(kind: StoreKind, server: &servers::Server, root: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = match kind {
+        StoreKind::Webdav | StoreKind::Ftp | StoreKind::Http => {
+            server.folder.join(root.trim_start_matches('/'))
+        }
+        StoreKind::Sftp => PathBuf::from(root),
+        _ => return None,
+    };
+    std::fs::create_dir_all(&folder).unwrap();
+    // Some servers are another user.
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    Some(folder)
+}
+
 pub fn root_of(path: &Path) -> Vec<(&'static str, String)> {
     vec![("root", path.to_str().unwrap().to_owned())]
 }
@@ -137,7 +184,7 @@ pub fn root_of(path: &Path) -> Vec<(&'static str, String)> {
 impl Bench {
     /// `None` where the kind needs a server that is not given.
     pub fn of(kind: StoreKind) -> Option<Self> {
-        Self::on(kind, kind.as_str())
+        Self::on(kind, "")
     }
 
     /// The same on a server, by its name in `servers.py` if it is not that of the kind.
@@ -153,11 +200,14 @@ impl Bench {
                 (server.options(&unique), server.variables())
             }
             _ => {
-                let server = servers::Server::of(server)?;
-                let store = served(kind, &server, &unique);
+                let running = servers::Server::of(server)?;
+                let store = served(kind, &running, &unique);
+                let local = local_folder(kind, &running, store.store.option("root"));
                 return Some(Self {
                     kind,
-                    ..Self::with(home, &[store], server.variables)
+                    server,
+                    local,
+                    ..Self::with(home, &[store], running.variables)
                 });
             }
         };
@@ -184,6 +234,8 @@ impl Bench {
         let again = Self::over(self.home.clone(), self.backends.clone(), self.variables.clone());
         Self {
             kind: self.kind,
+            server: self.server,
+            local: self.local.clone(),
             ..again
         }
     }
@@ -214,6 +266,8 @@ impl Bench {
             backends,
             variables,
             kind: StoreKind::Fs,
+            server: "",
+            local: None,
         }
     }
 

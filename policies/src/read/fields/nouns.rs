@@ -188,8 +188,67 @@ const STORES: &[(&str, &[Field])] = &[
             PREFIX,
         ],
     ),
+    (
+        "Webdav",
+        &[
+            required(
+                "endpoint",
+                Type::Word,
+                "The server's URL.",
+                "https://cloud.example.org/dav",
+            ),
+            FOLDER,
+        ],
+    ),
+    (
+        "Sftp",
+        &[
+            required(
+                "endpoint",
+                Type::Word,
+                "The server.",
+                "sftp://login.example.org:22",
+            ),
+            optional(
+                "user",
+                Type::Word,
+                "as `ssh` takes it",
+                "The user there.",
+                "alice",
+            ),
+            optional(
+                "config",
+                Type::Word,
+                "that of `ssh`",
+                "A configuration for `ssh`; a relative one starts at the manifest's folder.",
+                "./ssh_config",
+            ),
+            FOLDER,
+        ],
+    ),
+    (
+        "Ftp",
+        &[
+            required("endpoint", Type::Word, "The server.", "ftp://ftp.example.org:21"),
+            FOLDER,
+        ],
+    ),
+    (
+        "Http",
+        &[
+            required(
+                "endpoint",
+                Type::Word,
+                "The server's URL.",
+                "https://data.example.org/files",
+            ),
+            FOLDER,
+        ],
+    ),
     ("Memory", &[]),
 ];
+
+const FOLDER: Field = optional("root", Type::Word, "/", "A folder there.", "/data/domicile");
 
 const PREFIX: Field = optional(
     "root",

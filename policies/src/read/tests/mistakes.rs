@@ -58,7 +58,7 @@ fn ten_mistakes_are_ten_errors() {
         ),
         (
             "`Hdfs` stores are not supported by this version yet",
-            "supported are `Fs`, `S3`, `Azblob`, `Gcs` and `Memory`",
+            "supported are `Fs`, `S3`, `Azblob`, `Gcs`, `Webdav`, `Sftp`, `Ftp`, `Http` and `Memory`",
             "Hdfs",
         ),
         ("`TB` is no unit of size", "", "40TB"),
