@@ -123,6 +123,7 @@ fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>)
     Solution {
         lower_bound: (settled.bound + fixed).min(objective.per_month),
         shadow_prices: tolls.map(|toll| toll * domicile_estate::BYTES_PER_GIB).collect(),
+        shortages: settled.shortages,
         objective,
         sets,
         stuck,
@@ -179,6 +180,7 @@ fn solve_exactly(
             .iter()
             .map(|price| price * domicile_estate::BYTES_PER_GIB)
             .collect(),
+        shortages: Vec::new(),
         objective,
         sets,
         stuck,

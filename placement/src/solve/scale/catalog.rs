@@ -11,9 +11,11 @@ use domicile_estate::{ByteCount, CopyState};
 
 use crate::ground::{self, BudgetLimit, Ground};
 use crate::problem::{Bars, Problem, Profile, Subject};
+use crate::routes;
 
 use super::super::need::{Needs, Shortfall, Unit};
-use super::rates::Rates;
+use super::rates::{Rates, Ways};
+use super::ways::{self, Head, Relay, Relayed};
 
 /// What the policies leave to choose.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub(crate) struct Class {
     pub stay: Box<[u16]>,
     /// What is kept if nothing is made, if that is no set of candidates.
     pub fallback: Option<Box<Fallback>>,
+    /// Candidates to which no direct way leads from where copies are read: how they can be reached at all.
+    pub relayed: Box<[Relayed]>,
     /// Whether every candidate's cost is in proportion to the bytes.
     pub proportional: bool,
 }
@@ -120,6 +124,9 @@ pub(crate) struct Catalog {
     class_of: BTreeMap<ClassKey, Option<u32>>,
     shape_of: BTreeMap<ShapeKey, u32>,
     rates_of: BTreeMap<(u64, u32), u32>,
+    ways: Option<Arc<Ways>>,
+    /// How relays are reached, by rates, relays and source.
+    heads_of: BTreeMap<(u32, Vec<Relay>, u32), Arc<[Head]>>,
     overfull: Vec<bool>,
 }
 
@@ -181,6 +188,8 @@ impl Catalog {
             class_of: BTreeMap::new(),
             shape_of: BTreeMap::new(),
             rates_of: BTreeMap::new(),
+            ways: None,
+            heads_of: BTreeMap::new(),
             overfull: (0..problem.backends.len())
                 .map(|b| ground.is_overfull(problem, b))
                 .collect(),
@@ -282,10 +291,17 @@ impl Catalog {
         profile: u32,
     ) -> Option<Class> {
         let kept_origin = subject.kept_origin();
-        let admitted = &self.profiles[profile as usize];
         let sources = sources(problem, subject);
+        let relayed = self.relayed(problem, subject, profile, &sources);
+        let admitted = &self.profiles[profile as usize];
         let rates = &self.rates[admitted.rates as usize];
-        let can_come = |backend: usize| rates.making_a_byte(&sources, backend as u32).is_finite();
+        let is_relayed = |backend: usize| {
+            relayed
+                .iter()
+                .any(|relayed| usize::from(relayed.position) == backend)
+        };
+        let can_come =
+            |backend: usize| rates.making_a_byte(&sources, backend as u32).is_finite() || is_relayed(backend);
         let counts = |backend: usize| match subject.copy_on(backend) {
             Some(held) if held.is_current() => admitted.held[backend],
             Some(held) => admitted.new[backend] && !held.origin && can_come(backend),
@@ -330,6 +346,13 @@ impl Catalog {
             })
         });
         let stay = positions(&|backend| stay.contains(&backend));
+        // From backends to positions.
+        let relayed = relayed.into_iter().filter_map(|mut relayed| {
+            let position = backends.binary_search(&u32::from(relayed.position)).ok()?;
+            relayed.position = position as u16;
+            Some(relayed)
+        });
+        let relayed: Box<[Relayed]> = relayed.collect();
         let members: Vec<_> = stay.iter().map(|position| usize::from(*position)).collect();
         let partial = partial(subject, backends);
         Some(Class {
@@ -341,9 +364,73 @@ impl Catalog {
             floors: self.shapes[shape as usize].needs.had(&members).into(),
             stay,
             fallback,
-            proportional: partial.is_empty() && self.is_proportional(shape),
+            proportional: partial.is_empty() && relayed.is_empty() && self.is_proportional(shape),
             partial,
+            relayed,
         })
+    }
+
+    /// For each backend to which no direct way leads from the sources, how it can be reached at all; as its position
+    /// stands the backend. In the order of [`crate::cost::transfer`]: sources in reach first, relays only where no direct
+    /// way is allowed.
+    fn relayed(
+        &mut self,
+        problem: &Problem,
+        subject: &Subject,
+        profile: u32,
+        sources: &[u32],
+    ) -> Vec<Relayed> {
+        if problem.links.is_empty() {
+            return Vec::new();
+        }
+        let rates = self.profiles[profile as usize].rates;
+        let current = subject.copies.iter().filter(|held| held.is_current());
+        let all: Vec<u32> = current.map(|held| held.backend as u32).collect();
+        let far: Vec<u32> = all
+            .iter()
+            .copied()
+            .filter(|from| !sources.contains(from))
+            .collect();
+        let (mut near_heads, mut far_heads) = (None, None);
+        let mut relayed = Vec::new();
+        for to in 0..problem.backends.len() as u32 {
+            let known = &self.rates[rates as usize];
+            if all.contains(&to) || known.making_a_byte(sources, to).is_finite() {
+                continue;
+            }
+            let near = near_heads.get_or_insert_with(|| self.heads(problem, subject, rates, sources));
+            let beyond = far_heads.get_or_insert_with(|| self.heads(problem, subject, rates, &far));
+            let known = &self.rates[rates as usize];
+            let tiers = vec![
+                ways::through(known, near, to),
+                ways::direct(known, &far, to),
+                ways::through(known, beyond, to),
+            ];
+            relayed.extend(Relayed::of(to as u16, tiers));
+        }
+        relayed
+    }
+
+    /// How the relays that a dataset may use are reached from these sources.
+    fn heads(&mut self, problem: &Problem, subject: &Subject, rates: u32, sources: &[u32]) -> Vec<Head> {
+        let relays =
+            (0..problem.backends.len()).filter(|relay| routes::would_relay(problem, subject, *relay));
+        let relays: Vec<Relay> = relays
+            .map(|relay| Relay {
+                backend: relay as u32,
+                capacity: problem.backends[relay].capacity.0,
+            })
+            .collect();
+        if relays.is_empty() {
+            return Vec::new();
+        }
+        let mut heads = Vec::new();
+        for source in sources {
+            let known = &self.rates[rates as usize];
+            let own = self.heads_of.entry((rates, relays.clone(), *source));
+            heads.extend_from_slice(own.or_insert_with(|| ways::heads(known, *source, &relays).into()));
+        }
+        heads
     }
 
     fn is_proportional(&self, shape: u32) -> bool {
@@ -402,7 +489,8 @@ impl Catalog {
         if let Some(known) = self.rates_of.get(&key) {
             return *known;
         }
-        self.rates.push(Rates::of(problem, profile));
+        let ways = self.ways.get_or_insert_with(|| Arc::new(Ways::of(problem)));
+        self.rates.push(Rates::of(ways, profile));
         let position = self.rates.len() as u32 - 1;
         self.rates_of.insert(key, position);
         position

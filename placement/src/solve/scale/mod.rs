@@ -15,6 +15,9 @@ mod calm;
 mod catalog;
 mod coarse;
 mod effort;
+mod fewest;
+mod lacking;
+mod pack;
 mod piles;
 mod placed;
 mod pool;
@@ -28,6 +31,7 @@ mod stock;
 mod sweep;
 mod take;
 mod vertex;
+mod ways;
 mod wish;
 
 pub(crate) use placed::Placed;
@@ -36,6 +40,7 @@ pub(crate) use stock::Stock;
 pub(crate) use take::take_stock;
 use wish::{Tolls, Wish};
 
+use crate::solution::Shortage;
 use effort::{BoxAround, Effort};
 use piles::Piles;
 use smooth::{Smoothing, smooth};
@@ -105,6 +110,11 @@ const FROM_NEAR: Smoothing = Smoothing {
     widths: &[6e-3, 2e-3, 6e-4, 2e-4, 6e-5],
     share: 0.03,
 };
+/// Where not everything fits, from tolls that were guessed.
+const FROM_AFAR: Smoothing = Smoothing {
+    widths: &[0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4],
+    share: 0.5,
+};
 /// Classes from which on programs are smoothed.
 const SMOOTHED: usize = 3_000;
 
@@ -120,6 +130,8 @@ pub(crate) struct Settled {
     pub near: Vec<u32>,
     /// Whether room and money suffice, lots being split.
     pub suffices: bool,
+    /// Where not everything fits, how much is missing and how little could be.
+    pub shortages: Vec<Shortage>,
 }
 
 /// Free tolls.
@@ -149,11 +161,6 @@ fn worth_of_limits(stock: &Stock, wish: &Wish, tolls: &Tolls) -> f64 {
         .zip(&wish.at_most)
         .map(|(toll, limit)| toll * limit);
     room.sum::<f64>() + budgets.sum::<f64>() + levels.sum::<f64>()
-}
-
-/// The bound that these tolls prove.
-pub(crate) fn bound(stock: &Stock, wish: &Wish, tolls: &Tolls) -> f64 {
-    sweep::bound(stock, wish, tolls) - worth_of_limits(stock, wish, tolls)
 }
 
 /// Tolls from small programs in place of the large one, each larger than the one before.
@@ -220,6 +227,7 @@ pub(crate) fn settle(stock: &mut Stock, wish: &Wish, tolls: &Tolls, trust: (f64,
         tolls: program.tolls,
         near,
         suffices: program.suffices,
+        shortages: Vec::new(),
     }
 }
 
@@ -332,7 +340,12 @@ impl Start {
                 sets,
             };
         }
-        let found = smooth(stock, (wish, tolls), &near, &FROM_NEAR, &mut sets);
+        let how = if wish.is_cost_alone() {
+            &FROM_NEAR
+        } else {
+            &FROM_AFAR
+        };
+        let found = smooth(stock, (wish, tolls), &near, how, &mut sets);
         let is_smooth = found.is_some();
         let tolls = found.unwrap_or_else(|| tolls.clone());
         let again = sweep(stock, wish, &tolls);
@@ -389,6 +402,7 @@ fn cheapest(stock: &mut Stock) -> Result<Settled, Tolls> {
             placed,
             near: Vec::new(),
             suffices: true,
+            shortages: Vec::new(),
         });
     }
     // No lot can do with fewer copies than it takes alone.

@@ -30,7 +30,7 @@ pub(crate) fn sweep(stock: &Stock, wish: &Wish, tolls: &Tolls) -> Sweep {
             .push(scales.members.iter().map(|member| *member as u16).collect());
         let class = stock.lots[lot].class;
         if last.0 != class || !stock.is_alike(lot, wish) {
-            let share = if best.value > 0.0 {
+            let share = if best.value > 0.0 && !wish.may_lack(stock.shape(lot).rank) {
                 stock.margin(lot, scales) / best.value
             } else {
                 0.0
