@@ -346,13 +346,7 @@ impl Catalog {
             })
         });
         let stay = positions(&|backend| stay.contains(&backend));
-        // From backends to positions.
-        let relayed = relayed.into_iter().filter_map(|mut relayed| {
-            let position = backends.binary_search(&u32::from(relayed.position)).ok()?;
-            relayed.position = position as u16;
-            Some(relayed)
-        });
-        let relayed: Box<[Relayed]> = relayed.collect();
+        let relayed = by_position(relayed, backends);
         let members: Vec<_> = stay.iter().map(|position| usize::from(*position)).collect();
         let partial = partial(subject, backends);
         Some(Class {
@@ -495,6 +489,16 @@ impl Catalog {
         self.rates_of.insert(key, position);
         position
     }
+}
+
+/// Relayed backends as candidates: from where they stand among all backends to their positions.
+fn by_position(relayed: Vec<Relayed>, backends: &[u32]) -> Box<[Relayed]> {
+    let candidates = relayed.into_iter().filter_map(|mut relayed| {
+        let position = backends.binary_search(&u32::from(relayed.position)).ok()?;
+        relayed.position = position as u16;
+        Some(relayed)
+    });
+    candidates.collect()
 }
 
 /// What is there in part: what a copy to it would have to move.

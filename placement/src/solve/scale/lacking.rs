@@ -242,15 +242,17 @@ mod tests {
         for _ in 0..20_000 {
             let copies = 1 + below(4) as usize;
             let candidates = 1 + below(7) as usize;
-            let group = (0..candidates).map(|_| match below(6) {
-                0 => NO_COPY,
-                1 => NO_GROUP,
-                other => other as u32,
-            });
+            let group: Vec<u32> = (0..candidates)
+                .map(|_| match below(6) {
+                    0 => NO_COPY,
+                    1 => NO_GROUP,
+                    other => other as u32,
+                })
+                .collect();
             let simple = Simple {
                 copies,
                 groups: below(copies as u64 + 1) as usize,
-                group: group.collect(),
+                group,
                 forced: (below(3) == 0).then(|| below(candidates as u64) as usize),
             };
             let mut term = |most: usize| Term {
