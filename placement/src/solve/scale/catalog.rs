@@ -295,13 +295,7 @@ impl Catalog {
         let relayed = self.relayed(problem, subject, profile, &sources);
         let admitted = &self.profiles[profile as usize];
         let rates = &self.rates[admitted.rates as usize];
-        let is_relayed = |backend: usize| {
-            relayed
-                .iter()
-                .any(|relayed| usize::from(relayed.position) == backend)
-        };
-        let can_come =
-            |backend: usize| rates.making_a_byte(&sources, backend as u32).is_finite() || is_relayed(backend);
+        let can_come = |backend: usize| reaches(rates, &sources, &relayed, backend);
         let counts = |backend: usize| match subject.copy_on(backend) {
             Some(held) if held.is_current() => admitted.held[backend],
             Some(held) => admitted.new[backend] && !held.origin && can_come(backend),
@@ -489,6 +483,12 @@ impl Catalog {
         self.rates_of.insert(key, position);
         position
     }
+}
+
+/// Whether a copy can come to a backend from these sources, directly or through relays.
+fn reaches(rates: &Rates, sources: &[u32], relayed: &[Relayed], backend: usize) -> bool {
+    let is_relayed = |relayed: &Relayed| usize::from(relayed.position) == backend;
+    rates.making_a_byte(sources, backend as u32).is_finite() || relayed.iter().any(is_relayed)
 }
 
 /// Relayed backends as candidates: from where they stand among all backends to their positions.
