@@ -65,7 +65,7 @@ impl Sieve {
                 continue;
             }
             let lacking = terms.map_or(0.0, |terms| terms.dearest_lacking(simple, &scales.members));
-            sieve.sift(stock, (lot, simple), key(lot), (share, lacking), wish, scales);
+            sieve.sift(stock, (lot, simple), key(lot), (wish, share, lacking), scales);
         }
         sieve
     }
@@ -75,8 +75,7 @@ impl Sieve {
         stock: &Stock,
         (lot, simple): (usize, &Simple),
         key: &[u16],
-        (share, lacking): (f64, f64),
-        wish: &Wish,
+        (wish, share, lacking): (&Wish, f64, f64),
         scales: &Scales,
     ) {
         let (class, shape) = (stock.class(lot), stock.shape(lot));

@@ -171,7 +171,7 @@ fn cheapest(
         for from in 0..relays.len() {
             for to in (0..relays.len()).filter(|to| *to != from) {
                 let next = best[from].and(rates.step(relays[from], relays[to]));
-                if next.is_allowed() && !(price(&best[to]) <= price(&next)) {
+                if next.is_allowed() && price(&next) < price(&best[to]) {
                     best[to] = next;
                     changed = true;
                 }
