@@ -480,6 +480,7 @@ impl Standing {
             shadow_prices: self.tolls.room.iter().map(|toll| toll * BYTES_PER_GIB).collect(),
             objective,
             sets,
+            shortages: Vec::new(),
             stuck: BTreeMap::new(),
         }
     }

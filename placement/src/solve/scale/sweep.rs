@@ -30,7 +30,7 @@ pub(crate) fn sweep(stock: &Stock, wish: &Wish, tolls: &Tolls) -> Sweep {
         let class = stock.lots[lot].class;
         let is_twin = lot > 0 && stock.is_twin(lot - 1, lot);
         if last.0 != class || !(is_twin || stock.is_alike(lot, wish)) {
-            let share = if best.value > 0.0 {
+            let share = if best.value > 0.0 && !wish.may_lack(stock.shape(lot).rank) {
                 stock.margin(lot, scales) / best.value
             } else {
                 0.0
