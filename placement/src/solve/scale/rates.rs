@@ -55,8 +55,8 @@ pub(crate) struct Rates {
     pub tolls: Vec<f64>,
     /// The price of a kg.
     pub per_kg: f64,
-    /// The share of what making a copy costs once that counts per month.
-    per_month: f64,
+    /// Months over which what making a copy costs once is spread.
+    months: f64,
     /// Whether no way costs anything for objects.
     pub is_free_of_objects: bool,
     /// Whether bytes may go every way.
@@ -111,7 +111,7 @@ impl Rates {
         Self {
             tolls: vec![0.0; ways.storage.len()],
             per_kg: profile.carbon_price_per_tonne / 1000.0,
-            per_month: 1.0 / f64::from(profile.horizon_months.max(1)),
+            months: f64::from(profile.horizon_months.max(1)),
             is_free_of_objects: !ways.by_pair.iter().flatten().any(costs_objects),
             has_every_way: ways.by_pair.iter().all(Option::is_some),
             ways: ways.clone(),
@@ -139,8 +139,8 @@ impl Rates {
             };
         };
         Step {
-            by_byte: (money_by_byte + kg_by_byte * self.per_kg) * self.per_month,
-            by_object: money_by_object * self.per_month,
+            by_byte: (money_by_byte + kg_by_byte * self.per_kg) / self.months,
+            by_object: money_by_object / self.months,
             money_by_byte,
             money_by_object,
         }
