@@ -130,6 +130,11 @@ pub enum Command {
     /// Carry out a plan: copy, read back, verify, record, and only then retire
     #[command(after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes")]
     Apply(ApplyArgs),
+    /// Help carry what a running or interrupted `apply` has approved; any number on one catalogue
+    #[command(
+        after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more"
+    )]
+    Mover(MoverArgs),
     /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, the runner-up, what would help
     #[command(
         after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive\n  domicile why --policy eu-only            what it costs and emits, and what each of its rules costs"
@@ -220,6 +225,17 @@ pub struct ApplyArgs {
     /// Manifests to apply
     #[command(flatten)]
     pub files: Files,
+}
+
+/// `mover`.
+#[derive(Debug, Args)]
+pub struct MoverArgs {
+    /// End when nothing is offered, rather than wait for more
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds until others may take up what a mover carries that is not heard of any more
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub lease: u64,
 }
 
 /// `why`.

@@ -132,6 +132,7 @@ fn mistakes_are_found() {
         Mistake::NoFencing,
         Mistake::PublishBeforeSeal,
         Mistake::RecordAfterAct,
+        Mistake::MixedVersions,
     ]
     .map(|mistake| {
         let breaks = |number: &u64| catch_unwind(AssertUnwindSafe(|| run(*number, mistake))).is_err();

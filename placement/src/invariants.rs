@@ -240,10 +240,27 @@ pub fn sources_exist(problem: &Problem, moves: &[Move]) -> bool {
         let gone = moves.iter().any(|other| {
             other.dataset == planned.dataset
                 && matches!(&other.action, Action::Retire { from: left } if left == from)
-                && !other.after.contains(&planned.id)
+                && !comes_before(&by_id, planned.id, other)
         });
         is_current && !gone
     })
+}
+
+/// Whether a move has ended before another begins, through any chain of moves that wait for each other.
+fn comes_before(by_id: &BTreeMap<MoveId, &Move>, first: MoveId, then: &Move) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut waits_for: Vec<MoveId> = then.after.to_vec();
+    while let Some(id) = waits_for.pop() {
+        if id == first {
+            return true;
+        }
+        if seen.insert(id)
+            && let Some(before) = by_id.get(&id)
+        {
+            waits_for.extend(before.after.iter().copied());
+        }
+    }
+    false
 }
 
 /// INVARIANT: PL-4. The lower bound is never above the objective of a checked plan.

@@ -15,12 +15,14 @@
 mod estate;
 pub mod manifest;
 mod outcome;
+mod proxy;
 mod server;
 mod tree;
 
 pub use estate::Estate;
 pub use outcome::Outcome;
-pub use server::{Server, rclone};
+pub use proxy::Proxy;
+pub use server::{Server, installed, rclone};
 pub use tree::{Random, bytes, files, temporary_files};
 
 use std::path::PathBuf;

@@ -170,6 +170,11 @@ fn free_ports<const N: usize>() -> [u16; N] {
 }
 
 /// A program that `tests/run` installed, or one on the PATH.
+#[must_use]
+pub fn installed(name: &str) -> Option<PathBuf> {
+    tool(name)
+}
+
 fn tool(name: &str) -> Option<PathBuf> {
     let installed = repository().join(".tests/venv/bin").join(name);
     if installed.is_file() {

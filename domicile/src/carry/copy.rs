@@ -1,19 +1,19 @@
 //! One copy: every object that is not yet whole on the target is carried, read back, verified and recorded.
 
 use domicile_catalogue::{CatalogueError, PendingObject, Verification};
-use domicile_estate::{BackendName, ObjectKey};
+use domicile_estate::{BackendName, DatasetName};
 use domicile_movers::{Failure, FailureClass, Receipt, TargetRecorded, TransferSpec};
 use domicile_scheduler::{Action, CopyOutcome, Event, Step};
 use futures::StreamExt as _;
 
-use super::{Carrier, now_ms};
+use super::{Carrier, consign, now_ms};
 
 /// Objects read from the catalogue at once.
-const PAGE: u32 = 512;
+pub(super) const PAGE: u32 = 512;
 /// Objects of one copy under way at once.
-const OBJECTS: usize = 32;
+pub(super) const OBJECTS: usize = 32;
 /// Objects recorded in one transaction at most.
-const RECORD_BATCH: usize = 128;
+pub(super) const RECORD_BATCH: usize = 128;
 /// Failures of one copy that are told one by one; the others are counted.
 const TOLD_FAILURES: usize = 5;
 
@@ -32,16 +32,53 @@ pub async fn copy(carrier: Carrier, step: Step) -> Event {
     Event::CopyEnded { id: step.id, outcome }
 }
 
+/// What failed of a copy, for people.
 #[derive(Debug, Default)]
-struct Failures {
+pub struct Failures {
     count: u64,
     transient: u64,
     told: Vec<String>,
-    lost: Option<BackendName>,
+    /// A backend of which everything is out of reach.
+    pub lost: Option<BackendName>,
 }
 
 impl Failures {
-    fn add(&mut self, failure: &Failure) {
+    /// Takes in what failed of a part of it.
+    pub fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.transient += other.transient;
+        let room = TOLD_FAILURES.saturating_sub(self.told.len());
+        self.told.extend(other.told.into_iter().take(room));
+        self.lost = other.lost.or(self.lost.take());
+    }
+
+    /// Takes in what others have told of consignments that they carried. Another try may help.
+    pub fn others(&mut self, reasons: &[String]) {
+        let untold = reasons
+            .iter()
+            .filter(|reason| !self.told.contains(reason))
+            .cloned();
+        let untold: Vec<String> = untold.collect();
+        self.count += untold.len() as u64;
+        self.transient += untold.len() as u64;
+        let room = TOLD_FAILURES.saturating_sub(self.told.len());
+        self.told.extend(untold.into_iter().take(room));
+    }
+
+    /// Why, if anything failed.
+    pub fn reason(&self) -> Option<String> {
+        (self.count > 0).then(|| {
+            let untold = self.count - self.told.len() as u64;
+            let more = if untold > 0 {
+                format!("; and {untold} more objects failed")
+            } else {
+                String::new()
+            };
+            format!("{}{more}", self.told.join("; "))
+        })
+    }
+
+    pub(super) fn add(&mut self, failure: &Failure) {
         self.count += 1;
         self.transient += u64::from(failure.is_transient());
         if failure.blames_whole_backend() {
@@ -53,13 +90,8 @@ impl Failures {
     }
 
     fn outcome(self) -> CopyOutcome {
-        let mut reason = self.told.join("; ");
-        let untold = self.count - self.told.len() as u64;
-        if untold > 0 {
-            reason.push_str(&format!("; and {untold} more objects failed"));
-        }
         CopyOutcome::Failed {
-            reason,
+            reason: self.reason().unwrap_or_default(),
             transient: self.transient > 0,
             lost: self.lost,
         }
@@ -87,21 +119,24 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
         failures.add(&failure);
         return Ok(());
     }
-    let mut after: Option<ObjectKey> = None;
-    loop {
-        let page = carrier
-            .catalogue
-            .objects_missing_on(&step.dataset, to, after.as_ref(), PAGE)
-            .await?;
-        let Some(last) = page.last().map(|object| object.key.clone()) else {
-            break;
-        };
-        let is_last = page.len() < PAGE as usize;
-        copy_page(carrier, step, (sources, to), page, failures).await?;
-        if is_last || failures.lost.is_some() || carrier.cancel.is_cancelled() {
-            break;
-        }
-        after = Some(last);
+    let first = carrier
+        .catalogue
+        .objects_missing_on(&step.dataset, to, None, PAGE)
+        .await?;
+    let cut = consign::cut(carrier, (&step.dataset, sources, to), &first);
+    // One small batch is done before anybody else could take it up, and a killed run loses nothing of it.
+    let large = cut
+        .iter()
+        .any(|part| part.objects == 1 && carrier.worker.goes_on_within(to, part.bytes).unwrap_or(false));
+    if cut.len() <= 1 && !large {
+        copy_page(carrier, step, (sources, to), first, failures).await?;
+    } else {
+        offer(carrier, step, (sources, to), first).await?;
+        consign::carry_copy(carrier, (&step.dataset, to), failures).await?;
+    }
+    if carrier.cancel.is_cancelled() {
+        // Others may go on with what is offered.
+        return Ok(());
     }
     if failures.count == 0 && !carrier.cancel.is_cancelled() {
         // Everything is there, so what is still unfinished is of nobody. If it cannot be given up now, the next copy does.
@@ -112,6 +147,26 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
     carrier.catalogue.end_copy(&step.dataset, to).await
 }
 
+/// Offers all that a copy has to carry, and nothing of what an earlier attempt had offered.
+async fn offer(
+    carrier: &Carrier,
+    step: &Step,
+    (sources, to): (&[BackendName], &BackendName),
+    first: Vec<PendingObject>,
+) -> Result<(), CatalogueError> {
+    let catalogue = &carrier.catalogue;
+    catalogue.withdraw_offers(Some((&step.dataset, to))).await?;
+    let mut page = first;
+    while let Some(last) = page.last().map(|object| object.key.clone()) {
+        let cut = consign::cut(carrier, (&step.dataset, sources, to), &page);
+        catalogue.offer(&cut).await?;
+        page = catalogue
+            .objects_missing_on(&step.dataset, to, Some(&last), PAGE)
+            .await?;
+    }
+    Ok(())
+}
+
 async fn copy_page(
     carrier: &Carrier,
     step: &Step,
@@ -120,7 +175,7 @@ async fn copy_page(
     failures: &mut Failures,
 ) -> Result<(), CatalogueError> {
     let transfers = page.into_iter().map(|object| {
-        let spec = spec(carrier, step, (sources, to), &object);
+        let spec = spec(carrier, &step.dataset, (sources, to), &object);
         let carrier = carrier.clone();
         async move {
             let _slot = carrier.slots.acquire().await;
@@ -169,18 +224,18 @@ async fn copy_page(
 }
 
 /// What to carry, and from where: sources that are known not to have the object are left out.
-fn spec(
+pub(super) fn spec(
     carrier: &Carrier,
-    step: &Step,
+    dataset: &DatasetName,
     (sources, to): (&[BackendName], &BackendName),
     object: &PendingObject,
 ) -> Result<TransferSpec, Failure> {
     let unfit = object.gone_at_origin || object.changed_at_origin;
-    let fit = |backend: &&BackendName| !(unfit && carrier.layout.is_origin(&step.dataset, backend));
+    let fit = |backend: &&BackendName| !(unfit && carrier.layout.is_origin(dataset, backend));
     let mut places = sources
         .iter()
         .filter(fit)
-        .map(|b| carrier.layout.place(&step.dataset, &object.key, b));
+        .map(|b| carrier.layout.place(dataset, &object.key, b));
     let Some(source) = places.next() else {
         let (class, what) = if object.gone_at_origin {
             (
@@ -202,26 +257,30 @@ fn spec(
         ));
     };
     Ok(TransferSpec {
-        dataset: step.dataset.clone(),
+        dataset: dataset.clone(),
         key: object.key.clone(),
         size: object.size,
         sha256: object.sha256.clone(),
         blake3: object.blake3.clone(),
         source,
         alternatives: places.collect(),
-        target: carrier.layout.place(&step.dataset, &object.key, to),
+        target: carrier.layout.place(dataset, &object.key, to),
         target_recorded: if object.ours_recorded {
             TargetRecorded::Ours
         } else {
             TargetRecorded::Nothing
         },
         allow_create_root: carrier.layout.fresh.contains(to),
-        verify: carrier.layout.verify(&step.dataset),
+        verify: carrier.layout.verify(dataset),
     })
 }
 
 /// The target was read back. The source was read from end to end as well, and had the same bytes.
-fn verifications(object: &PendingObject, to: &BackendName, receipt: &Receipt) -> Vec<Verification> {
+pub(super) fn verifications(
+    object: &PendingObject,
+    to: &BackendName,
+    receipt: &Receipt,
+) -> Vec<Verification> {
     let backends = std::iter::once(to).chain(receipt.source.as_ref());
     let verification = |backend: &BackendName| Verification {
         object_id: object.object_id,
@@ -254,7 +313,7 @@ async fn record(
     for one in done {
         match carrier.catalogue.record_verified(&of(one)).await {
             Err(CatalogueError::DigestDiffers { .. }) => {
-                failures.add(&take_back(carrier, step, to, one).await);
+                failures.add(&take_back(carrier, &step.dataset, to, one).await);
             }
             other => other?,
         }
@@ -263,17 +322,17 @@ async fn record(
 }
 
 /// What was just written is of another version than what is recorded: it must not stay under its name.
-async fn take_back(
+pub(super) async fn take_back(
     carrier: &Carrier,
-    step: &Step,
+    dataset: &DatasetName,
     to: &BackendName,
     (object, receipt): &(PendingObject, Receipt),
 ) -> Failure {
-    let place = carrier.layout.place(&step.dataset, &object.key, to);
+    let place = carrier.layout.place(dataset, &object.key, to);
     if !receipt.adopted
         && let Err(failure) = carrier
             .worker
-            .delete(&place, Some(&step.dataset), &carrier.cancel)
+            .delete(&place, Some(dataset), &carrier.cancel)
             .await
     {
         return failure;
@@ -284,7 +343,7 @@ async fn take_back(
 }
 
 /// A source whose bytes are not those that are catalogued is recorded as damaged, so that it counts no more.
-async fn note_bad_sources(
+pub(super) async fn note_bad_sources(
     carrier: &Carrier,
     object: &PendingObject,
     failures: &[Failure],

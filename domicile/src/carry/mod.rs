@@ -7,8 +7,10 @@
 //!
 //! There is no decision about data here: what to start, to retry and to give up is the scheduler's.
 
+pub mod consign;
 mod copy;
 mod inspect;
+mod lease;
 mod notes;
 mod retire;
 
@@ -57,6 +59,8 @@ pub struct Carrier {
     pub cancel: Cancel,
     /// Objects that may be under way at once, over all copies.
     pub slots: Arc<Semaphore>,
+    /// How this process leases what it carries.
+    pub leasing: consign::Leasing,
     /// For each target so far, the folders at its root that belong to origins.
     pub folders: Arc<Mutex<BTreeMap<BackendName, OriginFolders>>>,
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState};
+use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState, Unswept};
 use domicile_movers::FailureClass;
 use domicile_placement::wire::MoveDocument;
 use domicile_policies::Source;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::plan::{self, Inputs, Proposal};
 use crate::answer;
+use crate::carry::consign::Leasing;
 use crate::carry::{self, Carrier, Layout};
 use crate::cli::{ApplyArgs, Format, Global};
 use crate::outcome::{Outcome, Refusal};
@@ -158,15 +159,19 @@ async fn carry_out(
             None => return Err(Refusal::usage("nobody answered: `--yes` applies without asking")),
         }
     }
+    // What an interrupted run had offered is offered anew if this plan wants it, too.
+    world.catalogue.withdraw_offers(None).await?;
     record(world).await?;
     let carrier = carrier(world);
     sweep_interrupted(global, &carrier).await?;
+    sweep_uploads(global, &carrier).await?;
     let (steps, rooms) = approved(&proposal.problem, &proposal.plan);
     let summary = if steps.is_empty() {
         Summary::default()
     } else {
         record_plan(world, proposal).await?;
-        let summary = carry::carry(global, carrier, proposal.number, steps, rooms).await?;
+        let summary = carry::carry(global, carrier.clone(), proposal.number, steps, rooms).await?;
+        sweep_uploads(global, &carrier).await?;
         let clean = summary.failed.is_empty() && summary.skipped.is_empty();
         let state = if clean { PlanState::Done } else { PlanState::Failed };
         world.catalogue.plan_state(proposal.number, state).await?;
@@ -218,8 +223,28 @@ pub fn carrier(world: &World) -> Carrier {
         meter: Arc::new(Meter::default()),
         cancel: Cancel::new(),
         slots: Arc::new(tokio::sync::Semaphore::new(carry::OBJECTS_UNDER_WAY)),
+        leasing: Leasing::default(),
         folders: Arc::default(),
     }
+}
+
+/// Gives up the uploads that runs left behind and nobody goes on with.
+pub async fn sweep_uploads(global: &Global, carrier: &Carrier) -> anyhow::Result<()> {
+    for unswept in carrier.catalogue.unswept().await? {
+        let Unswept {
+            dataset,
+            backend,
+            kept,
+        } = &unswept;
+        match carrier.worker.sweep_uploads(backend, dataset, kept).await {
+            Ok(_) => carrier.catalogue.note_swept(&unswept).await?,
+            Err(failure) => terminal::say(
+                global,
+                &format!("warning: uploads that an interrupted run left stay: {failure}"),
+            ),
+        }
+    }
+    Ok(())
 }
 
 /// Removes the temporary files of runs that were killed, also where the new plan writes nothing.

@@ -5,6 +5,7 @@ mod backend;
 mod dataset;
 mod frontier;
 mod get;
+mod mover;
 mod plan;
 pub mod policy;
 mod solve;
@@ -21,7 +22,7 @@ use crate::terminal;
 
 /// Whether a command handles an interrupt itself: it finishes what is under way and leaves nothing half-done.
 pub fn stops_by_itself(command: &Command) -> bool {
-    matches!(command, Command::Apply(_))
+    matches!(command, Command::Apply(_) | Command::Mover(_))
 }
 
 /// Carries out what was asked.
@@ -31,6 +32,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Plan(args) => plan::plan(global, args).await,
         Command::Solve(args) => solve::solve(global, args),
         Command::Apply(args) => apply::apply(global, args).await,
+        Command::Mover(args) => mover::mover(global, args).await,
         Command::Why(args) => why::why(global, args).await,
         Command::Whereis(args) => whereis::whereis(global, args).await,
         Command::Status(args) => status::status(global, args).await,

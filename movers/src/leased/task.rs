@@ -19,8 +19,8 @@ pub enum Task {
     Begin(Opening),
     /// List the parts of an upload. Replies: `Parts`, `NoUpload`.
     ListParts(UploadToken),
-    /// Copy parts. Those that have arrived after a second or 64 MiB are told; the others go on, and are asked for
-    /// again. Replies: `Copied` with one part at least, `SourceChanged`, `NoUpload`.
+    /// Copy parts. Those that have arrived are told at once, and in any case within a second or 64 MiB; the others go on,
+    /// and are asked for again. Replies: `Copied` with one part at least, `SourceChanged`, `NoUpload`.
     CopyParts {
         /// The upload.
         token: UploadToken,

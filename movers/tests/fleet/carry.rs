@@ -64,6 +64,12 @@ impl Fleet {
             worker.machine.task(),
             "asking changes nothing"
         );
+        self.only_sweep_helps |= matches!(
+            (fault, &task),
+            (Fault::CrashBefore | Fault::CrashAfter, _)
+                | (Fault::Doubled | Fault::FailAfter, Task::Begin(_))
+                | (Fault::FailBefore, Task::Abort(_) | Task::Reclaim)
+        );
         match fault {
             Fault::CrashBefore => return false,
             Fault::FailBefore => {
@@ -162,7 +168,9 @@ impl Fleet {
                 token,
                 opening,
                 parts,
-            } if opening.version == self.source_version() => self.copy_parts(worker, token, parts, fault),
+            } if self.case.mistake == Mistake::MixedVersions || opening.version == self.source_version() => {
+                self.copy_parts(worker, token, parts, fault)
+            }
             Task::CopyParts { .. } => Reply::SourceChanged,
             Task::Abort(token) => {
                 self.store.uploads.remove(&token.0);

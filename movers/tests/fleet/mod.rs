@@ -38,6 +38,8 @@ pub enum Mistake {
     PublishBeforeSeal,
     /// An upload is recorded after it was begun.
     RecordAfterAct,
+    /// Nobody notices that the source has changed since the upload was begun.
+    MixedVersions,
 }
 
 /// What one schedule is about.
@@ -99,6 +101,8 @@ pub struct Fleet {
     intruded: bool,
     turned: bool,
     undisturbed: bool,
+    /// Something happened after which only the sweep can find what is left.
+    only_sweep_helps: bool,
     chance: Chance,
 }
 
@@ -152,6 +156,7 @@ impl Fleet {
             intruded: case.before.is_some(),
             turned: false,
             undisturbed: false,
+            only_sweep_helps: false,
             chance: Chance::new(seed),
             case,
         }
@@ -171,6 +176,13 @@ impl Fleet {
         while !self.late.is_empty() {
             self.deliver_late();
             self.check_visible();
+        }
+        if !self.only_sweep_helps {
+            assert!(
+                self.store.uploads.is_empty(),
+                "left without need: {:?}",
+                self.store.uploads
+            );
         }
         self.sweep();
         let Some((_, end)) = self.catalogue.end.clone() else {

@@ -1,5 +1,5 @@
 //! Copies everything below one store to another, as a user's `apply` would, without a catalogue: what the worker alone
-//! takes. `benches/compare.py` runs it beside other tools; docs/benchmarks.md says how.
+//! takes. `benches/compare.py` runs it beside other tools; docs/moving.md says how.
 //!
 //! ```text
 //! copy FROM TO [--verify Full|Sample|Checksum] [--at-once N]

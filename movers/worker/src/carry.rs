@@ -16,7 +16,9 @@ use crate::parts::{Outcome, PartCopy, stored};
 use crate::progress::{Cancel, Progress};
 use crate::proof::Proof;
 use crate::role::Role;
-use crate::store::{Aim, Content, Parts, Published, Store, Upload, Wanted, Whole, size_of_chunks};
+use crate::store::{
+    Aim, Content, Parts, Published, Stat, Store, Upload, Version, Wanted, Whole, size_of_chunks,
+};
 use crate::stores::Stores;
 
 /// Objects up to this size are put without a look at the target first.
@@ -153,24 +155,24 @@ impl Carrier {
     }
 
     async fn stat_target(&mut self) -> Result<Answer, Failure> {
+        let found = self.look_at_target().await?;
+        Ok(found.map_or(Answer::Absent, |stat| Answer::Found { size: stat.size }))
+    }
+
+    /// What lies at the target; nothing, too, where publishing will tell.
+    pub(crate) async fn look_at_target(&mut self) -> Result<Option<Stat>, Failure> {
         self.skipped_look = self.may_skip_look().await;
         if self.skipped_look {
-            return Ok(Answer::Absent);
+            return Ok(None);
         }
         match self.target.stat(&self.spec.target.path, Role::Target).await {
-            Ok(None) => {
-                self.watch.progress.expect_something(false);
-                Ok(Answer::Absent)
-            }
-            Ok(Some(stat)) => {
-                self.watch.progress.expect_something(true);
-                Ok(Answer::Found { size: stat.size })
-            }
             // It will be made when something is written to it.
-            Err(failure) if failure.class == FailureClass::StoreMissing && self.may_create_root() => {
-                Ok(Answer::Absent)
-            }
+            Err(failure) if failure.class == FailureClass::StoreMissing && self.may_create_root() => Ok(None),
             Err(failure) => Err(failure),
+            Ok(found) => {
+                self.watch.progress.expect_something(found.is_some());
+                Ok(found)
+            }
         }
     }
 
@@ -379,11 +381,27 @@ impl Carrier {
     }
 
     async fn publish(&mut self, how: Publication) -> Result<Answer, Failure> {
+        match self.publish_staged(how, None).await? {
+            Published::Done { .. } => Ok(Answer::Published),
+            Published::Occupied => Ok(Answer::Occupied),
+            Published::NoUpload => Err(self.lost("the store has lost the upload")),
+        }
+    }
+
+    /// Makes what is staged visible; with `replaces`, only in the place of that very object.
+    pub(crate) async fn publish_staged(
+        &mut self,
+        how: Publication,
+        replaces: Option<&Version>,
+    ) -> Result<Published, Failure> {
         let tag = self.tag();
         let Some(Staged { how: staged, proof }) = self.staged.take() else {
             return Err(self.lost("nothing is staged"));
         };
-        let aim = self.aim(how, &tag);
+        let aim = Aim {
+            replaces,
+            ..self.aim(how, &tag)
+        };
         let published = match staged {
             StagedHow::Whole(whole, _memory) => {
                 let published = self.target.put_whole(aim, &whole).await?;
@@ -395,17 +413,14 @@ impl Carrier {
             StagedHow::Parts(upload, parts) => upload.complete(&parts, proof.checksum).await?,
         };
         match published {
-            Published::Done { .. } => {
-                self.proof = Some(proof);
-                Ok(Answer::Published)
-            }
+            Published::Done { .. } => self.proof = Some(proof),
             Published::Occupied => {
                 self.must_look = true;
                 self.watch.progress.expect_something(true);
-                Ok(Answer::Occupied)
             }
-            Published::NoUpload => Err(self.lost("the store has lost the upload")),
+            Published::NoUpload => {}
         }
+        Ok(published)
     }
 
     fn lost(&self, what: &str) -> Failure {

@@ -3,7 +3,7 @@
 //! Reads, writes, verifies and deletes objects on real stores, as the state machine of `domicile-movers` says.
 //!
 //! ```text
-//!  Transfer ──Step──▶ Worker ──▶ Source, Sink ──▶ Fs (own driver)  |  S3, Memory (OpenDAL)
+//!  Transfer ──Step──▶ Worker ──▶ Source, Sink ──▶ Fs, S3 (own drivers)  |  Memory (OpenDAL)
 //!     ▲                 │
 //!     └─────Answer──────┘
 //! ```
@@ -11,11 +11,13 @@
 //! This crate decides nothing about data: what to do next, when to retry and who is to blame is said by the pure
 //! crate. It shows nothing to users, and no credential leaves it in an error, a log or a `Debug`.
 
+mod blame;
 mod buffers;
 mod carry;
 mod credentials;
 mod digest;
 mod fs;
+mod leased;
 mod listing;
 mod object;
 mod parts;
@@ -30,6 +32,7 @@ mod threads;
 mod worker;
 
 pub use credentials::CredentialValues;
+pub use leased::Records;
 pub use listing::{Listed, ListedKind, Listing};
 pub use progress::{Cancel, Progress};
 pub use stores::Stores;

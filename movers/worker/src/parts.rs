@@ -57,10 +57,21 @@ struct InTurn {
 }
 
 /// What all parts of one copy share.
-struct Shared {
+pub(crate) struct Shared {
     version: Version,
     turn: Option<InTurn>,
     there: BTreeMap<u32, StoredPart>,
+}
+
+impl Shared {
+    /// For parts that need no SHA-256 together; the store already holds those in `there`, if their checksums agree.
+    pub(crate) fn in_any_order(version: Version, there: impl Iterator<Item = StoredPart>) -> Self {
+        Self {
+            version,
+            turn: None,
+            there: there.map(|part| (part.number, part)).collect(),
+        }
+    }
 }
 
 impl PartCopy<'_> {
@@ -136,7 +147,8 @@ impl PartCopy<'_> {
         }
     }
 
-    async fn copy_part(
+    /// Copies one part; `None` if the store knows no such upload any more.
+    pub(crate) async fn copy_part(
         &self,
         number: u32,
         opened: Option<Box<dyn Content>>,

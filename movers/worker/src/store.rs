@@ -14,13 +14,16 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use domicile_movers::{Failure, Publication, StoredPart, UploadToken};
+use domicile_movers::{Failure, FailureClass, Publication, StoredPart, UploadToken};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::fs::FsStore;
 use crate::listing::Listed;
 use crate::role::Role;
+
+/// What a probe writes, under a name that no listing shows and no key can have.
+pub(crate) const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
 
 /// Something that a driver is doing.
 pub(crate) type Doing<'a, T> = BoxFuture<'a, Result<T, Failure>>;
@@ -128,6 +131,20 @@ pub(crate) trait Source {
     fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()>;
     /// Whether the root is missing or has nothing in it but temporary files of ours.
     fn is_empty_or_gone(&self) -> Doing<'_, bool>;
+}
+
+/// From whether a store holds something, whether it is empty or gone: one that is missing holds nothing.
+pub(crate) fn empty_or_gone(holds: Result<bool, Failure>) -> Result<bool, Failure> {
+    match holds {
+        Ok(holds) => Ok(!holds),
+        Err(failure) if failure.class == FailureClass::StoreMissing => Ok(true),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The folder that a path lies in, with its last `/`; empty at the root.
+pub(crate) fn folder_of(path: &str) -> &str {
+    path.rfind('/').map_or("", |at| &path[..=at])
 }
 
 /// Where an object is to go, and how it is to become visible there.
@@ -254,6 +271,16 @@ impl Part {
     pub(crate) fn size(&self) -> u64 {
         size_of_chunks(&self.chunks)
     }
+
+    /// The part as a store has it that tells nothing of parts.
+    pub(crate) fn stored_untold(&self) -> StoredPart {
+        StoredPart {
+            number: self.number,
+            size: self.size(),
+            etag: String::new(),
+            crc64nvme: None,
+        }
+    }
 }
 
 /// The bytes in chunks.
@@ -264,11 +291,15 @@ pub(crate) fn size_of_chunks(chunks: &[Bytes]) -> u64 {
 /// An object that comes in parts. What is dropped without an end may stay at the store, unseen, and can be swept.
 pub(crate) trait Upload: Send + Sync {
     /// By which another process can take it up; `None` if none can.
-    fn token(&self) -> Option<&UploadToken>;
+    fn token(&self) -> Option<&UploadToken> {
+        None
+    }
     /// Puts one part; `None` if the store knows no such upload any more.
     fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>>;
-    /// The parts that the store holds; `None` if it knows no such upload any more.
-    fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>>;
+    /// The parts that the store holds, none if it tells none; `None` if it knows no such upload any more.
+    fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
+        Box::pin(async { Ok(Some(Vec::new())) })
+    }
     /// Makes the parts, which are in order and all there, one object under its name, durably.
     fn complete<'a>(
         self: Box<Self>,

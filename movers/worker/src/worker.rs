@@ -4,18 +4,22 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domicile_estate::{BackendName, DatasetName};
+use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
-use domicile_movers::{Digests, Epoch, Failure, Place, Receipt, Seen, Step, Transfer, TransferSpec};
+use domicile_movers::{
+    Claim, Digests, Ending, Epoch, Failure, LeasedTransfer, Ledger, Place, Receipt, Seen, Step, Transfer,
+    TransferId, TransferSpec, UploadToken, tree,
+};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::carry::{self, Budget, Carrier, Watch};
+use crate::leased::{self, LeasedCarrier, Records};
 use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::Aim;
+use crate::store::{Aim, Store};
 use crate::stores::{Stores, check_path};
 
 /// Pages of a listing that wait for whoever reads it.
@@ -86,18 +90,12 @@ impl Worker {
     ) -> Result<Receipt, Failure> {
         let target = self.stores.at(&spec.target)?;
         let mut machine = Transfer::new(spec.clone(), self.retry);
-        let mut carrier = Carrier {
-            stores: self.stores.clone(),
-            budget: self.budget.clone(),
-            spec: spec.clone(),
+        let mut carrier = self.carrier(
+            spec,
             target,
-            watch: watch(progress, cancel, &spec.target),
-            staged: None,
-            epoch: Epoch(by_chance()),
-            proof: None,
-            must_look: false,
-            skipped_look: false,
-        };
+            Epoch(by_chance()),
+            watch(progress, cancel, &spec.target),
+        );
         loop {
             match machine.step() {
                 Step::Done(result) => {
@@ -114,6 +112,85 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Carries one object under a lease, until it is verified, has failed, or the lease is lost. The caller registers what
+    /// is verified; everything else is recorded on the way.
+    ///
+    /// # Errors
+    /// [`Failure`] if the target cannot be used at all; whatever else fails is told by the ending.
+    pub async fn transfer_leased(
+        &self,
+        spec: &TransferSpec,
+        (epoch, ledger): (Epoch, Ledger),
+        records: &dyn Records,
+        progress: &Arc<Progress>,
+        cancel: &Cancel,
+    ) -> Result<Ending, Failure> {
+        let target = self.stores.at(&spec.target)?;
+        let claim = Claim {
+            id: TransferId::of(spec, 0),
+            epoch,
+            ledger,
+            part_size: leased::goes_on(&*target).then(|| tree::part_size(spec.size.0)),
+        };
+        let carrier = Carrier {
+            // What an earlier lease may have published is looked for.
+            must_look: claim.ledger != Ledger::default(),
+            ..self.carrier(spec, target, epoch, watch(progress, cancel, &spec.target))
+        };
+        let carrier = LeasedCarrier::new(carrier, &claim, records);
+        Ok(carrier
+            .run(LeasedTransfer::new(spec.clone(), self.retry, claim))
+            .await)
+    }
+
+    fn carrier(&self, spec: &TransferSpec, target: Arc<dyn Store>, epoch: Epoch, watch: Watch) -> Carrier {
+        Carrier {
+            stores: self.stores.clone(),
+            budget: self.budget.clone(),
+            spec: spec.clone(),
+            target,
+            watch,
+            staged: None,
+            epoch,
+            proof: None,
+            must_look: false,
+            skipped_look: false,
+        }
+    }
+
+    /// Whether another process can go on in the middle of an object of this size on a backend.
+    ///
+    /// # Errors
+    /// What is wrong with the backend's manifest.
+    pub fn goes_on_within(&self, backend: &BackendName, size: ByteCount) -> Result<bool, Failure> {
+        let target = self.stores.driver(backend)?;
+        Ok(size.0 > tree::part_size(size.0) && leased::goes_on(&*target))
+    }
+
+    /// Gives up the uploads of a copy that nobody goes on with, and returns how many.
+    ///
+    /// # Errors
+    /// What hinders looking.
+    pub async fn sweep_uploads(
+        &self,
+        backend: &BackendName,
+        dataset: &DatasetName,
+        kept: &[UploadToken],
+    ) -> Result<u64, Failure> {
+        let store = self.stores.driver(backend)?;
+        let mut given_up = 0;
+        for found in store.unfinished(&format!("{dataset}/")).await? {
+            if kept.contains(&found.token) {
+                continue;
+            }
+            if let Some(upload) = store.resume(Aim::nowhere(&found.path), &found.token) {
+                upload.abort().await;
+                given_up += 1;
+            }
+        }
+        Ok(given_up)
     }
 
     /// Carries many objects, at most `concurrency` at a time, and hands each result to `on_done`, in the order in

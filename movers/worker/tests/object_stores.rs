@@ -241,3 +241,25 @@ async fn a_real_store_proves_its_checksums() {
     );
     assert!(bench.worker.is_empty_or_gone(&name("store")).await.unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_much_proof_is_wanted_each_object_is_made_sure_of_once() {
+    let Some(bench) = Bench::of(StoreKind::S3) else {
+        return;
+    };
+    let sizes = [0, 5_000, 20 * 1024 * 1024 + 7];
+    let mut total = 0;
+    for verify in domicile_estate::Verify::ALL {
+        for size in sizes {
+            let key = format!("{}-{size}", verify.as_str());
+            let content = bytes(size, size as u64);
+            bench.seed(&key, &content);
+            let mut spec = bench.spec(&key, &content, "store");
+            (spec.sha256, spec.verify) = (None, verify);
+            let receipt = bench.transfer(&spec).await.unwrap();
+            assert_eq!(receipt.blake3, blake3::hash(&content).to_hex().as_str(), "{key}");
+            total += size as u64;
+            assert_eq!(bench.progress.bytes_verified(), total, "{key}");
+        }
+    }
+}

@@ -5,15 +5,11 @@
 //! bound above the best placement known leaves the branch, and so does one that no longer fits beside the least that
 //! the other choices use.
 
+use super::branching::{BRANCH_STEPS, Pace, Priced, ROOT_STEPS, ROUNDING, undecided};
 use super::cuts;
 use super::search::COST_TIE;
 use super::tree::{Offer, Tree};
 
-/// Steps of the prices at the root and in a branch.
-const ROOT_STEPS: u32 = 300;
-const BRANCH_STEPS: u32 = 30;
-/// Steps without gain after which steps become shorter.
-const PATIENCE: u32 = 4;
 /// Offers of a choice that are tried one by one.
 const FEW: usize = 3;
 /// Patterns priced, over all branches, after which the search gives up.
@@ -28,8 +24,6 @@ const FIRST_OPENED: usize = 10;
 const LEAST_OPENED: usize = 4;
 /// The same in an estate so small that the search is meant to see everything.
 const WORK_IF_SMALL: u64 = 400_000_000;
-/// Relative rounding that a row's sum may show.
-const ROUNDING: f64 = 1e-9;
 /// Rounding that a counted sum may show.
 pub(super) const COUNT_ROUNDING: f64 = 1e-6;
 
@@ -112,16 +106,6 @@ impl Sequence {
 struct Branch {
     open: Vec<Vec<usize>>,
     prices: Vec<f64>,
-}
-
-/// The choices' best patterns at some prices.
-struct Priced {
-    bound: f64,
-    picked: Vec<usize>,
-    /// For each choice, what its best costs.
-    least: Vec<f64>,
-    /// For each row, what the best use above its limit.
-    over: Vec<f64>,
 }
 
 struct Walk<'t> {
@@ -215,7 +199,7 @@ impl Walk<'_> {
         let Some(shares) = self.climb(&mut branch, steps) else {
             return;
         };
-        let Some(choice) = self.undecided(&branch, &shares) else {
+        let Some(choice) = undecided(&branch.open, &shares, &self.tree.weights) else {
             let last: Vec<_> = branch.open.iter().map(|open| open[0]).collect();
             self.take(&last);
             return;
@@ -270,30 +254,13 @@ impl Walk<'_> {
     }
 
     fn at(&mut self, open: &[Vec<usize>], prices: &[f64]) -> Priced {
-        let mut over: Vec<_> = self.tree.limits.iter().map(|limit| -limit).collect();
+        let over: Vec<_> = self.tree.limits.iter().map(|limit| -limit).collect();
         let worth: f64 = over.iter().zip(prices).map(|(over, price)| over * price).sum();
-        let (mut picked, mut least) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
-        for (choice, offers) in open.iter().enumerate() {
-            let mut best = (offers[0], f64::INFINITY);
-            for offer in offers {
-                let cost = self.price(choice, *offer, prices);
-                if cost < best.1 {
-                    best = (*offer, cost);
-                }
-            }
-            self.work += offers.len() as u64;
-            picked.push(best.0);
-            least.push(best.1);
-            for (row, uses) in &self.tree.offers[choice][best.0].uses {
-                over[*row] += uses;
-            }
-        }
-        Priced {
-            bound: worth + least.iter().sum::<f64>(),
-            picked,
-            least,
-            over,
-        }
+        self.work += open.iter().map(|offers| offers.len() as u64).sum::<u64>();
+        let price = |choice, offer| self.price(choice, offer, prices);
+        Priced::of(open, (worth, over), price, |choice, offer| {
+            &self.tree.offers[choice][offer].uses
+        })
     }
 
     /// Drops what does not fit beside the least that the others use. Whether every choice has something left.
@@ -369,7 +336,7 @@ impl Walk<'_> {
             .map(|offers| vec![0; offers.len()])
             .collect();
         let mut prices = branch.prices.clone();
-        let (mut highest, mut stride, mut idle) = (f64::NEG_INFINITY, 1.0, 0);
+        let mut pace = Pace::new();
         for _ in 0..steps {
             let priced = self.at(&branch.open, &prices);
             self.take(&priced.picked);
@@ -379,21 +346,15 @@ impl Walk<'_> {
             for (shares, offer) in shares.iter_mut().zip(&priced.picked) {
                 shares[*offer] += 1;
             }
-            if priced.bound > highest {
-                (highest, idle) = (priced.bound, 0);
+            if pace.rises(priced.bound) {
                 branch.prices.clone_from(&prices);
                 self.drop_dear(branch, &priced);
-            } else {
-                idle += 1;
-                if idle == PATIENCE {
-                    (stride, idle) = (stride / 2.0, 0);
-                }
             }
             if branch.open.iter().all(|open| open.len() == 1) {
                 break;
             }
             let gap = self.below - priced.bound;
-            if !step(&mut prices, &priced.over, stride * gap) {
+            if !step(&mut prices, &priced.over, pace.length(gap)) {
                 break;
             }
         }
@@ -402,24 +363,9 @@ impl Walk<'_> {
 
     fn drop_dear(&self, branch: &mut Branch, priced: &Priced) {
         let Branch { open, prices } = branch;
-        for (choice, open) in open.iter_mut().enumerate().filter(|(_, open)| open.len() > 1) {
-            let rest = priced.bound - priced.least[choice];
-            open.retain(|offer| {
-                *offer == priced.picked[choice] || rest + self.price(choice, *offer, prices) < self.below
-            });
-        }
-    }
-
-    /// The open choice that weighs most where the prices are least sure of it.
-    fn undecided(&self, branch: &Branch, shares: &[Vec<u32>]) -> Option<usize> {
-        let doubt = |choice: &usize| {
-            let all: u32 = shares[*choice].iter().sum();
-            let most = shares[*choice].iter().max().copied().unwrap_or(0);
-            (1.05 - f64::from(most) / f64::from(all.max(1))) * self.tree.weights[*choice]
-        };
-        (0..branch.open.len())
-            .filter(|choice| branch.open[*choice].len() > 1)
-            .max_by(|a, b| doubt(a).total_cmp(&doubt(b)).then(b.cmp(a)))
+        priced.drop_dear(open, self.below, |choice, offer| {
+            self.price(choice, offer, prices)
+        });
     }
 
     /// Takes a placement if it is better and within all limits.

@@ -81,7 +81,8 @@ fn within_gap(market: &Market<'_>, rows: &RowPrices, below: f64) -> Option<Vec<V
     Some(all)
 }
 
-fn is_within(market: &Market<'_>, patterns: Vec<Pattern>) -> bool {
+/// Whether patterns, one for each choice, keep to all limits and to what is settled.
+pub(super) fn is_within(market: &Market<'_>, patterns: Vec<Pattern>) -> bool {
     let assignment = Assignment::of(market.task, patterns);
     let keeps = |level: &super::rows::Settled| {
         let pairs = market.task.choices.iter().zip(&assignment.patterns);
@@ -101,30 +102,13 @@ fn tree<'t>(
     fits: &'t dyn Fn(&[usize]) -> bool,
 ) -> Tree<'t> {
     let task = market.task;
-    let (rooms, budgets) = (task.limits.room.len(), task.limits.budgets.len());
     let offer = |index: usize, (place, pattern): (usize, &Pattern)| {
-        let choice = &task.choices[index];
-        let room = pattern
-            .takes
-            .iter()
-            .map(|backend| (*backend, choice.bytes as f64));
-        let spends = pattern.spends.iter().enumerate();
-        let spends = spends.map(|(budget, spends)| (rooms + budget, *spends));
-        let settled = market.levels.settled.iter().enumerate();
-        let settled = settled.map(|(level, settled)| {
-            let measure = settled.aim.measure(choice.priority, pattern);
-            (rooms + budgets + level, measure)
-        });
-        let uses = room
-            .chain(spends)
-            .chain(settled)
-            .filter(|(_, uses)| *uses > 0.0)
-            .collect();
+        let uses = market.levels.uses(task, index, pattern);
         Offer {
             place,
             rank: 0,
-            measure: market.aim.measure(choice.priority, pattern),
-            uses,
+            measure: market.aim.measure(task.choices[index].priority, pattern),
+            uses: uses.filter(|(_, uses)| *uses > 0.0).collect(),
         }
     };
     let offers = patterns.iter().enumerate();
@@ -134,19 +118,15 @@ fn tree<'t>(
             .map(|pattern| offer(index, pattern))
             .collect()
     });
-    let room = task.limits.room.iter().map(|room| *room as f64);
-    let settled = market.levels.settled.iter().map(|level| level.at_most);
+    let limits: Vec<f64> = market.levels.limits(task).collect();
     Tree {
         offers: offers.collect(),
-        rows: rooms + budgets + market.levels.settled.len(),
+        rows: limits.len(),
         known: Vec::new(),
         weights: task.choices.iter().map(|choice| choice.bytes as f64).collect(),
-        limits: room
-            .chain(task.limits.budgets.iter().copied())
-            .chain(settled)
-            .collect(),
-        prices: [&rows.room[..], &rows.budgets, &rows.levels].concat(),
-        is_small: task.choices.len() * rooms <= super::REPRICED_PAIRS,
+        limits,
+        prices: rows.all().collect(),
+        is_small: task.choices.len() * task.limits.room.len() <= super::REPRICED_PAIRS,
         is_counted: market.aim.is_counted(),
         fits,
     }

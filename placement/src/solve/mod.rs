@@ -5,6 +5,7 @@
 //! estate, exactly where steps suffice, and by [`scale`] in any larger one.
 
 mod branch;
+mod branching;
 mod choice;
 mod cuts;
 mod exact;

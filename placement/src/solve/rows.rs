@@ -65,6 +65,31 @@ impl Caps {
     }
 }
 
+impl Levels {
+    /// What every row is limited to: rooms, then budgets, then settled levels.
+    pub fn limits(&self, task: &Task) -> impl Iterator<Item = f64> {
+        let room = task.limits.room.iter().map(|room| *room as f64);
+        let settled = self.settled.iter().map(|level| level.at_most);
+        room.chain(task.limits.budgets.iter().copied()).chain(settled)
+    }
+
+    /// What a pattern of a choice uses of each row, in the same order; some of it may be nothing.
+    pub fn uses(&self, task: &Task, index: usize, pattern: &Pattern) -> impl Iterator<Item = (usize, f64)> {
+        let choice = &task.choices[index];
+        let (rooms, budgets) = (task.limits.room.len(), task.limits.budgets.len());
+        let room = pattern.takes.iter();
+        let room = room.map(|backend| (*backend, choice.bytes as f64));
+        let spends = pattern.spends.iter().enumerate();
+        let spends = spends.map(move |(budget, spends)| (rooms + budget, *spends));
+        let settled = self.settled.iter().enumerate();
+        let settled = settled.map(move |(level, settled)| {
+            let measure = settled.aim.measure(choice.priority, pattern);
+            (rooms + budgets + level, measure)
+        });
+        room.chain(spends).chain(settled)
+    }
+}
+
 /// The price of one unit of every row; none is below zero.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RowPrices {
@@ -84,6 +109,12 @@ impl RowPrices {
             budgets: vec![0.0; task.limits.budgets.len()],
             levels: vec![0.0; levels.settled.len()],
         }
+    }
+
+    /// The prices of all rows: rooms, then budgets, then settled levels.
+    pub fn all(&self) -> impl Iterator<Item = f64> {
+        let rows = self.room.iter().chain(&self.budgets).chain(&self.levels);
+        rows.copied()
     }
 
     /// What the limits of all rows are worth.

@@ -420,3 +420,12 @@ proptest! {
         }
     }
 }
+
+/// Seed 17979668642861538228: a copy in a third place breaks a circle, and the backend that it was read from is retired
+/// only after a chain of moves that begins with it.
+#[test]
+fn a_source_that_goes_at_the_end_of_a_chain_is_there_in_time() {
+    let problem = world(17979668642861538228);
+    let (_, plan) = propose_with_solution(&problem);
+    assert!(invariants::sources_exist(&problem, &plan.moves));
+}

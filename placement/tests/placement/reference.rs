@@ -137,6 +137,24 @@ struct Plain {
     uses: Vec<f64>,
 }
 
+impl Plain {
+    /// What it costs where its backends are paid and rows have prices.
+    fn cost(&self, payments: &[f64], prices: &[f64]) -> f64 {
+        let there = payments.iter().enumerate();
+        let there: f64 = there
+            .filter(|(b, _)| is_at(self.at, *b))
+            .map(|(_, pays)| pays)
+            .sum();
+        let rows: f64 = self
+            .uses
+            .iter()
+            .zip(prices)
+            .map(|(uses, price)| uses * price)
+            .sum();
+        self.value + there + rows
+    }
+}
+
 fn plain(way: &Way, level: usize, counted: usize) -> Plain {
     let budgets = way.spends.iter().flat_map(|(cost, carbon)| [*cost, *carbon]);
     let above = way.short[..level.min(counted)]
@@ -320,20 +338,7 @@ impl Search<'_> {
     /// What both sides choose.
     fn both(&self, node: &Node, payments: &[Vec<f64>], prices: &[f64]) -> Both {
         let backends = self.trial.rooms.len();
-        let cost = |dataset: usize, way: usize| {
-            let plain = &self.plain[dataset][way];
-            let there: f64 = (0..backends)
-                .filter(|b| is_at(plain.at, *b))
-                .map(|b| payments[dataset][b])
-                .sum();
-            let rows: f64 = plain
-                .uses
-                .iter()
-                .zip(prices)
-                .map(|(uses, price)| uses * price)
-                .sum();
-            plain.value + there + rows
-        };
+        let cost = |dataset: usize, way: usize| self.plain[dataset][way].cost(&payments[dataset], prices);
         let pick = |(dataset, open): (usize, &Vec<usize>)| {
             let costs = open.iter().map(|way| (*way, cost(dataset, *way)));
             costs.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
@@ -478,18 +483,8 @@ impl Search<'_> {
         for (dataset, open) in open.iter_mut().enumerate().filter(|(_, open)| open.len() > 1) {
             let (picked, least) = both.picked[dataset];
             open.retain(|way| {
-                let plain = &self.plain[dataset][*way];
-                let there: f64 = (0..self.trial.rooms.len())
-                    .filter(|b| is_at(plain.at, *b))
-                    .map(|b| payments[dataset][b])
-                    .sum();
-                let rows: f64 = plain
-                    .uses
-                    .iter()
-                    .zip(&*prices)
-                    .map(|(uses, price)| uses * price)
-                    .sum();
-                *way == picked || both.bound - least + plain.value + there + rows < self.below
+                let cost = self.plain[dataset][*way].cost(&payments[dataset], prices);
+                *way == picked || both.bound - least + cost < self.below
             });
         }
     }

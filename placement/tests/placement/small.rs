@@ -3,7 +3,7 @@
 use domicile_estate::{ByteCount, DatasetSummary};
 use domicile_placement::{Durability, Hop, Problem, Subject};
 
-use crate::world::{Dice, GIB, Shape, set_budgets, shaped};
+use crate::world::{Dice, GIB, Shape, set_budgets, shaped, used};
 
 /// Datasets and backends.
 const SIZES: [(u64, u64); 6] = [(20, 10), (25, 8), (40, 5), (10, 20), (50, 4), (66, 3)];
@@ -132,11 +132,6 @@ fn halve_room(dice: &mut Dice, problem: &mut Problem) {
         let room = (each * (0.2 + 0.6 * dice.share())) as u64;
         problem.backends[backend].capacity = ByteCount(room.max(used(problem, backend)));
     }
-}
-
-fn used(problem: &Problem, backend: usize) -> u64 {
-    let held = |subject: &Subject| subject.copy_on(backend).map_or(0, |_| subject.summary.bytes.0);
-    problem.datasets.iter().map(held).sum()
 }
 
 /// Capacities as in [`shaped`], once sizes have changed.

@@ -297,6 +297,12 @@ fn copies(dice: &mut Dice, shape: Shape, summary: &DatasetSummary) -> Vec<Held> 
     copies
 }
 
+/// Bytes that copies take on a backend now.
+pub fn used(problem: &Problem, backend: usize) -> u64 {
+    let held = |subject: &Subject| subject.copy_on(backend).map_or(0, |_| subject.summary.bytes.0);
+    problem.datasets.iter().map(held).sum()
+}
+
 fn set_capacities(dice: &mut Dice, problem: &mut Problem, shape: Shape) {
     let bytes: u64 = problem
         .datasets
@@ -304,8 +310,7 @@ fn set_capacities(dice: &mut Dice, problem: &mut Problem, shape: Shape) {
         .map(|subject| subject.summary.bytes.0)
         .sum();
     for backend in 0..problem.backends.len() {
-        let of_subject = |subject: &Subject| subject.copy_on(backend).map_or(0, |_| subject.summary.bytes.0);
-        let used: u64 = problem.datasets.iter().map(of_subject).sum();
+        let used = used(problem, backend);
         let spare = (bytes as f64 * shape.spare * dice.share()) as u64;
         let overfull = shape.odd && dice.one_in(10);
         problem.backends[backend].capacity = ByteCount(if overfull { used / 2 } else { used + spare });

@@ -69,11 +69,7 @@ impl Catalogue {
     /// [`CatalogueError::DigestDiffers`] if other digests are recorded, [`CatalogueError::NoCopy`] if no copy was
     /// begun there or it is being retired.
     pub async fn record_verified(&self, batch: &[Verification]) -> Result<(), CatalogueError> {
-        let mut tx = self.write().await?;
-        if record_whole(&mut tx, batch).await? {
-            raise_revision(&mut tx).await?;
-        }
-        Ok(tx.commit().await?)
+        self.record_scrubbed(&as_inspections(batch)).await
     }
 
     /// Records that an object was read back and does not match.
@@ -355,25 +351,18 @@ struct TargetRow {
     state: Option<i64>,
 }
 
-/// Records objects that were read back and matched; says whether planning would see it.
-pub(crate) async fn record_whole(
-    connection: &mut SqliteConnection,
-    batch: &[Verification],
-) -> Result<bool, CatalogueError> {
-    let mut changed = false;
-    for verified in batch {
-        let inspection = Inspection {
-            object_id: verified.object_id,
-            backend: verified.backend.clone(),
-            finding: Finding::Whole {
-                sha256: verified.sha256.clone(),
-                blake3: verified.blake3.clone(),
-            },
-            at_ms: verified.at_ms,
-        };
-        changed |= record(connection, &inspection).await?;
-    }
-    Ok(changed)
+/// Objects that were read back and matched, as what a look at them found.
+pub(crate) fn as_inspections(batch: &[Verification]) -> Vec<Inspection> {
+    let whole = batch.iter().map(|verified| Inspection {
+        object_id: verified.object_id,
+        backend: verified.backend.clone(),
+        finding: Finding::Whole {
+            sha256: verified.sha256.clone(),
+            blake3: verified.blake3.clone(),
+        },
+        at_ms: verified.at_ms,
+    });
+    whole.collect()
 }
 
 /// Records one inspection; says whether planning would see it.

@@ -4,15 +4,15 @@
 //! and sets in one statement; a lease that is withdrawn or taken over has a higher epoch from then on.
 
 use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey};
-use domicile_movers::Epoch;
+use domicile_movers::{Epoch, TransferId};
 use sqlx::SqliteConnection;
 
 use crate::Catalogue;
-use crate::copies::{Verification, record_whole};
+use crate::copies::{Verification, as_inspections, record_all};
 use crate::error::CatalogueError;
+use crate::ledgers::close_ledger;
 use crate::row::{
-    backend_id, backend_name, bytes, corrupt, count, dataset_id, dataset_name, object_key, raise_revision,
-    stored,
+    backend_id, backend_name, bytes, corrupt, count, dataset_id, dataset_name, object_key, stored,
 };
 
 /// Milliseconds since 1970 by the clock of the database, which is the only one that leases know.
@@ -201,7 +201,7 @@ impl Catalogue {
     }
 
     /// Records objects as verified, if we have the lease: those of the consignment on its target, and what was learnt
-    /// of their sources.
+    /// of their sources. The ledgers of the transfers that this ends are closed with it.
     ///
     /// # Errors
     /// As [`Catalogue::record_verified`].
@@ -209,15 +209,17 @@ impl Catalogue {
         &self,
         lease: &Lease,
         batch: &[Verification],
+        ended: &[TransferId],
         ttl_ms: u64,
     ) -> Result<Held, CatalogueError> {
         let mut tx = self.write().await?;
         if hold(&mut tx, lease.id, lease.epoch, ttl_ms).await? == Held::No {
             return Ok(Held::No);
         }
-        if record_whole(&mut tx, batch).await? {
-            raise_revision(&mut tx).await?;
+        for transfer in ended {
+            close_ledger(&mut tx, transfer).await?;
         }
+        record_all(&mut tx, &as_inspections(batch)).await?;
         tx.commit().await?;
         Ok(Held::Yes)
     }
@@ -285,18 +287,27 @@ impl Catalogue {
         Ok(offers)
     }
 
-    /// Withdraws whatever is still offered, for another plan is about to be carried out: who carries it now can neither
-    /// publish nor record anything from then on. What was offered and has ended is forgotten, but for its ledgers.
+    /// Withdraws whatever is still offered, of one copy or of all, for it is about to be offered anew or another plan to
+    /// be carried out: who carries it now can neither publish nor record anything from then on. What was offered and has
+    /// ended is forgotten, but for its ledgers.
     ///
     /// # Errors
     /// [`CatalogueError`] if the database fails.
-    pub async fn withdraw_offers(&self) -> Result<(), CatalogueError> {
+    pub async fn withdraw_offers(
+        &self,
+        copy: Option<(&DatasetName, &BackendName)>,
+    ) -> Result<(), CatalogueError> {
+        let of_copy = "(?1 IS NULL OR dataset_id = (SELECT id FROM datasets WHERE name = ?1)
+             AND backend_id = (SELECT id FROM backends WHERE name = ?2))";
         let mut tx = self.write().await?;
         for sql in [
             "UPDATE leases SET state = 'Withdrawn', epoch = epoch + 1, deadline_ms = NULL WHERE state = 'Open'",
             "DELETE FROM leases WHERE state <> 'Open' AND id NOT IN (SELECT lease_id FROM ledgers)",
         ] {
-            sqlx::query(sql).execute(&mut *tx).await?;
+            let query = sqlx::query(sqlx::AssertSqlSafe(format!("{sql} AND {of_copy}")));
+            let query = query.bind(copy.map(|(dataset, _)| dataset.as_str()));
+            let query = query.bind(copy.map(|(_, backend)| backend.as_str()));
+            query.execute(&mut *tx).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -281,15 +281,23 @@ async fn write(
         }
         Record::Cleared => clear(connection, transfer).await,
         Record::Registered(_) | Record::Failed(_) | Record::Cancelled => {
-            clear(connection, transfer).await?;
-            let update = sqlx::query("UPDATE ledgers SET withdrawn = NULL WHERE transfer = ?");
-            update.bind(transfer.as_str()).execute(&mut *connection).await?;
-            let delete = sqlx::query("DELETE FROM ledgers WHERE transfer = ? AND unswept = 0");
-            delete.bind(transfer.as_str()).execute(connection).await?;
-            Ok(())
+            close_ledger(connection, transfer).await
         }
         Record::Renewed | Record::Waiting { .. } | Record::Released(_) => Ok(()),
     }
+}
+
+/// Nothing is left of a transfer but what the sweep has yet to look for.
+pub(crate) async fn close_ledger(
+    connection: &mut SqliteConnection,
+    transfer: &TransferId,
+) -> Result<(), CatalogueError> {
+    clear(connection, transfer).await?;
+    let update = sqlx::query("UPDATE ledgers SET withdrawn = NULL WHERE transfer = ?");
+    update.bind(transfer.as_str()).execute(&mut *connection).await?;
+    let delete = sqlx::query("DELETE FROM ledgers WHERE transfer = ? AND unswept = 0");
+    delete.bind(transfer.as_str()).execute(connection).await?;
+    Ok(())
 }
 
 async fn intend(

@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 
 use crate::Catalogue;
 use crate::error::CatalogueError;
+use crate::leases::Consignment;
 use crate::row::{PlacedState, backend_name, bytes, dataset_id, hex, known_dataset_id, object_key};
 
 /// An object with its number in the catalogue.
@@ -176,7 +177,21 @@ const SELECT_MISSING: &str = "
     LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id
     WHERE o.dataset_id = ?1 AND o.key > ?3
       AND coalesce(p.state, o.id <= coalesce(c.trusted_through, 0)) <> 1
+      AND (?5 IS NULL OR o.key <= ?5)
     ORDER BY o.key LIMIT ?4";
+
+/// Asks for what a copy, by the numbers of its dataset and backend, is missing: from a key, to a key, so many at most.
+async fn missing(
+    connection: &mut SqliteConnection,
+    select: String,
+    (dataset, backend): (i64, Option<i64>),
+    (from, to, limit): (&str, Option<&str>, u32),
+) -> Result<Vec<PendingObject>, CatalogueError> {
+    let select = sqlx::query_as::<_, PendingRow>(sqlx::AssertSqlSafe(select));
+    let select = select.bind(dataset).bind(backend).bind(from).bind(limit).bind(to);
+    let rows = select.fetch_all(connection).await?;
+    rows.into_iter().map(PendingObject::try_from).collect()
+}
 
 impl Catalogue {
     /// Objects of a dataset by key, after a key, at most `limit`. A page that is not full is the last.
@@ -219,14 +234,26 @@ impl Catalogue {
         let mut tx = self.read().await?;
         let id = dataset_id(&mut tx, dataset).await?;
         let backend = crate::row::known_backend_id(&mut tx, backend).await?;
-        let select = sqlx::query_as::<_, PendingRow>(SELECT_MISSING);
-        let select = select.bind(id).bind(backend).bind(after_text(after)).bind(limit);
-        select
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .map(PendingObject::try_from)
-            .collect()
+        let page = (after_text(after), None, limit);
+        missing(&mut tx, SELECT_MISSING.to_owned(), (id, backend), page).await
+    }
+
+    /// The objects of a consignment that its target is not known to hold whole, by key, at most `limit`.
+    ///
+    /// # Errors
+    /// [`CatalogueError::UnknownDataset`], or what the database says.
+    pub async fn objects_consigned(
+        &self,
+        consignment: &Consignment,
+        limit: u32,
+    ) -> Result<Vec<PendingObject>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let id = dataset_id(&mut tx, &consignment.dataset).await?;
+        let backend = crate::row::known_backend_id(&mut tx, &consignment.target).await?;
+        // The first key itself is one of them.
+        let select = SELECT_MISSING.replace("o.key > ?3", "o.key >= ?3");
+        let page = (consignment.first.as_str(), Some(consignment.last.as_str()), limit);
+        missing(&mut tx, select, (id, backend), page).await
     }
 
     /// Every object of a dataset by key, after a key, at most `limit`, with whether what lies on a backend under its

@@ -8,7 +8,7 @@
 
 mod support;
 
-use domicile_catalogue::{Consignment, ConsignmentEnd, Held, Lease, Verification};
+use domicile_catalogue::{Catalogue, Consignment, ConsignmentEnd, Held, Lease, Verification};
 use domicile_estate::ByteCount;
 use domicile_movers::{
     Epoch, Ledger, Opening, PartReceipt, Phase, Place, Record, Seen, SourceVersion, TransferId, UploadToken,
@@ -28,6 +28,14 @@ fn consignment(first: &str, last: &str) -> Consignment {
         objects: 2,
         bytes: ByteCount(20),
     }
+}
+
+/// How many objects of the dataset its copy is not known to hold.
+async fn missing(catalogue: &Catalogue) -> usize {
+    let objects = catalogue
+        .objects_missing_on(&name("d"), &backend("b"), None, 9)
+        .await;
+    objects.unwrap().len()
 }
 
 async fn offered(consignments: &[Consignment]) -> Fixture {
@@ -129,35 +137,21 @@ async fn who_has_lost_the_lease_changes_nothing() {
     let catalogue = &fixture.catalogue;
     assert_eq!(
         catalogue
-            .record_verified_under(&sleeper, &batch, TTL_MS)
+            .record_verified_under(&sleeper, &batch, &[], TTL_MS)
             .await
             .unwrap(),
         Held::No
     );
-    assert_eq!(
-        catalogue
-            .objects_missing_on(&name("d"), &backend("b"), None, 9)
-            .await
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!(missing(catalogue).await, 3);
 
     assert_eq!(
         catalogue
-            .record_verified_under(&heir, &batch, TTL_MS)
+            .record_verified_under(&heir, &batch, &[], TTL_MS)
             .await
             .unwrap(),
         Held::Yes
     );
-    assert_eq!(
-        catalogue
-            .objects_missing_on(&name("d"), &backend("b"), None, 9)
-            .await
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(missing(catalogue).await, 2);
     assert_eq!(catalogue.end_consignment(&heir, &end).await.unwrap(), Held::Yes);
     assert_eq!(
         catalogue.end_consignment(&heir, &end).await.unwrap(),
@@ -178,7 +172,7 @@ async fn what_is_withdrawn_is_fenced_and_offered_again_with_its_ledger() {
         record(&fixture, &carrier, &Record::Opened(UploadToken("u".to_owned()))).await,
         Held::Yes
     );
-    fixture.catalogue.withdraw_offers().await.unwrap();
+    fixture.catalogue.withdraw_offers(None).await.unwrap();
     assert_eq!(record(&fixture, &carrier, &Record::Renewed).await, Held::No);
     assert_eq!(lease(&fixture, "two").await, None);
 
@@ -222,7 +216,7 @@ async fn the_sweep_finds_rows_and_spares_what_somebody_carries() {
         "somebody carries it"
     );
 
-    fixture.catalogue.withdraw_offers().await.unwrap();
+    fixture.catalogue.withdraw_offers(None).await.unwrap();
     let unswept = fixture.catalogue.unswept().await.unwrap();
     assert_eq!((unswept.len(), unswept[0].kept.len()), (1, 0));
     fixture.catalogue.note_swept(&unswept[0]).await.unwrap();
@@ -262,7 +256,7 @@ async fn nothing_stays_of_a_transfer_that_only_one_worker_had() {
     let unswept = fixture.catalogue.unswept().await.unwrap();
     fixture.catalogue.note_swept(&unswept[0]).await.unwrap();
     assert_eq!(fixture.catalogue.unswept().await.unwrap(), []);
-    fixture.catalogue.withdraw_offers().await.unwrap();
+    fixture.catalogue.withdraw_offers(None).await.unwrap();
     let path = fixture.catalogue.path().unwrap().to_owned();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();

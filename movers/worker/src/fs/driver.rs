@@ -9,15 +9,13 @@ use futures::future::BoxFuture;
 use super::{FsStore, StagedFile};
 use crate::role::Role;
 use crate::store::{
-    Aim, Capabilities, Content, Crc64, Doing, Pages, Part, Parts, Probed, Proven, Published, Sink, Source,
-    Stat, Store, Unfinished, Upload, Version, Wanted, Whole,
+    Aim, Capabilities, Content, Crc64, Doing, PROBE_BYTES, Pages, Part, Parts, Probed, Proven, Published,
+    Sink, Source, Stat, Store, Unfinished, Upload, Version, Wanted, Whole,
 };
 use crate::threads::blocking;
 
 /// Parts of one file that are written at once: one that is written and one that is read.
 const PARTS_AT_ONCE: usize = 2;
-/// What a probe writes, named so that no listing shows it and no key can be it.
-const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
 
 impl Store for FsStore {
     fn as_folder(&self) -> Option<&FsStore> {
@@ -32,6 +30,9 @@ impl Source for FsStore {
     }
 
     fn open<'a>(&'a self, wanted: Wanted<'a>) -> Doing<'a, Box<dyn Content>> {
+        if let Some(content) = self.open_cached(&wanted) {
+            return Box::pin(std::future::ready(Ok(Box::new(content) as Box<dyn Content>)));
+        }
         let store = self.clone();
         let (path, role, range) = (wanted.path.to_owned(), wanted.role, wanted.range);
         let version = wanted.version.cloned();
@@ -165,10 +166,6 @@ impl FileUpload {
 }
 
 impl Upload for FileUpload {
-    fn token(&self) -> Option<&UploadToken> {
-        None
-    }
-
     fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
         let (store, staged, path) = (self.store.clone(), self.staged.clone(), self.path.clone());
         let part = part.clone();
@@ -178,17 +175,8 @@ impl Upload for FileUpload {
                 store.write_at(&staged, &path, chunk, at)?;
                 at += chunk.len() as u64;
             }
-            Ok(Some(StoredPart {
-                number: part.number,
-                size: part.size(),
-                etag: String::new(),
-                crc64nvme: None,
-            }))
+            Ok(Some(part.stored_untold()))
         }))
-    }
-
-    fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
-        Box::pin(async { Ok(Some(Vec::new())) })
     }
 
     fn complete<'a>(self: Box<Self>, _: &'a [StoredPart], _: Option<Crc64>) -> Doing<'a, Published> {

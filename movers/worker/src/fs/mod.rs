@@ -60,6 +60,14 @@ impl OpenObject {
     fn version(&self) -> Version {
         version(self.size, self.state)
     }
+
+    fn of(file: impl Into<File>, stat: &rustix::fs::Stat) -> Self {
+        Self {
+            file: file.into(),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            state: state(stat),
+        }
+    }
 }
 
 impl FsStore {
@@ -126,12 +134,7 @@ impl FsStore {
         if kind != FileType::RegularFile {
             return Err(self.no_plain_file(role, path, kind));
         }
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(OpenObject {
-            file: File::from(file),
-            size,
-            state: state(&stat),
-        })
+        Ok(OpenObject::of(file, &stat))
     }
 
     /// Fails if an open file is not what it was when it was opened.

@@ -4,51 +4,19 @@ use domicile_movers::{Failure, FailureClass};
 use opendal::{Error, ErrorKind};
 
 use super::ObjectStore;
+use crate::blame::{NO_ROOM, REFUSED_KEYS, advice, failure, one_line};
 use crate::role::Role;
-
-/// Codes of S3 that say that the keys are not accepted. Source: the list of error codes in the S3 API reference.
-const REFUSED_KEYS: [&str; 8] = [
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "TokenRefreshRequired",
-    "AuthorizationHeaderMalformed",
-    "InvalidSecurity",
-    "RequestTimeTooSkewed",
-];
-/// Codes that say that there is no room.
-const NO_ROOM: [&str; 4] = [
-    "QuotaExceeded",
-    "EntityTooLarge",
-    "XMinioStorageFull",
-    "InsufficientCapacity",
-];
-/// Longest text of a store that is passed on, in characters.
-const DETAIL_MAX: usize = 300;
 
 impl ObjectStore {
     pub(super) fn failure(&self, class: FailureClass, path: Option<&str>, message: String) -> Failure {
-        let message = self.redactor.redact(&message);
-        match path {
-            Some(path) => Failure::of_object(class, &self.backend, path, message),
-            None => Failure::of_backend(class, &self.backend, message),
-        }
+        failure((&self.backend, &self.redactor), class, path, &message)
     }
 
     /// An error of the store, in the words of whoever runs it. `doing` ends the sentence "cannot …".
     pub(super) fn failed(&self, role: Role, path: Option<&str>, doing: &str, error: &Error) -> Failure {
         let code = s3_field(error.message(), "code");
         let class = self.class(role, error, code.as_deref().unwrap_or_default());
-        let advice = match class {
-            FailureClass::StoreMissing => "; create the bucket or correct the manifest",
-            FailureClass::CredentialsRefused => "; check the backend's credentials",
-            FailureClass::SourceUnreadable | FailureClass::TargetDenied if self.anonymous => {
-                "; no credentials are given for this backend: add `credentials`"
-            }
-            FailureClass::SourceUnreadable | FailureClass::TargetDenied => "; give the key more rights",
-            _ => "",
-        };
+        let advice = advice(class, self.anonymous);
         let place = if class == FailureClass::StoreMissing {
             format!(" ({})", self.place)
         } else {
@@ -121,11 +89,7 @@ fn detail(error: &Error, code: Option<&str>) -> String {
             None => error.message().trim().to_owned(),
         },
     };
-    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match one_line.char_indices().nth(DETAIL_MAX) {
-        Some((end, _)) => format!("{}…", &one_line[..end]),
-        None => one_line,
-    }
+    one_line(&text)
 }
 
 fn kind_in_words(kind: ErrorKind) -> &'static str {

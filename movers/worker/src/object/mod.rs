@@ -20,14 +20,13 @@ use crate::listing::{Listed, ListedKind, PAGE};
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
-    Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat, Store,
-    Unfinished, Upload, Version, Wanted, Whole,
+    Aim, Capabilities, Content, Doing, PROBE_BYTES, Pages, Parts, Probed, Proven, Published, Sink, Source,
+    Stat, Store, Unfinished, Upload, Version, Wanted, Whole, empty_or_gone, folder_of,
 };
 
 pub(crate) use open::open;
 
 const PROBE_NAME: &str = ".domicile-probe";
-const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
 
 /// One object store.
 #[derive(Debug, Clone)]
@@ -68,15 +67,7 @@ impl Source for ObjectStore {
 
     /// Whether there is nothing but temporary objects of ours, or no bucket.
     fn is_empty_or_gone(&self) -> Doing<'_, bool> {
-        Box::pin(async move {
-            match self.first_entry("").await {
-                Ok(found) => Ok(!found),
-                Err(error) => match self.failed(Role::Source, None, "list the store", &error) {
-                    failure if failure.class == FailureClass::StoreMissing => Ok(true),
-                    failure => Err(failure),
-                },
-            }
-        })
+        Box::pin(async move { empty_or_gone(self.holds_something().await) })
     }
 }
 
@@ -124,9 +115,7 @@ impl Sink for ObjectStore {
 
     fn probe(&self, write: bool, _: bool) -> Doing<'_, Probed> {
         Box::pin(async move {
-            let holds = self.first_entry("").await;
-            let holds_something =
-                holds.map_err(|error| self.failed(Role::Source, None, "list the store", &error))?;
+            let holds_something = self.holds_something().await?;
             if write {
                 self.probe_write().await?;
             }
@@ -140,13 +129,19 @@ impl Sink for ObjectStore {
 }
 
 impl ObjectStore {
+    /// Whether there is something besides temporary objects of ours.
+    async fn holds_something(&self) -> Result<bool, Failure> {
+        let holds = self.first_entry("").await;
+        holds.map_err(|error| self.failed(Role::Source, None, "list the store", &error))
+    }
+
     async fn metadata(&self, path: &str, role: Role) -> Result<Option<Metadata>, Failure> {
         match self.operator.stat(path).await {
             Ok(metadata) => Ok(Some(metadata)),
             // A HEAD has no body that would say what is wrong: a missing bucket looks like a missing object, and
             // a wrong key like a forbidden object. A listing says it.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-                if let Err(cause) = self.first_entry(&parent(path)).await
+                if let Err(cause) = self.first_entry(folder_of(path)).await
                     && self
                         .failed(role, Some(path), "look at it", &cause)
                         .blames_whole_backend()
@@ -260,11 +255,6 @@ fn version(metadata: &Metadata) -> Version {
         metadata.content_length(),
         state.unwrap_or_default()
     ))
-}
-
-fn parent(path: &str) -> String {
-    path.rsplit_once('/')
-        .map_or(String::new(), |(folder, _)| format!("{folder}/"))
 }
 
 fn is_temporary(path: &str) -> bool {

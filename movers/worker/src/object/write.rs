@@ -1,6 +1,6 @@
 //! Writing to an object store: nobody sees an object before its last byte is there.
 
-use domicile_movers::{Failure, FailureClass, Publication, StoredPart, UploadToken, tree};
+use domicile_movers::{Failure, FailureClass, Publication, StoredPart, tree};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use opendal::options::{ListOptions, WriteOptions};
@@ -114,10 +114,6 @@ impl ObjectStore {
 }
 
 impl Upload for WriterUpload {
-    fn token(&self) -> Option<&UploadToken> {
-        None
-    }
-
     /// Appends. After a failure the upload must be given up: the writer may have lost what it was given.
     fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
         Box::pin(async move {
@@ -128,17 +124,8 @@ impl Upload for WriterUpload {
                     .failed(Role::Target, Some(&self.path), "write it", &error)
             };
             written.map_err(failed)?;
-            Ok(Some(StoredPart {
-                number: part.number,
-                size: part.size(),
-                etag: String::new(),
-                crc64nvme: None,
-            }))
+            Ok(Some(part.stored_untold()))
         })
-    }
-
-    fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
-        Box::pin(async { Ok(Some(Vec::new())) })
     }
 
     fn complete<'a>(self: Box<Self>, _: &'a [StoredPart], _: Option<Crc64>) -> Doing<'a, Published> {

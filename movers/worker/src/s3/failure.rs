@@ -6,26 +6,9 @@ use http::StatusCode;
 use super::S3Store;
 use super::http::Broken;
 use super::xml::Element;
+use crate::blame::{NO_ROOM, REFUSED_KEYS, advice, failure, one_line};
 use crate::role::Role;
 
-/// Codes that say that the keys are not accepted. Source: the list of error codes in the S3 API reference.
-const REFUSED_KEYS: [&str; 8] = [
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "TokenRefreshRequired",
-    "AuthorizationHeaderMalformed",
-    "InvalidSecurity",
-    "RequestTimeTooSkewed",
-];
-/// Codes that say that there is no room.
-const NO_ROOM: [&str; 4] = [
-    "QuotaExceeded",
-    "EntityTooLarge",
-    "XMinioStorageFull",
-    "InsufficientCapacity",
-];
 /// Codes that are about the bucket.
 const NO_STORE: [&str; 4] = [
     "NoSuchBucket",
@@ -33,8 +16,6 @@ const NO_STORE: [&str; 4] = [
     "PermanentRedirect",
     "AllAccessDisabled",
 ];
-/// Longest text of a store that is passed on, in characters.
-const DETAIL_MAX: usize = 300;
 
 /// What a store answered instead of what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,11 +73,7 @@ impl Refused {
             (code, "") => code.to_owned(),
             (code, message) => format!("{message} ({code})"),
         };
-        let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        match one_line.char_indices().nth(DETAIL_MAX) {
-            Some((end, _)) => format!("{}…", &one_line[..end]),
-            None => one_line,
-        }
+        one_line(&text)
     }
 }
 
@@ -112,27 +89,17 @@ impl From<Broken> for Refused {
 
 impl S3Store {
     pub(super) fn failure(&self, class: FailureClass, path: Option<&str>, message: &str) -> Failure {
-        let message = self.redactor.redact(message);
-        match path {
-            Some(path) => Failure::of_object(class, &self.backend, path, message),
-            None => Failure::of_backend(class, &self.backend, message),
-        }
+        failure((&self.backend, &self.redactor), class, path, message)
     }
 
     /// A refusal in the words of whoever runs the store. `doing` ends the sentence "cannot …".
     pub(super) fn failed(&self, role: Role, path: Option<&str>, doing: &str, refused: &Refused) -> Failure {
         let class = class(role, refused);
         let advice = match class {
-            FailureClass::StoreMissing => "; create the bucket or correct the manifest",
             FailureClass::CredentialsRefused if refused.code == "RequestTimeTooSkewed" => {
                 "; set the clocks of this machine and of the store"
             }
-            FailureClass::CredentialsRefused => "; check the backend's credentials",
-            FailureClass::SourceUnreadable | FailureClass::TargetDenied if self.signer.is_none() => {
-                "; no credentials are given for this backend: add `credentials`"
-            }
-            FailureClass::SourceUnreadable | FailureClass::TargetDenied => "; give the key more rights",
-            _ => "",
+            class => advice(class, self.signer.is_none()),
         };
         let place = if class == FailureClass::StoreMissing {
             format!(" (bucket `{}`)", self.bucket)

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use domicile_estate::BackendName;
+use domicile_movers::UploadToken;
 use domicile_movers::tree::PART_MIN;
-use domicile_movers::{FailureClass, UploadToken};
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
@@ -33,7 +33,7 @@ use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
     Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat, Store,
-    Unfinished, Upload, Version, Wanted, Whole,
+    Unfinished, Upload, Version, Wanted, Whole, empty_or_gone,
 };
 
 pub(crate) use open::open;
@@ -103,13 +103,7 @@ impl Source for S3Store {
     }
 
     fn is_empty_or_gone(&self) -> Doing<'_, bool> {
-        Box::pin(async move {
-            match self.holds_something().await {
-                Ok(holds) => Ok(!holds),
-                Err(failure) if failure.class == FailureClass::StoreMissing => Ok(true),
-                Err(failure) => Err(failure),
-            }
-        })
+        Box::pin(async move { empty_or_gone(self.holds_something().await) })
     }
 }
 

@@ -16,7 +16,7 @@ use super::ask::Ask;
 use super::failure::Refused;
 use super::http::next_bytes;
 use crate::role::Role;
-use crate::store::{Content, Crc64, Doing, Stat, Version, Wanted};
+use crate::store::{Content, Crc64, Doing, Stat, Version, Wanted, folder_of};
 
 /// The CRC-64/NVME of a whole object or part, in base 64.
 pub(super) const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-crc64nvme");
@@ -62,7 +62,7 @@ impl S3Store {
         // A HEAD has no body that would say what is wrong: a missing bucket looks like a missing object, and a wrong key
         // like a forbidden object. A listing says it.
         if gone || refused.status.is_some_and(|status| status.is_client_error()) {
-            match self.first_page(parent(path)).await {
+            match self.first_page(folder_of(path)).await {
                 Err(cause) if self.failed(role, None, "", &cause).blames_whole_backend() => {
                     return Err(self.failed(role, None, "use the store", &cause));
                 }
@@ -156,10 +156,6 @@ fn parse_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (first, last) = range.split_once('-')?;
     let last: u64 = last.parse().ok()?;
     Some((first.parse().ok()?..last.checked_add(1)?, size.parse().ok()?))
-}
-
-fn parent(path: &str) -> &str {
-    path.rfind('/').map_or("", |at| &path[..=at])
 }
 
 /// An object that is being read.

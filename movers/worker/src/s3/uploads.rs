@@ -2,6 +2,7 @@
 //! gave them.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use domicile_movers::{Failure, Publication, StoredPart, UploadToken};
@@ -48,7 +49,11 @@ impl S3Store {
             Err(refused)
                 if refused.is(StatusCode::NOT_IMPLEMENTED) || refused.is(StatusCode::BAD_REQUEST) =>
             {
-                self.ask_whole(&ask).await
+                let without = self.ask_whole(&ask).await;
+                // An upload that began without cannot be ended with one.
+                let refuses = &self.learnt.refuses_checksums;
+                refuses.fetch_or(without.is_ok(), Ordering::Relaxed);
+                without
             }
             other => other,
         };
@@ -193,7 +198,7 @@ impl S3Upload {
             .payload(&[Bytes::from(part_list(parts))]);
         ask = self.store.conditions(ask, self.aim());
         let refuses = &self.store.learnt.refuses_checksums;
-        let told = checksum.filter(|_| !refuses.load(std::sync::atomic::Ordering::Relaxed));
+        let told = checksum.filter(|_| !refuses.load(Ordering::Relaxed));
         if let Some(checksum) = told {
             ask = ask
                 .header(CHECKSUM, &checksum_text(checksum))

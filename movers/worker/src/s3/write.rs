@@ -14,9 +14,7 @@ use super::failure::Refused;
 use super::read::{CHECKSUM, TAG, checksum_text, version};
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, Proven, Published, Version, Wanted, Whole};
-
-const PROBE_BYTES: &[u8] = b"domicile was here, and should have removed this\n";
+use crate::store::{Aim, Crc64, PROBE_BYTES, Proven, Published, Version, Wanted, Whole};
 
 impl S3Store {
     pub(super) async fn put(&self, aim: Aim<'_>, whole: &Whole) -> Result<Published, Failure> {

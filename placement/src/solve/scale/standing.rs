@@ -90,6 +90,9 @@ pub struct Standing {
     taken: Vec<u128>,
     /// Backends that are being emptied since.
     drained: BTreeSet<usize>,
+    /// Lots whose set misses more than the best prices allow them to: while there are any, these prices bound nothing,
+    /// for other plans may miss as much elsewhere, and cheaper.
+    lacking: BTreeSet<u32>,
     best_sum: f64,
     cost: f64,
     /// Cost of what has nothing to choose, in all and of each dataset, with its bytes.
@@ -139,6 +142,7 @@ impl Standing {
             fixed: 0.0,
             fixed_of: BTreeMap::new(),
             drained: BTreeSet::new(),
+            lacking: BTreeSet::new(),
             // What a change adds to tariffs depends on all that is billed: those estates are planned anew.
             is_lost: !tariff::tariffs(problem).is_empty(),
             scales: Scales::default(),
@@ -153,6 +157,7 @@ impl Standing {
             .map(|lot| standing.ask(lot))
             .collect();
         standing.best_sum = standing.best.iter().sum();
+        (0..standing.stock.lots.len()).for_each(|lot| standing.note_lack(lot));
         standing.make_ready();
         standing.cost = standing.placed.cost(&standing.stock);
         for (dataset, subject) in problem.datasets.iter().enumerate() {
@@ -194,6 +199,21 @@ impl Standing {
         self.stock
             .choose_or_stay(lot, &wish, &self.tolls, &mut self.scales)
             .bound
+    }
+
+    /// Notes whether a lot's set misses more than the set that its best price is of.
+    fn note_lack(&mut self, lot: usize) {
+        let set = &self.placed.sets[lot];
+        let lacks = self.stock.shortfall(lot, set) != self.stock.least(lot)
+            || (**set == [FALLBACK] && {
+                self.ask(lot);
+                self.scales.members != [usize::from(FALLBACK)]
+            });
+        if lacks {
+            self.lacking.insert(lot as u32);
+        } else {
+            self.lacking.remove(&(lot as u32));
+        }
     }
 
     /// Takes changes up: `problem` is the problem with all of them.
@@ -240,7 +260,11 @@ impl Standing {
         }
     }
 
+    /// No plan of the lots that satisfies as much costs less. Where not everything fits, nothing is proved.
     fn lower_bound(&self) -> f64 {
+        if !self.lacking.is_empty() {
+            return 0.0;
+        }
         let drained = self.drained.iter().map(|backend| {
             // Nothing can lie there but what could not leave.
             let left = self.stock.limits.room[*backend].saturating_sub(self.placed.used[*backend]);
@@ -285,6 +309,7 @@ impl Standing {
         self.placed.lay(&self.stock, lot, left);
         self.cost += self.stock.cost_of(lot, &self.placed.sets[lot]);
         self.renew_best(lot);
+        self.note_lack(lot);
     }
 
     /// Backends that hold more than their capacity since datasets there grew: they take nothing new.
@@ -362,7 +387,12 @@ impl Standing {
             let set = ground::stay(problem, &self.ground, subject);
             self.fix(problem, subject, dataset, &set);
             for held in &subject.copies {
-                self.grow(held.backend, bytes, subject, true);
+                self.grow(
+                    held.backend,
+                    bytes,
+                    subject,
+                    takes_room(subject, held.backend, &set),
+                );
             }
             return;
         };
@@ -385,6 +415,7 @@ impl Standing {
         self.placed.lay(&self.stock, at, set);
         self.cost += self.stock.cost_of(at, &self.placed.sets[at]);
         self.renew_best(at);
+        self.note_lack(at);
     }
 
     /// A copy on a backend grew, or shrank, from so many bytes to what it has now.
@@ -409,12 +440,12 @@ impl Standing {
         let subject = &problem.datasets[dataset];
         self.lot_of.resize(problem.datasets.len(), NONE);
         let class = self.stock.catalog.class(problem, &self.ground, subject);
+        let stays = ground::stay(problem, &self.ground, subject);
         for held in &subject.copies {
-            let takes = class.is_none() || ground::stays_anyway(subject, held.backend);
-            self.grow(held.backend, 0, subject, takes);
+            let fixed: &[usize] = if class.is_none() { &stays } else { &[] };
+            self.grow(held.backend, 0, subject, takes_room(subject, held.backend, fixed));
         }
         let Some(class) = class else {
-            let stays = ground::stay(problem, &self.ground, subject);
             self.fix(problem, subject, dataset, &stays);
             return None;
         };
@@ -426,12 +457,12 @@ impl Standing {
             .extend(minimums.map(|minimum| subject.summary.billable(*minimum).0));
         self.lot_of[dataset] = place as u32;
         self.placed.sets.push(Members::default());
-        let stay = ground::stay(problem, &self.ground, subject);
-        let members = members(&self.stock, place, &stay);
+        let members = members(&self.stock, place, &stays);
         self.placed.lay(&self.stock, place, members);
         self.cost += self.stock.cost_of(place, &self.placed.sets[place]);
         self.best.push(0.0);
         self.renew_best(place);
+        self.note_lack(place);
         Some(place as u32)
     }
 
@@ -461,6 +492,7 @@ impl Standing {
         }
         self.placed.change(&self.stock, lot, members);
         self.cost += self.stock.cost_of(lot, &self.placed.sets[lot]);
+        self.note_lack(lot);
     }
 
     /// The standing plan as a solution of the problem as it is now.
@@ -484,6 +516,12 @@ impl Standing {
             stuck: BTreeMap::new(),
         }
     }
+}
+
+/// Whether a copy takes room whatever lots choose: it is in the set of a dataset that has nothing to choose, or nobody may
+/// retire it. One that is to be retired gives its room to others in the end.
+fn takes_room(subject: &Subject, backend: usize, fixed: &[usize]) -> bool {
+    fixed.contains(&backend) || ground::stays_anyway(subject, backend)
 }
 
 /// A set of backends as members of a lot's class; the fallback if one is no candidate.

@@ -23,6 +23,7 @@ mod tree;
 use crate::problem::Problem;
 use crate::solution::Solution;
 
+use super::exact;
 use super::joint::{self, Joint};
 use super::pattern::Pattern;
 use super::pricing::Market;
@@ -177,17 +178,8 @@ fn search<'a>(billing: &'a Billing<'a>, levels: &Levels, height: &Height, best: 
         let pairs = patterns.iter().zip(picked);
         pairs.map(|(patterns, place)| patterns[*place].clone()).collect()
     };
-    let fits = |picked: &[usize]| {
-        let assignment = Assignment::of(task, chosen(picked));
-        let keeps = |level: &super::rows::Settled| {
-            let pairs = task.choices.iter().zip(&assignment.patterns);
-            let sum: f64 = pairs
-                .map(|(choice, pattern)| level.aim.measure(choice.priority, pattern))
-                .sum();
-            sum <= level.at_most + 0.5
-        };
-        assignment.load.is_within(&task.limits) && levels.settled.iter().all(keeps)
-    };
+    let untolled = Market { task, ..market };
+    let fits = |picked: &[usize]| exact::is_within(&untolled, chosen(picked));
     let found = tree::search(tree_of(billing, levels, height, &patterns, &fits), best.ceiling());
     let better = found.best.and_then(|picked| {
         let sets = chosen(&picked).into_iter().map(|pattern| pattern.set);
@@ -240,26 +232,14 @@ fn tree_of<'t>(
     fits: &'t dyn Fn(&[usize]) -> bool,
 ) -> Tree<'t> {
     let (task, charges) = (billing.task, billing.charges);
-    let (rooms, budgets) = (task.limits.room.len(), task.limits.budgets.len());
-    let limits = rooms + budgets + levels.settled.len();
+    let limits: Vec<f64> = levels.limits(task).collect();
     let priced: Vec<usize> = charges.backends().map(|(backend, _)| backend).collect();
     let offer = |index: usize, pattern: &Pattern| {
-        let choice = &task.choices[index];
-        let room = pattern
-            .takes
-            .iter()
-            .map(|backend| (*backend, choice.bytes as f64));
-        let spends = pattern.spends.iter().enumerate();
-        let spends = spends.map(|(budget, spends)| (rooms + budget, *spends));
-        let settled = levels.settled.iter().enumerate();
-        let settled = settled.map(|(level, settled)| {
-            let measure = settled.aim.measure(choice.priority, pattern);
-            (rooms + budgets + level, measure)
-        });
-        let row = |backend: usize| limits + priced.iter().position(|other| *other == backend).unwrap_or(0);
+        let row =
+            |backend: usize| limits.len() + priced.iter().position(|other| *other == backend).unwrap_or(0);
         let billed = billing.of_set(index, &pattern.set);
         let billed = billed.map(|(backend, bytes)| (row(backend), bytes as f64));
-        let uses = room.chain(spends).chain(settled).chain(billed);
+        let uses = levels.uses(task, index, pattern).chain(billed);
         Offer {
             cost: pattern.cost,
             uses: uses.filter(|(_, uses)| *uses > 0.0).collect(),
@@ -267,24 +247,17 @@ fn tree_of<'t>(
     };
     let offers = patterns.iter().enumerate();
     let offers = offers.map(|(index, of)| of.iter().map(|pattern| offer(index, pattern)).collect());
-    let room = task.limits.room.iter().map(|room| *room as f64);
-    let settled = levels.settled.iter().map(|level| level.at_most);
-    let limited = room.chain(task.limits.budgets.iter().copied()).chain(settled);
     let billed = charges
         .backends()
         .map(|(backend, tariff)| Row::Billed(tariff, charges.fixed[backend] as f64));
-    let RowPrices {
-        room,
-        budgets,
-        levels,
-    } = &height.prices;
     let tolls = priced.iter().map(|backend| height.tolls[*backend]);
-    let prices = room.iter().chain(budgets).chain(levels).copied();
+    let offers = offers.collect();
+    let rows = limits.into_iter().map(Row::Limit).chain(billed);
     Tree {
-        offers: offers.collect(),
+        offers,
         weights: task.choices.iter().map(|choice| choice.bytes as f64).collect(),
-        rows: limited.map(Row::Limit).chain(billed).collect(),
-        prices: prices.chain(tolls).collect(),
+        prices: height.prices.all().chain(tolls).collect(),
+        rows: rows.collect(),
         fits,
     }
 }

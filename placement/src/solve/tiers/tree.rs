@@ -8,17 +8,11 @@
 
 use crate::tariff::Tariff;
 
+use super::super::branching::{BRANCH_STEPS, Pace, Priced, ROOT_STEPS, ROUNDING, undecided};
 use super::super::search::COST_TIE;
 
-/// Steps of the prices at the root and in a branch.
-const ROOT_STEPS: u32 = 300;
-const BRANCH_STEPS: u32 = 30;
-/// Steps without gain after which steps become shorter.
-const PATIENCE: u32 = 4;
 /// Patterns priced, over all branches, after which the search gives up.
 const WORK: u64 = 16_000_000;
-/// Relative rounding that a row's sum may show.
-const ROUNDING: f64 = 1e-9;
 
 /// One pattern as the search sees it.
 pub(super) struct Offer {
@@ -109,16 +103,6 @@ struct Branch {
     ranges: Vec<(f64, f64)>,
 }
 
-/// The choices' best patterns at some prices.
-struct Priced {
-    bound: f64,
-    picked: Vec<usize>,
-    /// For each choice, what its best costs.
-    least: Vec<f64>,
-    /// For each row, what the best use beyond what the row gives.
-    over: Vec<f64>,
-}
-
 struct Walk<'t> {
     tree: Tree<'t>,
     scales: Vec<f64>,
@@ -143,7 +127,7 @@ impl Walk<'_> {
             return;
         };
         let bound = bound.max(known);
-        let Some(choice) = self.undecided(&branch, &shares) else {
+        let Some(choice) = undecided(&branch.open, &shares, &self.tree.weights) else {
             let last: Vec<_> = branch.open.iter().map(|open| open[0]).collect();
             self.take(&last);
             return;
@@ -183,29 +167,11 @@ impl Walk<'_> {
             bound += worth;
             over.push(-given);
         }
-        let choices = branch.open.len();
-        let (mut picked, mut least) = (Vec::with_capacity(choices), Vec::with_capacity(choices));
-        for (choice, offers) in branch.open.iter().enumerate() {
-            let mut best = (offers[0], f64::INFINITY);
-            for offer in offers {
-                let cost = self.price(choice, *offer, prices);
-                if cost < best.1 {
-                    best = (*offer, cost);
-                }
-            }
-            self.work += offers.len() as u64;
-            picked.push(best.0);
-            least.push(best.1);
-            for (row, uses) in &self.tree.offers[choice][best.0].uses {
-                over[*row] += uses;
-            }
-        }
-        Priced {
-            bound: bound + least.iter().sum::<f64>(),
-            picked,
-            least,
-            over,
-        }
+        self.work += branch.open.iter().map(|offers| offers.len() as u64).sum::<u64>();
+        let price = |choice, offer| self.price(choice, offer, prices);
+        Priced::of(&branch.open, (bound, over), price, |choice, offer| {
+            &self.tree.offers[choice][offer].uses
+        })
     }
 
     /// What each choice, and all together, use of each row at least and at most.
@@ -268,7 +234,7 @@ impl Walk<'_> {
         let offers = self.tree.offers.iter();
         let mut shares: Vec<_> = offers.map(|offers| vec![0; offers.len()]).collect();
         let mut prices = branch.prices.clone();
-        let (mut highest, mut stride, mut idle) = (f64::NEG_INFINITY, 1.0, 0);
+        let mut pace = Pace::new();
         for _ in 0..steps {
             let priced = self.at(branch, &prices);
             self.take(&priced.picked);
@@ -278,25 +244,19 @@ impl Walk<'_> {
             for (shares, offer) in shares.iter_mut().zip(&priced.picked) {
                 shares[*offer] += 1;
             }
-            if priced.bound > highest {
-                (highest, idle) = (priced.bound, 0);
+            if pace.rises(priced.bound) {
                 branch.prices.clone_from(&prices);
                 self.drop_dear(branch, &priced);
-            } else {
-                idle += 1;
-                if idle == PATIENCE {
-                    (stride, idle) = (stride / 2.0, 0);
-                }
             }
             if branch.open.iter().all(|open| open.len() == 1) {
                 break;
             }
             let gap = self.below - priced.bound;
-            if !self.step(&mut prices, &priced.over, stride * gap) {
+            if !self.step(&mut prices, &priced.over, pace.length(gap)) {
                 break;
             }
         }
-        Some((shares, highest))
+        Some((shares, pace.highest))
     }
 
     /// Moves prices towards what is used too much. Whether there was anything to move.
@@ -327,24 +287,9 @@ impl Walk<'_> {
 
     fn drop_dear(&self, branch: &mut Branch, priced: &Priced) {
         let Branch { open, prices, .. } = branch;
-        for (choice, open) in open.iter_mut().enumerate().filter(|(_, open)| open.len() > 1) {
-            let rest = priced.bound - priced.least[choice];
-            open.retain(|offer| {
-                *offer == priced.picked[choice] || rest + self.price(choice, *offer, prices) < self.below
-            });
-        }
-    }
-
-    /// The open choice that weighs most where the prices are least sure of it.
-    fn undecided(&self, branch: &Branch, shares: &[Vec<u32>]) -> Option<usize> {
-        let doubt = |choice: &usize| {
-            let all: u32 = shares[*choice].iter().sum();
-            let most = shares[*choice].iter().max().copied().unwrap_or(0);
-            (1.05 - f64::from(most) / f64::from(all.max(1))) * self.tree.weights[*choice]
-        };
-        (0..branch.open.len())
-            .filter(|choice| branch.open[*choice].len() > 1)
-            .max_by(|a, b| doubt(a).total_cmp(&doubt(b)).then(b.cmp(a)))
+        priced.drop_dear(open, self.below, |choice, offer| {
+            self.price(choice, offer, prices)
+        });
     }
 
     /// Takes a placement if it is better and within all limits.

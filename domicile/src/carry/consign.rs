@@ -1,0 +1,304 @@
+//! Consignments: what one copy has to carry is offered in pieces, and any process that shares the catalogue takes them up
+//! by leases, this one too.
+//!
+//! ```text
+//!  objects that are missing ──cut──▶ offers ──lease──▶ transfers ──▶ verified and recorded, under the lease ──▶ ended
+//!                                      ▲                   │
+//!                                      └── lease expired ◀─┘ the process was killed or halted
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domicile_catalogue::{
+    CatalogueError, Consignment, ConsignmentEnd, Held, Lease, PendingObject, Verification,
+};
+use domicile_estate::{BackendName, ByteCount, DatasetName};
+use domicile_movers::{Ending, Failure, Receipt, TransferId};
+use tokio::task::{JoinError, JoinSet};
+
+use super::Carrier;
+use super::copy::{self, Failures, OBJECTS, PAGE, RECORD_BATCH};
+use super::lease::Keeper;
+
+/// Objects and bytes of a batch of small objects, at most.
+pub const BATCH_OBJECTS: usize = 256;
+const BATCH_BYTES: u64 = 256 * 1024 * 1024;
+/// Consignments that one process carries at once.
+const CONSIGNMENTS: usize = 4;
+/// How often it is looked whether somebody else has ended, or has lost, what he carries.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How this process leases.
+#[derive(Debug, Clone)]
+pub struct Leasing {
+    /// What it is called.
+    pub worker: String,
+    /// How long a lease lasts unless it is renewed.
+    pub ttl: Duration,
+}
+
+impl Default for Leasing {
+    fn default() -> Self {
+        Self {
+            worker: format!("process {}", std::process::id()),
+            ttl: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Cuts a page of objects into consignments: each object within which others can go on stands alone.
+pub fn cut(
+    carrier: &Carrier,
+    (dataset, sources, target): (&DatasetName, &[BackendName], &BackendName),
+    page: &[PendingObject],
+) -> Vec<Consignment> {
+    let alone = |object: &PendingObject| {
+        carrier
+            .worker
+            .goes_on_within(target, object.size)
+            .unwrap_or(false)
+    };
+    let mut all: Vec<Consignment> = Vec::new();
+    let mut open = false;
+    for object in page {
+        let large = alone(object);
+        if let (true, false, Some(last)) = (open, large, all.last_mut())
+            && (last.objects as usize) < BATCH_OBJECTS
+            && last.bytes.0 + object.size.0 <= BATCH_BYTES
+        {
+            last.last = object.key.clone();
+            last.objects += 1;
+            last.bytes = ByteCount(last.bytes.0 + object.size.0);
+            continue;
+        }
+        all.push(Consignment {
+            dataset: dataset.clone(),
+            target: target.clone(),
+            sources: sources.to_vec(),
+            first: object.key.clone(),
+            last: object.key.clone(),
+            objects: 1,
+            bytes: object.size,
+        });
+        open = !large;
+    }
+    all
+}
+
+/// Carries what is offered of a copy until all of it has ended, whoever carried it.
+pub async fn carry_copy(
+    carrier: &Carrier,
+    (dataset, target): (&DatasetName, &BackendName),
+    failures: &mut Failures,
+) -> Result<(), CatalogueError> {
+    let mut under_way = JoinSet::new();
+    loop {
+        while under_way.len() < CONSIGNMENTS && !carrier.cancel.is_cancelled() && failures.lost.is_none() {
+            match lease(carrier, Some((dataset, target))).await? {
+                Some(keeper) => drop(under_way.spawn(carry(carrier.clone(), keeper))),
+                None => break,
+            }
+        }
+        if let Some(ended) = under_way.join_next().await {
+            failures.merge(ended.map_err(|error| panicked(&error))??);
+            continue;
+        }
+        if carrier.cancel.is_cancelled() || failures.lost.is_some() {
+            break;
+        }
+        let offers = carrier.catalogue.offers(dataset, target).await?;
+        if offers.waiting + offers.leased == 0 {
+            failures.others(&offers.failed);
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    if failures.lost.is_some() {
+        // Everything else would fail in the same way.
+        carrier.catalogue.withdraw_offers(Some((dataset, target))).await?;
+    }
+    Ok(())
+}
+
+/// Takes up what is offered, of one copy or of any.
+pub async fn lease(
+    carrier: &Carrier,
+    copy: Option<(&DatasetName, &BackendName)>,
+) -> Result<Option<Arc<Keeper>>, CatalogueError> {
+    let Leasing { worker, ttl } = &carrier.leasing;
+    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    let lease = carrier.catalogue.lease(worker, copy, ttl_ms).await?;
+    Ok(lease.map(|lease| Keeper::new(Arc::clone(&carrier.catalogue), lease, *ttl)))
+}
+
+/// Carries one consignment to its end, and tells what failed of it.
+pub async fn carry(carrier: Carrier, keeper: Arc<Keeper>) -> Result<Failures, CatalogueError> {
+    let _heartbeat = keeper.heartbeat();
+    let mut failures = Failures::default();
+    let page = carrier
+        .catalogue
+        .objects_consigned(&keeper.lease.consignment, PAGE)
+        .await?;
+    carry_objects(&carrier, &keeper, page, &mut failures).await?;
+    if keeper.is_lost() {
+        return Ok(Failures::default());
+    }
+    if carrier.cancel.is_cancelled() {
+        let _ = carrier.catalogue.give_back(&keeper.lease).await?;
+        return Ok(failures);
+    }
+    let end = match failures.reason() {
+        None => ConsignmentEnd::Done,
+        Some(reason) => ConsignmentEnd::Failed(reason),
+    };
+    let held = carrier.catalogue.end_consignment(&keeper.lease, &end).await?;
+    // Whoever has it now tells what failed.
+    Ok(if held == Held::Yes {
+        failures
+    } else {
+        Failures::default()
+    })
+}
+
+async fn carry_objects(
+    carrier: &Carrier,
+    keeper: &Arc<Keeper>,
+    page: Vec<PendingObject>,
+    failures: &mut Failures,
+) -> Result<(), CatalogueError> {
+    // Tasks, not mere futures: each writes into the catalogue, whose one writer must never wait for somebody who is not
+    // looked after just then.
+    let mut tasks = JoinSet::new();
+    let mut waiting = page.into_iter();
+    loop {
+        while tasks.len() < OBJECTS
+            && let Some(object) = waiting.next()
+        {
+            let (carrier, keeper) = (carrier.clone(), Arc::clone(keeper));
+            tasks.spawn(async move {
+                let _slot = carrier.slots.acquire().await;
+                let ending = transfer(&carrier, &keeper, &object).await;
+                (object, ending)
+            });
+        }
+        let Some(first) = tasks.join_next().await else {
+            return Ok(());
+        };
+        let others = std::iter::from_fn(|| tasks.try_join_next());
+        let chunk: Result<Vec<_>, _> = std::iter::once(first).chain(others).take(RECORD_BATCH).collect();
+        let chunk = chunk.map_err(|error| panicked(&error))?;
+        let mut done = Vec::new();
+        for (object, ending) in chunk {
+            match ending? {
+                Ending::Registered(receipt) => {
+                    copy::note_bad_sources(carrier, &object, &receipt.source_failures).await?;
+                    carrier.meter.add_object();
+                    if receipt.adopted {
+                        carrier.meter.add_bytes(object.size.0);
+                    }
+                    done.push((object, receipt));
+                }
+                Ending::Failed(failure) | Ending::Unrecorded(failure) => {
+                    copy::note_bad_sources(carrier, &object, std::slice::from_ref(&failure)).await?;
+                    carrier.meter.add_failure();
+                    failures.add(&failure);
+                }
+                Ending::Fenced | Ending::Cancelled => {}
+            }
+        }
+        record(carrier, keeper, &done, failures).await?;
+        if failures.lost.is_some() || keeper.is_lost() {
+            return Ok(());
+        }
+    }
+}
+
+/// A task of ours that broke down: its lease runs out, and others go on.
+fn panicked(error: &JoinError) -> CatalogueError {
+    CatalogueError::Corrupt {
+        what: format!("a transfer broke down: {error}"),
+    }
+}
+
+async fn transfer(
+    carrier: &Carrier,
+    keeper: &Keeper,
+    object: &PendingObject,
+) -> Result<Ending, CatalogueError> {
+    let Consignment {
+        dataset,
+        sources,
+        target,
+        ..
+    } = &keeper.lease.consignment;
+    let spec = match copy::spec(carrier, dataset, (sources, target), object) {
+        Ok(spec) => spec,
+        Err(failure) => return Ok(Ending::Failed(failure)),
+    };
+    let ledger = carrier.catalogue.ledger(&TransferId::of(&spec, 0)).await?;
+    let known = (keeper.lease.epoch, ledger);
+    let ending = carrier
+        .worker
+        .transfer_leased(&spec, known, keeper, &carrier.progress, &carrier.cancel)
+        .await;
+    Ok(ending.unwrap_or_else(Ending::Failed))
+}
+
+/// Records objects as verified under the lease, all at once; where other digests were recorded meanwhile, one by one.
+async fn record(
+    carrier: &Carrier,
+    keeper: &Keeper,
+    done: &[(PendingObject, Receipt)],
+    failures: &mut Failures,
+) -> Result<(), CatalogueError> {
+    if done.is_empty() {
+        return Ok(());
+    }
+    match record_batch(carrier, keeper, done).await {
+        Err(CatalogueError::DigestDiffers { .. }) => {}
+        other => return other,
+    }
+    let Consignment { dataset, target, .. } = &keeper.lease.consignment;
+    for one in done {
+        match record_batch(carrier, keeper, std::slice::from_ref(one)).await {
+            Err(CatalogueError::DigestDiffers { .. }) => {
+                let failure: Failure = copy::take_back(carrier, dataset, target, one).await;
+                failures.add(&failure);
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+async fn record_batch(
+    carrier: &Carrier,
+    keeper: &Keeper,
+    done: &[(PendingObject, Receipt)],
+) -> Result<(), CatalogueError> {
+    let Consignment { dataset, target, .. } = &keeper.lease.consignment;
+    let of = |(object, receipt): &(PendingObject, Receipt)| copy::verifications(object, target, receipt);
+    let batch: Vec<Verification> = done.iter().flat_map(of).collect();
+    let large = done.iter().filter(|(object, _)| {
+        carrier
+            .worker
+            .goes_on_within(target, object.size)
+            .unwrap_or(false)
+    });
+    let ended: Vec<TransferId> = large
+        .filter_map(|(object, _)| {
+            let sources = &keeper.lease.consignment.sources;
+            copy::spec(carrier, dataset, (sources, target), object).ok()
+        })
+        .map(|spec| TransferId::of(&spec, 0))
+        .collect();
+    let asked = Instant::now();
+    let lease: &Lease = &keeper.lease;
+    let held = carrier
+        .catalogue
+        .record_verified_under(lease, &batch, &ended, keeper.ttl_ms())
+        .await?;
+    keeper.note(asked, held);
+    Ok(())
+}

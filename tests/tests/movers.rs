@@ -1,0 +1,240 @@
+//! Several processes on one catalogue: killed, halted beyond their leases and woken again. Each object is published
+//! once, nothing is left behind, and what has arrived of a large object is not sent again.
+//!
+//! `DOMICILE_MOVER_KILLS` says how many kills, `DOMICILE_KILL_SEED` from which seed.
+
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use domicile_tests::{Estate, Proxy, Random, Server, bytes, files, manifest, rclone, skip, temporary_files};
+
+/// Kills, unless `DOMICILE_MOVER_KILLS` says how many.
+const KILLS: u64 = 12;
+/// Movers at once.
+const MOVERS: usize = 3;
+/// Seconds that a lease of theirs lasts.
+const LEASE: &str = "2";
+const PART: u64 = 8 << 20;
+/// Parts of one object that are under way at once, and what else goes over the line.
+const IN_FLIGHT: u64 = 4 * PART + (4 << 20);
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+fn server(test: &str) -> Option<Server> {
+    if std::env::var_os("DOMICILE_WITHOUT_SERVERS").is_some() {
+        skip(test, "run without S3 servers");
+        return None;
+    }
+    let Some(server) = Server::start("alpha") else {
+        skip(test, "no S3 server: `tests/run` installs one");
+        return None;
+    };
+    server.bucket("first");
+    Some(server)
+}
+
+fn estate(server: &Server, endpoint: &str, folders: &[&str]) -> Estate {
+    let mut estate = Estate::new();
+    estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
+    estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+    let store =
+        format!("{{type: S3, bucket: first, endpoint: \"{endpoint}\", region: us-east-1, root: data}}");
+    let alpha = manifest::backend("alpha", "home", "DE", &store, &["credentials: {env: ALPHA}"]);
+    estate.manifests(
+        &(manifest::home(folders)
+            + &alpha
+            + &manifest::dataset("d", "home", "origin", &[])
+            + &manifest::copies(2 + folders.len())),
+    );
+    estate
+}
+
+fn start(estate: &Estate, arguments: &[&str]) -> Child {
+    let sink = File::options()
+        .create(true)
+        .append(true)
+        .open(estate.path("movers.log"))
+        .expect("a log");
+    let mut command = estate.command(arguments);
+    command.stdout(sink.try_clone().expect("a log")).stderr(sink);
+    command.spawn().expect("the binary starts")
+}
+
+fn kill(mut child: Child) {
+    // It may have ended by itself.
+    let _ = child.kill();
+    child.wait().expect("the child ends");
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .stdin(Stdio::null())
+        .status()
+        .expect("kill(1) starts");
+    assert!(status.success(), "kill {name} {}", child.id());
+}
+
+/// Unfinished uploads in the bucket, as rclone tells them.
+fn uploads(server: &Server) -> String {
+    let listed = Command::new(domicile_tests::installed("rclone").expect("rclone is there"))
+        .args(["backend", "list-multipart-uploads", &server.remote("first")])
+        .output()
+        .expect("rclone starts");
+    String::from_utf8_lossy(&listed.stdout).into_owned()
+}
+
+fn assert_same(estate: &Estate, server: &Server) {
+    let origin = estate.path("stores/origin/d");
+    let same = rclone(&[
+        "check",
+        "--download",
+        origin.to_str().expect("a path"),
+        &server.remote("first/data/d"),
+    ]);
+    assert_eq!(same, Some(true), "the bucket holds every object and nothing else");
+}
+
+fn assert_clean(estate: &Estate, server: &Server) {
+    let listed = uploads(server);
+    assert!(!listed.contains("UploadId"), "uploads are left: {listed}");
+    assert_eq!(temporary_files(&estate.path("stores")), Vec::<String>::new());
+    estate
+        .run(&["plan", "-f", "manifests", "--detailed-exitcode"])
+        .exits(0);
+}
+
+#[test]
+fn what_has_arrived_of_a_large_object_is_not_sent_again() {
+    let Some(server) = server("what_has_arrived_of_a_large_object_is_not_sent_again") else {
+        return;
+    };
+    let proxy = Proxy::before(&server.endpoint, 12 << 20);
+    let estate = estate(&server, &proxy.endpoint, &[]);
+    let size = number("DOMICILE_LARGE_MIB", 160) << 20;
+    estate.write(
+        "stores/origin/d/large.bin",
+        bytes(7, usize::try_from(size).expect("a size")),
+    );
+    let begun = Instant::now();
+    let first = start(&estate, &["apply", "-f", "manifests", "--yes"]);
+    while proxy.sent() < size / 2 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(300),
+            "half of it is never sent"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill(first);
+    std::thread::sleep(Duration::from_millis(500));
+    let before = proxy.sent();
+    assert!(
+        uploads(&server).contains("UploadId"),
+        "it was killed in the middle"
+    );
+    estate.apply().exits(0);
+    let again = proxy.sent() - before;
+    eprintln!("{size} bytes: {before} sent before the kill, {again} after it");
+    assert!(
+        before + again <= size + IN_FLIGHT,
+        "{before} bytes before the kill and {again} after it are too many for {size}"
+    );
+    assert_same(&estate, &server);
+    assert_clean(&estate, &server);
+}
+
+/// Movers that are killed and halted at random until nothing is left to carry.
+fn disturb(estate: &Estate, random: &mut Random, kills: u64) {
+    let mover = || start(estate, &["mover", "--lease", LEASE]);
+    let mut movers: Vec<Child> = (0..MOVERS).map(|_| mover()).collect();
+    let mut halted: Vec<Child> = Vec::new();
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_millis(100 + random.below(900)));
+        let at = random.below(MOVERS as u64) as usize;
+        let victim = std::mem::replace(&mut movers[at], mover());
+        if random.below(3) == 0 {
+            signal(&victim, "-STOP");
+            halted.push(victim);
+        } else {
+            kill(victim);
+        }
+        // Those that were halted longest wake, and go on with what others have by now.
+        if halted.len() > 2 {
+            let sleeper = halted.remove(0);
+            signal(&sleeper, "-CONT");
+            std::thread::sleep(Duration::from_millis(random.below(500)));
+            kill(std::mem::replace(&mut movers[at], sleeper));
+        }
+    }
+    for sleeper in &halted {
+        signal(sleeper, "-CONT");
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    for child in movers.into_iter().chain(halted) {
+        kill(child);
+    }
+}
+
+#[test]
+fn kills_and_sleepers_among_three_movers_lose_and_double_nothing() {
+    let Some(server) = server("kills_and_sleepers_among_three_movers_lose_and_double_nothing") else {
+        return;
+    };
+    let seed = number("DOMICILE_KILL_SEED", 1);
+    let kills = number("DOMICILE_MOVER_KILLS", KILLS);
+    eprintln!("{kills} kills from seed {seed}");
+    let mut random = Random::new(seed);
+    let mut killed = 0;
+    while killed < kills {
+        let proxy = Proxy::before(&server.endpoint, 6 << 20);
+        let estate = estate(&server, &proxy.endpoint, &["last"]);
+        for at in 0..700 {
+            estate.write(
+                &format!("stores/origin/d/small/{at}"),
+                bytes(at, 2000 + at as usize),
+            );
+        }
+        for at in 0..3 {
+            let length = (20 << 20) + 12_345 * (at as usize + 1);
+            estate.write(&format!("stores/origin/d/large/{at}"), bytes(at, length));
+        }
+        let source = files(&estate.path("stores/origin/d"));
+        // What an interrupted apply has approved is carried on by others.
+        let apply = start(&estate, &["apply", "-f", "manifests", "--yes"]);
+        std::thread::sleep(Duration::from_millis(1500 + random.below(1500)));
+        kill(apply);
+        let now = (kills - killed).min(10);
+        disturb(&estate, &mut random, now);
+        killed += now + 1;
+        // What is visible is whole, also now.
+        for (path, content) in files(&estate.path("stores/last/d")) {
+            if !path
+                .rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with(".domicile-"))
+            {
+                assert!(
+                    source.get(&path) == Some(&content),
+                    "{path} is not what its source is"
+                );
+            }
+        }
+        estate.apply().exits(0);
+        assert_same(&estate, &server);
+        assert!(
+            files(&estate.path("stores/last/d")) == source,
+            "the folder holds every object"
+        );
+        assert_clean(&estate, &server);
+        estate.run(&["dataset", "scrub", "d"]).exits(0);
+        assert_eq!(rclone(&["purge", &server.remote("first/data")]), Some(true));
+    }
+}
