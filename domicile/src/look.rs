@@ -195,7 +195,7 @@ fn refuse_aliases(world: &World) -> anyhow::Result<()> {
 }
 
 /// A path with its symbolic links followed, as far as it exists.
-fn resolved(path: &Path) -> PathBuf {
+pub fn resolved(path: &Path) -> PathBuf {
     for ancestor in path.ancestors() {
         if let Ok(real) = std::fs::canonicalize(ancestor) {
             let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));

@@ -249,9 +249,21 @@ fn datasets(
     let of_inventories = of_inventories.map(|(name, row)| (name.clone(), Arc::clone(&row.dataset)));
     let of_manifests = manifests.datasets.iter();
     of_manifests
-        .map(|(name, dataset)| (name.clone(), Arc::new(dataset.clone())))
+        .map(|(name, dataset)| (name.clone(), Arc::new(as_it_lies(dataset, registered.get(name)))))
         .chain(of_inventories)
         .collect()
+}
+
+/// A dataset with the origin that it has: where its manifest still names one that is lost, that which took its place.
+fn as_it_lies(dataset: &Dataset, row: Option<&Registered>) -> Dataset {
+    let mut dataset = dataset.clone();
+    if let Some(row) = row
+        && row.released_origin.as_deref() == dataset.origin.as_ref()
+        && row.dataset.origin.is_some()
+    {
+        dataset.origin.clone_from(&row.dataset.origin);
+    }
+    dataset
 }
 
 /// Backends of which the stored and the fresh manifest name different places.
