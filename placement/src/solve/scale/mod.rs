@@ -20,6 +20,7 @@ mod members;
 mod piles;
 mod placed;
 mod pool;
+mod proof;
 mod rates;
 mod rows;
 mod shortage;
