@@ -32,6 +32,8 @@ pub struct World {
     pub moved: BTreeSet<BackendName>,
     /// What is known.
     pub observed: Observed,
+    /// Folders on backends that are taken for copies of datasets although none is recorded: while a catalogue is rebuilt.
+    pub presumed: BTreeSet<(BackendName, DatasetName)>,
     /// What a look at the stores found.
     pub sight: look::Sight,
     /// How origins differ from what is registered.
@@ -158,6 +160,7 @@ impl World {
             datasets,
             registered,
             observed,
+            presumed: BTreeSet::new(),
             sight: look::Sight::default(),
             diffs: Vec::new(),
             worker: Arc::new(worker),

@@ -9,6 +9,7 @@ mod get;
 mod mover;
 mod plan;
 pub mod policy;
+mod rebuild;
 mod restore;
 mod set_origin;
 mod solve;
@@ -53,6 +54,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Backend(BackendCommand::Uncordon(args)) => backend::uncordon(global, &args.name).await,
         Command::Backend(BackendCommand::Drain(args)) => backend::drain(global, &args.name).await,
         Command::Catalogue(CatalogueCommand::Backup(args)) => catalogue::backup(global, args).await,
+        Command::Catalogue(CatalogueCommand::Rebuild(files)) => rebuild::rebuild(global, files).await,
         Command::Schema => {
             let schema = domicile_policies::json_schema();
             if !crate::answer::structured(global.output, &schema, std::slice::from_ref(&schema))? {

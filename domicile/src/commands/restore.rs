@@ -220,6 +220,10 @@ async fn restore_copy(
         ended: Vec::new(),
         undoes: None,
     };
+    // What is recorded there may be gone: that is why one restores.
+    if known.is_some_and(|known| known.copy_on(to.as_str()).is_some()) {
+        carry::inspect_copy(&carrier, &dataset.name, to).await?;
+    }
     let ended = carry::copy(carrier, step).await;
     drop(watch);
     let failure = match ended {
