@@ -163,6 +163,9 @@ pub enum Command {
     /// Look at backends and mark them
     #[command(subcommand)]
     Backend(BackendCommand),
+    /// Keep a copy of what is known, or find it out again
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
     /// Print the JSON Schema of the manifests
     Schema,
     /// Print a completion script for a shell
@@ -347,6 +350,21 @@ pub enum DatasetCommand {
         after_help = "Examples:\n  domicile dataset scrub\n  domicile dataset scrub hessian-plants --backend giessen-archive"
     )]
     Scrub(ScrubArgs),
+    /// Write a dataset back from whatever copies can be read: each object is compared with its recorded digest
+    #[command(after_help = "Examples:\n  \
+            domicile dataset restore penguins --to /mnt/rescue/penguins     into any folder\n  \
+            domicile dataset restore penguins --backend field-station       where its origin lay, if that is its backend\n  \
+            domicile dataset restore penguins --to /mnt/new -o json         what was written, what failed and why\n\n\
+            Run it again to go on where it was: what is there already is read and compared. Files with other bytes are\n\
+            left as they are unless you say --overwrite. Exit codes: 0 everything is there, 5 some objects are not.")]
+    Restore(RestoreArgs),
+    /// Make another place the origin, after the old one is lost: only where every object lies as it is recorded
+    #[command(after_help = "Examples:\n  \
+            domicile dataset set-origin penguins giessen-archive            its verified copy there becomes the origin\n  \
+            domicile dataset set-origin penguins new-disk/rescued/penguins  a place that is read and compared first\n\n\
+            The old origin is remembered as lost: nobody looks there until the manifest names a new one. Nothing is\n\
+            deleted.")]
+    SetOrigin(SetOriginArgs),
 }
 
 /// `dataset import`.
@@ -369,6 +387,39 @@ pub struct ImportArgs {
     /// Take what the inventory says as verified
     #[arg(long)]
     pub trust_inventory: bool,
+}
+
+/// `dataset restore`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["to", "backend"]))]
+pub struct RestoreArgs {
+    /// The dataset
+    pub dataset: String,
+    /// Into this folder; it is made if it is not there
+    #[arg(long, value_name = "FOLDER")]
+    pub to: Option<PathBuf>,
+    /// On this backend: where the origin lay, or as a copy like those that `apply` makes
+    #[arg(long, value_name = "BACKEND")]
+    pub backend: Option<String>,
+    /// Replace files that have other bytes
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Manifests to read
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// `dataset set-origin`.
+#[derive(Debug, Args)]
+pub struct SetOriginArgs {
+    /// The dataset
+    pub dataset: String,
+    /// The new origin; without a prefix the copy of the dataset on that backend
+    #[arg(value_name = "BACKEND[/PREFIX]")]
+    pub place: String,
+    /// Manifests to read
+    #[command(flatten)]
+    pub files: Files,
 }
 
 /// `dataset scrub`.
@@ -394,6 +445,35 @@ pub enum BackendCommand {
     Drain(OneBackend),
     /// Show what lies on each backend
     Usage(BackendNames),
+}
+
+/// `catalogue`.
+#[derive(Debug, Subcommand)]
+pub enum CatalogueCommand {
+    /// Write the catalogue as it is now to a file, also while others use it, and check that file
+    #[command(after_help = "Examples:\n  \
+            domicile catalogue backup /backups/catalogue-2026-11-28.db\n  \
+            domicile catalogue backup nightly.db --overwrite\n\n\
+            To go back to it, put the file where the catalogue lay, then let `domicile dataset scrub` read what is there.")]
+    Backup(BackupArgs),
+    /// Find out again what a lost catalogue knew: from the manifests, and by reading every copy that lies on the backends
+    #[command(after_help = "Example:\n  \
+            domicile catalogue rebuild -f estate/\n\n\
+            Writes and deletes nothing on any backend. What equals the origin's content is verified; where the origin is\n\
+            gone, what its copies agree on is taken for right, and that is said. Run again, it goes on where it was.\n\
+            Exit codes: 0 every dataset has a whole copy, 3 some copies differ or are not whole, 5 something could not be\n\
+            read.")]
+    Rebuild(Files),
+}
+
+/// `catalogue backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file
+    pub file: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// Backends by name.

@@ -12,10 +12,13 @@ mod copy;
 mod inspect;
 mod lease;
 mod notes;
+mod restore;
 mod retire;
 
-pub use inspect::{Inspected, inspect_copy};
+pub use copy::copy;
+pub use inspect::{Inspected, digests, inspect_copy};
 use notes::Notes;
+pub use restore::{Restored, Restoring};
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -181,7 +181,7 @@ async fn carry_out(
 }
 
 /// Records what was read: manifests, datasets, what lies at the origins, which backends are out of reach.
-async fn record(world: &World) -> anyhow::Result<()> {
+pub async fn record(world: &World) -> anyhow::Result<()> {
     let catalogue = &world.catalogue;
     for backend in &world.moved {
         catalogue.doubt_backend(backend).await?;

@@ -321,6 +321,14 @@ impl Worker {
         self.stores.driver(backend)?.sweep(&prefix).await
     }
 
+    /// The same below a path that ends with `/`, or below the whole root.
+    ///
+    /// # Errors
+    /// What hinders looking or removing.
+    pub async fn sweep_below(&self, backend: &BackendName, prefix: &str) -> Result<u64, Failure> {
+        self.stores.driver(backend)?.sweep(prefix).await
+    }
+
     /// Gives up every upload below `<root>/<dataset>/` that was begun and not ended, and returns how many. Only for a
     /// moment when nobody writes there: it asks for nobody's lease.
     ///

@@ -13,6 +13,8 @@
 //!
 //! It decides nothing: who gets a copy is placement's, and what may be deleted is asked of the caller.
 
+mod adopt;
+mod backup;
 mod copies;
 mod dataset;
 mod doubt;
@@ -30,11 +32,14 @@ mod origin;
 mod origin_rows;
 mod pages;
 mod plans;
+mod restored;
 mod row;
 mod settle;
 mod sums;
 mod usage;
 
+pub use adopt::AdoptedObject;
+pub use backup::{Backup, BackupError};
 pub use copies::{Finding, Inspection, Verification};
 pub use dataset::{DatasetSource, Registered};
 pub use error::{CatalogueError, ImportError, ImportProblem, LockError, OpenError, RetireError};

@@ -16,6 +16,8 @@ mod names;
 mod oracle;
 mod problems;
 mod quickstart;
+mod rebuild;
+mod recovery;
 mod routes;
 mod safety;
 mod tariffs;

@@ -23,6 +23,7 @@ mod pack;
 mod piles;
 mod placed;
 mod pool;
+mod proof;
 mod rates;
 mod rows;
 mod shortage;
