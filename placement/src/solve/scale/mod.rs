@@ -26,6 +26,7 @@ mod pool;
 mod proof;
 mod rates;
 mod rows;
+mod scales;
 mod shortage;
 mod sieve;
 mod smooth;
@@ -40,9 +41,10 @@ mod wish;
 
 pub(crate) use members::{FALLBACK, Members};
 pub(crate) use placed::Placed;
+pub(crate) use scales::Scales;
 pub(crate) use shortage::{levels, stays};
 pub use standing::{Change, Revision, Standing};
-pub(crate) use stock::{Scales, Stock};
+pub(crate) use stock::Stock;
 pub(crate) use take::take_stock;
 pub(crate) use wish::{Tolls, Wish};
 

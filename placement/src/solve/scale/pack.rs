@@ -7,7 +7,8 @@
 use super::super::need::Shortfall;
 use super::members::{FALLBACK, Members};
 use super::placed::Placed;
-use super::stock::{Scales, Stock};
+use super::scales::Scales;
+use super::stock::Stock;
 use super::wish::Tolls;
 
 /// Lots one after the other for which no room could be made, after which the others of their priority are not tried.

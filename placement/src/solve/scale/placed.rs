@@ -2,7 +2,8 @@
 
 use super::super::need::Shortfall;
 use super::members::Members;
-use super::stock::{Best, Scales, Stock};
+use super::scales::Scales;
+use super::stock::{Best, Stock};
 use super::wish::{Tolls, Wish};
 
 /// Rounds of making room, and of using what is left.

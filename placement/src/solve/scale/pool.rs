@@ -9,7 +9,8 @@ use super::super::need::Unit;
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
 use super::lacking::{Term, Terms};
 use super::members::Members;
-use super::stock::{Scales, Stock};
+use super::scales::Scales;
+use super::stock::Stock;
 use super::wish::{Held, Tolls, Wish};
 
 /// The lots.

@@ -7,7 +7,8 @@
 //! whose best set is further from any other than the raise, still has that best set.
 
 use super::members::Members;
-use super::stock::{Scales, Stock};
+use super::scales::Scales;
+use super::stock::Stock;
 use super::wish::{Tolls, Wish};
 
 /// Steps at most.

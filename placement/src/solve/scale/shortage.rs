@@ -17,7 +17,8 @@ use super::fewest::{self, Fewest};
 use super::members::{FALLBACK, Members};
 use super::pack::pack;
 use super::placed::Placed;
-use super::stock::{Scales, Stock};
+use super::scales::Scales;
+use super::stock::Stock;
 use super::wish::{Held, Tolls, Wish};
 use super::{SETTLED, Settled, TRUST, free, settle};
 

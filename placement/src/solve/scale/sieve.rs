@@ -5,7 +5,8 @@
 
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
 use super::lacking::Terms;
-use super::stock::{Scales, Stock};
+use super::scales::Scales;
+use super::stock::Stock;
 use super::wish::{Tolls, Wish};
 
 /// Not in the sieve.

@@ -4,11 +4,12 @@ use crate::ground::BudgetUnit;
 
 use super::super::load::Limits;
 use super::super::need::{Shortfall, Unit};
-use super::super::picker::{Offer, Picker, Prices};
+use super::super::picker::Offer;
 use super::catalog::{Catalog, Lot, NO_COPY, NO_GROUP, Shape, Simple};
 use super::class::Class;
 use super::lacking::Terms;
 use super::members::{FALLBACK, Members};
+use super::scales::Scales;
 use super::sieve::greedy;
 use super::ways::Relayed;
 use super::wish::{Tolls, Wish, price};
@@ -29,72 +30,6 @@ pub(crate) struct Stock {
     pub tight: Vec<u32>,
     /// The priorities, the highest first.
     pub priorities: Vec<i64>,
-}
-
-/// Works out prices of candidates and best sets, in memory that is kept.
-#[derive(Debug, Default)]
-pub(crate) struct Scales {
-    /// For each candidate of the lot weighed last, its price.
-    pub prices: Prices,
-    current: Vec<bool>,
-    picker: Picker,
-    /// The members of the set found last.
-    pub members: Vec<usize>,
-    /// Costs of candidates that were worked out before.
-    flat: Vec<f64>,
-    /// Whether they are kept, and for each class or lot where they begin.
-    keeps: bool,
-    of_class: Vec<u32>,
-    of_lot: Vec<u32>,
-}
-
-/// Costs that are kept at most: 32 MB of them.
-const KEPT_COSTS: usize = 4_000_000;
-/// Not kept yet.
-const UNKNOWN: u32 = u32::MAX;
-
-impl Scales {
-    /// Scales that keep the costs of candidates: for lots that are weighed again and again.
-    pub fn keeping(stock: &Stock) -> Self {
-        Self {
-            keeps: true,
-            of_class: vec![UNKNOWN; stock.catalog.classes.len()],
-            of_lot: vec![UNKNOWN; stock.lots.len()],
-            ..Self::default()
-        }
-    }
-
-    /// Where the costs of a lot's candidates begin, and what they are times.
-    fn costs(&mut self, stock: &Stock, lot: usize) -> (usize, f64) {
-        let item = &stock.lots[lot];
-        let proportional = stock.class(lot).is_proportional();
-        let scale = if proportional { item.bytes as f64 } else { 1.0 };
-        let known = match proportional {
-            _ if !self.keeps => UNKNOWN,
-            true => self.of_class[item.class as usize],
-            false => self.of_lot[lot],
-        };
-        if known != UNKNOWN {
-            return (known as usize, scale);
-        }
-        if !self.keeps || self.flat.len() > KEPT_COSTS {
-            self.keeps = false;
-            self.flat.truncate(KEPT_COSTS.min(self.flat.len()));
-        }
-        if !self.keeps {
-            self.flat.clear();
-        }
-        let start = self.flat.len();
-        stock.list_costs(lot, &mut self.flat);
-        if self.keeps {
-            let known = match proportional {
-                true => &mut self.of_class[item.class as usize],
-                false => &mut self.of_lot[lot],
-            };
-            *known = start as u32;
-        }
-        (start, scale)
-    }
 }
 
 /// What a best set costs.
@@ -387,7 +322,7 @@ impl Stock {
 
     /// What every candidate costs a lot per month, added to a list; for a lot of whose class all costs go with bytes, what
     /// they cost for each byte.
-    fn list_costs(&self, lot: usize, costs: &mut Vec<f64>) {
+    pub fn list_costs(&self, lot: usize, costs: &mut Vec<f64>) {
         let (class, shape) = (self.class(lot), self.shape(lot));
         let rates = &self.catalog.rates[shape.rates as usize];
         if !class.is_proportional() {

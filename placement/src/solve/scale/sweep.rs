@@ -1,7 +1,8 @@
 //! Every lot's best set at given tolls: the start of a program, and the bound that proves its end.
 
 use super::members::Members;
-use super::stock::{Best, Scales, Stock};
+use super::scales::Scales;
+use super::stock::{Best, Stock};
 use super::wish::{Tolls, Wish};
 
 /// The best sets of all lots at given tolls.

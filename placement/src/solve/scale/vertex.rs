@@ -18,8 +18,9 @@ use super::effort::{Basic, BoxAround, Effort, Entering, Leaving, Mean};
 use super::lacking::Terms;
 use super::members::Members;
 use super::rows::Rows;
+use super::scales::Scales;
 use super::sieve::Sieve;
-use super::stock::{Scales, Stock};
+use super::stock::Stock;
 use super::sweep::Sweep;
 use super::wish::{Tolls, Wish};
 
