@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domicile_estate::{ByteCount, parse_quantity};
 
 /// The scheduler for data: decides where every copy lives, shows the price, and makes it so.
 #[derive(Debug, Parser)]
@@ -128,7 +129,9 @@ pub enum Command {
             A problem file is JSON Lines, also compressed as .gz or .zst; `-` reads standard input.")]
     Solve(SolveArgs),
     /// Carry out a plan: copy, read back, verify, record, and only then retire
-    #[command(after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes")]
+    #[command(
+        after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes\n  domicile apply -f estate/ --max-retire 10 --max-retire-bytes 2Ti    delete little at a time"
+    )]
     Apply(ApplyArgs),
     /// Help carry what a running or interrupted `apply` has approved; any number on one catalogue
     #[command(
@@ -228,6 +231,16 @@ pub struct ApplyArgs {
     /// Manifests to apply
     #[command(flatten)]
     pub files: Files,
+    /// Copies that this run retires at most; the others wait for another run
+    #[arg(long, value_name = "N")]
+    pub max_retire: Option<u64>,
+    /// Bytes in the copies that this run retires at most, such as 500Gi
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_retire_bytes: Option<ByteCount>,
+}
+
+fn size(text: &str) -> Result<ByteCount, String> {
+    parse_quantity(text).map_err(|error| error.to_string())
 }
 
 /// `mover`.

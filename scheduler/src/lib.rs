@@ -14,6 +14,7 @@
 //! retired; a copy waits until its target has room; one failing backend never holds up another.
 
 mod approved;
+mod caps;
 mod demand;
 mod events;
 mod machine;
@@ -24,7 +25,7 @@ mod step;
 
 pub use approved::approved;
 pub use demand::{Demand, DemandedCopies, DemandedNines, Unprotected};
-pub use events::{Command, CopyOutcome, Event, Limits, RetireOutcome, Summary};
+pub use events::{Command, CopyOutcome, Event, Limits, RetireCaps, RetireOutcome, Summary};
 pub use machine::Scheduler;
 pub use room::Rooms;
 pub use step::{Action, Step, StepId, StepState};

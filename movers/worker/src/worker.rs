@@ -62,7 +62,7 @@ pub struct ProbeReport {
 /// Moves objects. All methods take `&self`: any number may be under way at once. They need tokio's runtime.
 #[derive(Debug)]
 pub struct Worker {
-    stores: Arc<Stores>,
+    pub(crate) stores: Arc<Stores>,
     budget: Budget,
     retry: RetryPolicy,
 }
@@ -371,7 +371,11 @@ impl Worker {
     }
 
     /// Tries until it succeeds or `retry::decide` gives up.
-    async fn retrying<T, F>(&self, cancel: &Cancel, mut attempt: impl FnMut() -> F) -> Result<T, Failure>
+    pub(crate) async fn retrying<T, F>(
+        &self,
+        cancel: &Cancel,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {

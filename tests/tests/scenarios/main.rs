@@ -18,6 +18,7 @@ mod problems;
 mod quickstart;
 mod rebuild;
 mod recovery;
+mod retirement;
 mod routes;
 mod safety;
 mod tariffs;
