@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domicile_estate::{ByteCount, parse_quantity};
+use domicile_estate::{ByteCount, parse_decimal, parse_quantity};
 
 /// The scheduler for data: decides where every copy lives, shows the price, and makes it so.
 #[derive(Debug, Parser)]
@@ -135,7 +135,7 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Help carry what a running or interrupted `apply` has approved; any number on one catalogue
     #[command(
-        after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more"
+        after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more\n  domicile mover --scrub-days 90   beside that, every copy is read back within about 90 days"
     )]
     Mover(MoverArgs),
     /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, the runner-up, what would help
@@ -252,6 +252,9 @@ pub struct MoverArgs {
     /// Seconds until others may take up what a mover carries that is not heard of any more
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub lease: u64,
+    /// When there is nothing to carry, read copies back that were not for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub scrub_days: Option<u32>,
 }
 
 /// `why`.
@@ -360,7 +363,7 @@ pub enum DatasetCommand {
     Import(ImportArgs),
     /// Read copies back and compare them with what is recorded
     #[command(
-        after_help = "Examples:\n  domicile dataset scrub\n  domicile dataset scrub hessian-plants --backend giessen-archive"
+        after_help = "Examples:\n  domicile dataset scrub\n  domicile dataset scrub hessian-plants --backend giessen-archive\n  domicile dataset scrub --sample 1%    every day: then all is read within 100 days"
     )]
     Scrub(ScrubArgs),
     /// Write a dataset back from whatever copies can be read: each object is compared with its recorded digest
@@ -443,6 +446,40 @@ pub struct ScrubArgs {
     /// Only the copies on this backend
     #[arg(long)]
     pub backend: Option<String>,
+    /// Only this share of them, from where the last sample ended: in time every object is read
+    #[arg(long, value_name = "PERCENT")]
+    pub sample: Option<Share>,
+}
+
+/// A share, written as `1%` or `0.5%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    millionths: u32,
+}
+
+impl Share {
+    /// This share of something, rounded up; of anything at least one.
+    pub fn of(self, whole: u64) -> u64 {
+        let share = (u128::from(whole) * u128::from(self.millionths)).div_ceil(1_000_000);
+        u64::try_from(share).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no share above 0% and up to 100%: write `1%` or `0.5%`");
+        let percent = text.strip_suffix('%').ok_or_else(wrong)?;
+        let percent = parse_decimal(percent).map_err(|_| wrong())?;
+        let millionths = (percent * 10_000.0).round();
+        if !(1.0..=1_000_000.0).contains(&millionths) {
+            return Err(wrong());
+        }
+        Ok(Self {
+            millionths: millionths as u32,
+        })
+    }
 }
 
 /// `backend`.

@@ -21,6 +21,7 @@ mod machine;
 mod queue;
 mod room;
 mod run;
+mod scrubs;
 mod step;
 
 pub use approved::approved;
@@ -28,4 +29,5 @@ pub use demand::{Demand, DemandedCopies, DemandedNines, Unprotected};
 pub use events::{Command, CopyOutcome, Event, Limits, RetireCaps, RetireOutcome, Summary};
 pub use machine::Scheduler;
 pub use room::Rooms;
+pub use scrubs::{Scrubbable, order_scrubs, scrub_effort};
 pub use step::{Action, Step, StepId, StepState};

@@ -16,7 +16,7 @@ mod restore;
 mod retire;
 
 pub use copy::copy;
-pub use inspect::{Inspected, digests, inspect_copy};
+pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part};
 use notes::Notes;
 pub use restore::{Restored, Restoring};
 

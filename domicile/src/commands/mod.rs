@@ -11,6 +11,7 @@ mod plan;
 pub mod policy;
 mod rebuild;
 mod restore;
+mod scrub;
 mod set_origin;
 mod solve;
 mod status;
@@ -45,7 +46,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Policy(PolicyCommand::Lint(files)) => policy::lint(global, files),
         Command::Policy(PolicyCommand::Test(files)) => policy::test(global, files),
         Command::Dataset(DatasetCommand::Import(args)) => dataset::import(global, args).await,
-        Command::Dataset(DatasetCommand::Scrub(args)) => dataset::scrub(global, args).await,
+        Command::Dataset(DatasetCommand::Scrub(args)) => scrub::scrub(global, args).await,
         Command::Dataset(DatasetCommand::Restore(args)) => restore::restore(global, args).await,
         Command::Dataset(DatasetCommand::SetOrigin(args)) => set_origin::set_origin(global, args).await,
         Command::Backend(BackendCommand::Probe(args)) => backend::probe(global, args).await,

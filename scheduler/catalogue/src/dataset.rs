@@ -378,6 +378,7 @@ pub(crate) async fn forget_copy(
         "DELETE FROM copies WHERE dataset_id = ? AND backend_id = ?",
         "DELETE FROM writes WHERE dataset_id = ? AND backend_id = ?",
         "DELETE FROM drops WHERE dataset_id = ? AND backend_id = ?",
+        "DELETE FROM scrubs WHERE dataset_id = ? AND backend_id = ?",
     ] {
         sqlx::query(sql)
             .bind(dataset)

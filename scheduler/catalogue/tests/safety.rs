@@ -352,3 +352,32 @@ async fn a_copy_that_is_needed_again_or_planned_again_waits_anew() {
     catalogue.keep_waiting(&BTreeSet::from([(&d, &b)])).await.unwrap();
     assert!(!waits().await, "every plan in between wanted it to go");
 }
+
+#[tokio::test]
+async fn a_scrub_goes_on_where_it_was_and_no_two_read_the_same() {
+    let fixture = two_copies().await;
+    let catalogue = &fixture.catalogue;
+    let (d, b) = (name("d"), backend("b"));
+    let mark = async || {
+        let marks = catalogue.scrub_marks().await.unwrap();
+        marks.get(&(d.clone(), b.clone())).cloned().unwrap_or_default()
+    };
+    assert!(catalogue.claim_scrub(&d, &b, 60_000).await.unwrap());
+    assert!(!catalogue.claim_scrub(&d, &b, 60_000).await.unwrap());
+    catalogue.note_scrubbed(&d, &b, Some(&key("a"))).await.unwrap();
+    assert_eq!(
+        (mark().await.after, mark().await.ended_ms),
+        (Some(key("a")), None)
+    );
+    // What was noted is free again, also for a claim that runs out at once.
+    assert!(catalogue.claim_scrub(&d, &b, 0).await.unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    assert!(catalogue.claim_scrub(&d, &b, 60_000).await.unwrap());
+    catalogue.note_scrubbed(&d, &b, None).await.unwrap();
+    let ended = mark().await;
+    assert_eq!(ended.after, None);
+    assert!(ended.ended_ms.is_some());
+    // A round that is under way does not forget when the last one ended.
+    catalogue.note_scrubbed(&d, &b, Some(&key("a"))).await.unwrap();
+    assert_eq!(mark().await.ended_ms, ended.ended_ms);
+}
