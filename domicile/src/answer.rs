@@ -3,7 +3,6 @@
 use anyhow::Context as _;
 use saphyr::{LoadableYamlNode as _, Yaml, YamlEmitter};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::cli::Format;
 use crate::terminal::{answer, answering};
@@ -38,9 +37,22 @@ pub fn names<'a>(format: Format, names: impl Iterator<Item = &'a str>) -> bool {
     true
 }
 
-/// A list of things as Kubernetes lists them.
-pub fn list(items: &[Value]) -> Value {
-    serde_json::json!({"apiVersion": "domicile.dev/v1alpha1", "kind": "List", "items": items})
+/// A list of things as Kubernetes lists them. Fields stand in the order of their names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct List<'a, T> {
+    api_version: &'static str,
+    items: &'a [T],
+    kind: &'static str,
+}
+
+/// A list of these things.
+pub fn list<T: Serialize>(items: &[T]) -> List<'_, T> {
+    List {
+        api_version: "domicile.dev/v1alpha1",
+        items,
+        kind: "List",
+    }
 }
 
 /// A value as YAML. JSON is YAML, so the parser that reads manifests gives the tree that is written.

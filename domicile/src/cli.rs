@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domicile_estate::{ByteCount, parse_decimal, parse_quantity};
 
 /// The scheduler for data: decides where every copy lives, shows the price, and makes it so.
 #[derive(Debug, Parser)]
@@ -128,11 +129,13 @@ pub enum Command {
             A problem file is JSON Lines, also compressed as .gz or .zst; `-` reads standard input.")]
     Solve(SolveArgs),
     /// Carry out a plan: copy, read back, verify, record, and only then retire
-    #[command(after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes")]
+    #[command(
+        after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes\n  domicile apply -f estate/ --max-retire 10 --max-retire-bytes 2Ti    delete little at a time"
+    )]
     Apply(ApplyArgs),
     /// Help carry what a running or interrupted `apply` has approved; any number on one catalogue
     #[command(
-        after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more"
+        after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more\n  domicile mover --scrub-days 90   beside that, every copy is read back within about 90 days"
     )]
     Mover(MoverArgs),
     /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, the runner-up, what would help
@@ -163,6 +166,9 @@ pub enum Command {
     /// Look at backends and mark them
     #[command(subcommand)]
     Backend(BackendCommand),
+    /// Keep a copy of what is known, or find it out again
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
     /// Print the JSON Schema of the manifests
     Schema,
     /// Print a completion script for a shell
@@ -225,6 +231,16 @@ pub struct ApplyArgs {
     /// Manifests to apply
     #[command(flatten)]
     pub files: Files,
+    /// Copies that this run retires at most; the others wait for another run
+    #[arg(long, value_name = "N")]
+    pub max_retire: Option<u64>,
+    /// Bytes in the copies that this run retires at most, such as 500Gi
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_retire_bytes: Option<ByteCount>,
+}
+
+fn size(text: &str) -> Result<ByteCount, String> {
+    parse_quantity(text).map_err(|error| error.to_string())
 }
 
 /// `mover`.
@@ -236,6 +252,9 @@ pub struct MoverArgs {
     /// Seconds until others may take up what a mover carries that is not heard of any more
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub lease: u64,
+    /// When there is nothing to carry, read copies back that were not for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub scrub_days: Option<u32>,
 }
 
 /// `why`.
@@ -344,9 +363,24 @@ pub enum DatasetCommand {
     Import(ImportArgs),
     /// Read copies back and compare them with what is recorded
     #[command(
-        after_help = "Examples:\n  domicile dataset scrub\n  domicile dataset scrub hessian-plants --backend giessen-archive"
+        after_help = "Examples:\n  domicile dataset scrub\n  domicile dataset scrub hessian-plants --backend giessen-archive\n  domicile dataset scrub --sample 1%    every day: then all is read within 100 days"
     )]
     Scrub(ScrubArgs),
+    /// Write a dataset back from whatever copies can be read: each object is compared with its recorded digest
+    #[command(after_help = "Examples:\n  \
+            domicile dataset restore penguins --to /mnt/rescue/penguins     into any folder\n  \
+            domicile dataset restore penguins --backend field-station       where its origin lay, if that is its backend\n  \
+            domicile dataset restore penguins --to /mnt/new -o json         what was written, what failed and why\n\n\
+            Run it again to go on where it was: what is there already is read and compared. Files with other bytes are\n\
+            left as they are unless you say --overwrite. Exit codes: 0 everything is there, 5 some objects are not.")]
+    Restore(RestoreArgs),
+    /// Make another place the origin, after the old one is lost: only where every object lies as it is recorded
+    #[command(after_help = "Examples:\n  \
+            domicile dataset set-origin penguins giessen-archive            its verified copy there becomes the origin\n  \
+            domicile dataset set-origin penguins new-disk/rescued/penguins  a place that is read and compared first\n\n\
+            The old origin is remembered as lost: nobody looks there until the manifest names a new one. Nothing is\n\
+            deleted.")]
+    SetOrigin(SetOriginArgs),
 }
 
 /// `dataset import`.
@@ -371,6 +405,39 @@ pub struct ImportArgs {
     pub trust_inventory: bool,
 }
 
+/// `dataset restore`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["to", "backend"]))]
+pub struct RestoreArgs {
+    /// The dataset
+    pub dataset: String,
+    /// Into this folder; it is made if it is not there
+    #[arg(long, value_name = "FOLDER")]
+    pub to: Option<PathBuf>,
+    /// On this backend: where the origin lay, or as a copy like those that `apply` makes
+    #[arg(long, value_name = "BACKEND")]
+    pub backend: Option<String>,
+    /// Replace files that have other bytes
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Manifests to read
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// `dataset set-origin`.
+#[derive(Debug, Args)]
+pub struct SetOriginArgs {
+    /// The dataset
+    pub dataset: String,
+    /// The new origin; without a prefix the copy of the dataset on that backend
+    #[arg(value_name = "BACKEND[/PREFIX]")]
+    pub place: String,
+    /// Manifests to read
+    #[command(flatten)]
+    pub files: Files,
+}
+
 /// `dataset scrub`.
 #[derive(Debug, Args)]
 pub struct ScrubArgs {
@@ -379,6 +446,40 @@ pub struct ScrubArgs {
     /// Only the copies on this backend
     #[arg(long)]
     pub backend: Option<String>,
+    /// Only this share of them, from where the last sample ended: in time every object is read
+    #[arg(long, value_name = "PERCENT")]
+    pub sample: Option<Share>,
+}
+
+/// A share, written as `1%` or `0.5%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    millionths: u32,
+}
+
+impl Share {
+    /// This share of something, rounded up; of anything at least one.
+    pub fn of(self, whole: u64) -> u64 {
+        let share = (u128::from(whole) * u128::from(self.millionths)).div_ceil(1_000_000);
+        u64::try_from(share).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no share above 0% and up to 100%: write `1%` or `0.5%`");
+        let percent = text.strip_suffix('%').ok_or_else(wrong)?;
+        let percent = parse_decimal(percent).map_err(|_| wrong())?;
+        let millionths = (percent * 10_000.0).round();
+        if !(1.0..=1_000_000.0).contains(&millionths) {
+            return Err(wrong());
+        }
+        Ok(Self {
+            millionths: millionths as u32,
+        })
+    }
 }
 
 /// `backend`.
@@ -394,6 +495,35 @@ pub enum BackendCommand {
     Drain(OneBackend),
     /// Show what lies on each backend
     Usage(BackendNames),
+}
+
+/// `catalogue`.
+#[derive(Debug, Subcommand)]
+pub enum CatalogueCommand {
+    /// Write the catalogue as it is now to a file, also while others use it, and check that file
+    #[command(after_help = "Examples:\n  \
+            domicile catalogue backup /backups/catalogue-2026-11-28.db\n  \
+            domicile catalogue backup nightly.db --overwrite\n\n\
+            To go back to it, put the file where the catalogue lay, then let `domicile dataset scrub` read what is there.")]
+    Backup(BackupArgs),
+    /// Find out again what a lost catalogue knew: from the manifests, and by reading every copy that lies on the backends
+    #[command(after_help = "Example:\n  \
+            domicile catalogue rebuild -f estate/\n\n\
+            Writes and deletes nothing on any backend. What equals the origin's content is verified; where the origin is\n\
+            gone, what its copies agree on is taken for right, and that is said. Run again, it goes on where it was.\n\
+            Exit codes: 0 every dataset has a whole copy, 3 some copies differ or are not whole, 5 something could not be\n\
+            read.")]
+    Rebuild(Files),
+}
+
+/// `catalogue backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file
+    pub file: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// Backends by name.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use domicile_catalogue::{CatalogueError, DatasetSource, ListedObject, OriginListing};
 use domicile_estate::{
-    BackendName, ByteCount, Dataset, DatasetName, ObjectKey, ObservedDataset, Origin, OriginFinding,
+    Backend, BackendName, ByteCount, Dataset, DatasetName, ObjectKey, ObservedDataset, Origin, OriginFinding,
     StoreKind,
 };
 use domicile_movers::{Failure, FailureClass};
@@ -195,7 +195,7 @@ fn refuse_aliases(world: &World) -> anyhow::Result<()> {
 }
 
 /// A path with its symbolic links followed, as far as it exists.
-fn resolved(path: &Path) -> PathBuf {
+pub fn resolved(path: &Path) -> PathBuf {
     for ancestor in path.ancestors() {
         if let Ok(real) = std::fs::canonicalize(ancestor) {
             let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
@@ -297,6 +297,11 @@ impl<'w> CopiesOn<'w> {
                 }
             }
         }
+        for (backend, name) in &world.presumed {
+            if let Some(names) = on.get_mut(backend) {
+                names.insert(name.as_str());
+            }
+        }
         Self(on)
     }
 
@@ -331,9 +336,15 @@ fn paths_of_others(
     let met = others.met_below(origin).map(str::to_owned);
     let is_other = |name: &String| dataset.is_none_or(|own| own.as_str() != name);
     let mut paths: Vec<String> = met.filter(is_other).collect();
-    let Some(backend) = world.manifests.backends.get(&origin.backend) else {
-        return paths;
-    };
+    if let Some(backend) = world.manifests.backends.get(&origin.backend) {
+        paths.extend(not_of_backend(world, backend));
+    }
+    paths
+}
+
+/// What lies below a backend's root and is not of that backend: our own house, and the roots of other backends.
+pub fn not_of_backend(world: &World, backend: &Backend) -> Vec<String> {
+    let mut paths = Vec::new();
     if backend.store.kind != StoreKind::Fs {
         return paths;
     }

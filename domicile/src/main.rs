@@ -21,6 +21,7 @@ mod outcome;
 mod problems;
 mod progress;
 mod reading;
+mod rebuild;
 mod render;
 mod terminal;
 mod world;

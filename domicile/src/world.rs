@@ -32,6 +32,8 @@ pub struct World {
     pub moved: BTreeSet<BackendName>,
     /// What is known.
     pub observed: Observed,
+    /// Folders on backends that are taken for copies of datasets although none is recorded: while a catalogue is rebuilt.
+    pub presumed: BTreeSet<(BackendName, DatasetName)>,
     /// What a look at the stores found.
     pub sight: look::Sight,
     /// How origins differ from what is registered.
@@ -158,6 +160,7 @@ impl World {
             datasets,
             registered,
             observed,
+            presumed: BTreeSet::new(),
             sight: look::Sight::default(),
             diffs: Vec::new(),
             worker: Arc::new(worker),
@@ -249,9 +252,21 @@ fn datasets(
     let of_inventories = of_inventories.map(|(name, row)| (name.clone(), Arc::clone(&row.dataset)));
     let of_manifests = manifests.datasets.iter();
     of_manifests
-        .map(|(name, dataset)| (name.clone(), Arc::new(dataset.clone())))
+        .map(|(name, dataset)| (name.clone(), Arc::new(as_it_lies(dataset, registered.get(name)))))
         .chain(of_inventories)
         .collect()
+}
+
+/// A dataset with the origin that it has: where its manifest still names one that is lost, that which took its place.
+fn as_it_lies(dataset: &Dataset, row: Option<&Registered>) -> Dataset {
+    let mut dataset = dataset.clone();
+    if let Some(row) = row
+        && row.released_origin.as_deref() == dataset.origin.as_ref()
+        && row.dataset.origin.is_some()
+    {
+        dataset.origin.clone_from(&row.dataset.origin);
+    }
+    dataset
 }
 
 /// Backends of which the stored and the fresh manifest name different places.

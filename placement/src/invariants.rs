@@ -283,6 +283,7 @@ pub fn pl_5(problem: &Problem, solution: &Solution) -> bool {
         objective: cost::objective(problem, &sets),
         lower_bound: 0.0,
         shadow_prices: vec![0.0; problem.backends.len()],
+        shortages: Vec::new(),
         stuck: BTreeMap::new(),
         sets,
     };

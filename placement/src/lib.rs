@@ -59,7 +59,7 @@ pub use problem::{
 pub use refusals::{Refusal, Violation};
 pub use relax::Relaxation;
 pub use runner_up::RunnerUp;
-pub use solution::{Solution, Stuck};
+pub use solution::{Shortage, Solution, Stuck};
 pub use solve::{Change, Revision, Standing, solve, solve_at_scale};
 pub use tally::Tally;
 pub use tariff::TariffCharge;

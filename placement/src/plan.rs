@@ -14,7 +14,7 @@ use crate::moves::{self, Move};
 use crate::problem::{Problem, RefusalKind, Subject};
 use crate::refusals::{self, Refusal, Scene, Violation};
 use crate::relax::{self, Relaxation};
-use crate::solution::{Solution, Stuck};
+use crate::solution::{Shortage, Solution, Stuck};
 use crate::tariff::{self, TariffCharge};
 use crate::{digest, solve};
 
@@ -42,6 +42,8 @@ pub struct Plan {
     pub lower_bound: f64,
     /// `(per_month - lower_bound) / per_month`, 0 if both are 0.
     pub gap: f64,
+    /// Where not everything fits: how much of a priority is missing, and how little could be.
+    pub shortages: Vec<Shortage>,
     /// Every dataset, by name.
     pub datasets: Vec<DatasetPlan>,
     /// The moves, by dataset; of one dataset the copies first.
@@ -302,6 +304,7 @@ fn assemble(problem: &Problem, solution: &Solution, moves: Vec<Move>) -> Plan {
         routed_once: moves::routed_once(&moves),
         lower_bound: solution.lower_bound,
         gap: solution.gap(),
+        shortages: solution.shortages.clone(),
         datasets: datasets.collect(),
         moves,
         shadow_prices: problem

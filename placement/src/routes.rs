@@ -82,10 +82,14 @@ struct Way {
 /// dataset's policies, of the domain or of the backend itself refuses a new copy there, and nothing of the dataset is
 /// recorded there that a passing copy would be mistaken for.
 pub(crate) fn may_relay(problem: &Problem, subject: &Subject, backend: usize) -> bool {
+    would_relay(problem, subject, backend) && problem.backends[backend].capacity >= subject.summary.bytes
+}
+
+/// The same whatever the size of the dataset.
+pub(crate) fn would_relay(problem: &Problem, subject: &Subject, backend: usize) -> bool {
     let place = &problem.backends[backend];
     place.relays
         && place.reachable
-        && place.capacity >= subject.summary.bytes
         && subject.copy_on(backend).is_none()
         && problem.reasons_against(subject, backend).next().is_none()
 }

@@ -15,8 +15,22 @@ pub struct Solution {
     pub lower_bound: f64,
     /// For each backend, what one more GiB of capacity would save per month; 0 where there is room.
     pub shadow_prices: Vec<f64>,
+    /// Where not everything fits: what is missing of a priority, the highest first, and how little could be. Worked out in
+    /// large estates alone, and for as many priorities as could be proven.
+    pub shortages: Vec<Shortage>,
     /// Datasets that stay where they are, since the copies that they want cannot be made.
     pub stuck: BTreeMap<usize, Stuck>,
+}
+
+/// How much of one priority is missing where not everything fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// The priority.
+    pub priority: i64,
+    /// Copies that its datasets miss, as far as they have anything to choose.
+    pub missing: u64,
+    /// No placement that misses no more of the priorities above it than this one misses fewer copies.
+    pub at_least: u64,
 }
 
 /// Why the copies that a dataset wants cannot be made, though every rule admits them.

@@ -14,7 +14,7 @@ use crate::plan::{DatasetPlan, Plan, ShadowPrice, Spelled, Spelling, Warning};
 use crate::problem::Problem;
 use crate::refusals::{Refusal, Scene};
 use crate::relax::Relaxation;
-use crate::solution::Solution;
+use crate::solution::{Shortage, Solution};
 
 /// The version of the shape.
 pub const API_VERSION: &str = "domicile.dev/v1alpha1";
@@ -192,12 +192,33 @@ struct ObjectiveDocument<'a> {
     per_month: f64,
     routed_once: f64,
     saved_by_routes: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shortages: Vec<ShortageDocument>,
     storage_per_month: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     tariffs_per_month: Option<f64>,
     transfer_carbon_kg: f64,
     transfer_once: f64,
     transfer_per_month: f64,
+}
+
+/// What is missing of one priority.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShortageDocument {
+    missing_copies: u64,
+    missing_copies_at_least: u64,
+    priority: i64,
+}
+
+impl From<&Shortage> for ShortageDocument {
+    fn from(shortage: &Shortage) -> Self {
+        Self {
+            missing_copies: shortage.missing,
+            missing_copies_at_least: shortage.at_least,
+            priority: shortage.priority,
+        }
+    }
 }
 
 /// A goal after cost that was followed, and what that cost.
@@ -240,6 +261,7 @@ impl<'a> From<&'a Plan> for ObjectiveDocument<'a> {
             per_month: o.per_month,
             routed_once: plan.routed_once,
             saved_by_routes: o.transfer_once - plan.routed_once,
+            shortages: plan.shortages.iter().map(ShortageDocument::from).collect(),
             storage_per_month: o.storage,
             tariffs_per_month: (!plan.tariffs.is_empty()).then_some(o.tariffs),
             transfer_carbon_kg: o.transfer_carbon_kg,

@@ -27,6 +27,8 @@ pub struct Policy {
     pub movement: Movement,
     /// How much proof each copy needs; of several policies the one that wants most holds. `None`: it does not say.
     pub verify: Option<Verify>,
+    /// Seconds that a copy waits, once it could be retired, before it is; of several policies the longest time holds.
+    pub drop_grace_seconds: Option<u64>,
     /// Whether it acts or only reports.
     pub enforcement: Enforcement,
 }

@@ -1,6 +1,6 @@
 //! What a shell tells the scheduler and what it is told.
 
-use domicile_estate::BackendName;
+use domicile_estate::{BackendName, ByteCount};
 
 use crate::room::Rooms;
 use crate::step::{Step, StepId, StepState};
@@ -16,6 +16,17 @@ pub struct Limits {
     pub backoff_ms: u64,
     /// Longest wait.
     pub backoff_max_ms: u64,
+    /// How much may be retired.
+    pub retiring: RetireCaps,
+}
+
+/// How much one run may retire; the others are held back. What a run itself has put on relays does not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetireCaps {
+    /// Copies; `None`: any number.
+    pub copies: Option<u64>,
+    /// Bytes of them together; `None`: any number.
+    pub bytes: Option<ByteCount>,
 }
 
 impl Default for Limits {
@@ -25,6 +36,7 @@ impl Default for Limits {
             attempts: 3,
             backoff_ms: 500,
             backoff_max_ms: 30_000,
+            retiring: RetireCaps::default(),
         }
     }
 }
@@ -80,6 +92,11 @@ pub enum CopyOutcome {
 pub enum RetireOutcome {
     /// Every object is gone, confirmed and recorded.
     Retired,
+    /// The copy may go, but not yet; nothing was deleted.
+    NotYet {
+        /// Why, for people.
+        reason: String,
+    },
     /// The re-check found that the copy is still needed; nothing was deleted.
     Needed {
         /// Why, for people.
@@ -135,6 +152,8 @@ pub struct Summary {
     pub failed: Vec<(StepId, String)>,
     /// Moves of which a step was not begun, with their reasons, in the plan's order.
     pub skipped: Vec<(StepId, String)>,
+    /// Moves that were held back and may be made by a later run, with their reasons, in the plan's order.
+    pub held: Vec<(StepId, String)>,
     /// Whether the run was stopped before its end.
     pub stopped: bool,
 }

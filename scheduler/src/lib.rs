@@ -14,17 +14,20 @@
 //! retired; a copy waits until its target has room; one failing backend never holds up another.
 
 mod approved;
+mod caps;
 mod demand;
 mod events;
 mod machine;
 mod queue;
 mod room;
 mod run;
+mod scrubs;
 mod step;
 
 pub use approved::approved;
 pub use demand::{Demand, DemandedCopies, DemandedNines, Unprotected};
-pub use events::{Command, CopyOutcome, Event, Limits, RetireOutcome, Summary};
+pub use events::{Command, CopyOutcome, Event, Limits, RetireCaps, RetireOutcome, Summary};
 pub use machine::Scheduler;
 pub use room::Rooms;
+pub use scrubs::{Scrubbable, order_scrubs, scrub_effort};
 pub use step::{Action, Step, StepId, StepState};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use domicile_estate::{BackendName, ByteCount};
 
+use crate::caps::Used;
 use crate::events::{Command, CopyOutcome, Event, Limits, RetireOutcome, Summary};
 use crate::room::Rooms;
 use crate::run::Run;
@@ -18,6 +19,7 @@ pub struct Scheduler {
     limits: Limits,
     run: Run,
     lost: BTreeMap<BackendName, String>,
+    retired: Used,
     stopping: bool,
     settled: bool,
 }
@@ -64,6 +66,7 @@ impl Scheduler {
 
     fn begin(&mut self, steps: Vec<Step>, rooms: Rooms) {
         self.settled = false;
+        self.retired = Used::default();
         self.run = Run::new(steps, rooms);
     }
 
@@ -128,12 +131,25 @@ impl Scheduler {
                 self.run.release(at);
                 StepState::Done
             }
-            RetireOutcome::Needed { reason } => StepState::Skipped { reason },
+            RetireOutcome::NotYet { reason } => {
+                self.deleted_nothing(at);
+                StepState::Held { reason }
+            }
+            RetireOutcome::Needed { reason } => {
+                self.deleted_nothing(at);
+                StepState::Skipped { reason }
+            }
             RetireOutcome::Failed { reason, transient } => {
                 self.after_failure(now_ms, attempts, reason, transient)
             }
         };
         self.set(at, state, commands);
+    }
+
+    /// What it was allowed to retire, others may.
+    fn deleted_nothing(&mut self, at: usize) {
+        self.retired.give_back(self.run.step(at));
+        self.run.unpark();
     }
 
     /// INVARIANT: SC-2. Every retry is bounded, backed off and has a reason.
@@ -154,19 +170,36 @@ impl Scheduler {
         if self.settled {
             return;
         }
-        self.skip_what_cannot_begin(commands);
-        self.start_what_can(now_ms, commands);
-        if self.run.running() > 0 {
-            return;
-        }
-        if let Some(at_ms) = self.run.next_retry() {
-            commands.push(Command::WakeAt { at_ms });
-            return;
+        loop {
+            self.skip_what_cannot_begin(commands);
+            self.start_what_can(now_ms, commands);
+            if self.run.running() > 0 {
+                return;
+            }
+            if let Some(at_ms) = self.run.next_retry() {
+                commands.push(Command::WakeAt { at_ms });
+                return;
+            }
+            if !self.hold_what_is_parked(commands) {
+                break;
+            }
         }
         // Nothing runs and nothing will: what still waits, waits for room that will not come.
         self.skip_the_rest(commands);
         self.settled = true;
         commands.push(Command::Settled(self.summary()));
+    }
+
+    /// Nothing more will be given back to the caps: what they hold back now stays for another run.
+    fn hold_what_is_parked(&mut self, commands: &mut Vec<Command>) -> bool {
+        let parked = self.run.take_parked();
+        for at in &parked {
+            let step = self.run.step(*at);
+            let reason = self.retired.reason_to_hold(&self.limits.retiring, step);
+            let reason = reason.unwrap_or_else(|| "held back".to_owned());
+            self.set(*at, StepState::Held { reason }, commands);
+        }
+        !parked.is_empty()
     }
 
     /// Steps whose predecessors failed, or whose target is lost, end here. Skipping one may skip others, so it goes
@@ -205,9 +238,9 @@ impl Scheduler {
             });
         }
         let undone = step.undoes.as_ref().and_then(|made| self.state_of(made));
-        if matches!(undone, Some(StepState::Skipped { .. })) {
+        if matches!(undone, Some(StepState::Held { .. } | StepState::Skipped { .. })) {
             let reason = format!("nothing was passed on through `{}`", step.target());
-            return Some(StepState::Skipped { reason });
+            return Some(unbegun(undone, reason));
         }
         if self.run.have_ended(&step.ended)
             && let Action::Copy { sources, .. } = &step.action
@@ -217,13 +250,15 @@ impl Scheduler {
                 Some(source) => format!("nothing to read, for the copy on `{source}` was not made"),
                 None => "there is nothing to read".to_owned(),
             };
-            return Some(StepState::Skipped { reason });
+            let mut ended = step.ended.iter().filter_map(|id| self.state_of(id));
+            let held = ended.find(|state| matches!(state, StepState::Held { .. }));
+            return Some(unbegun(held, reason));
         }
         let blocker = step.after.iter().find(|before| {
             self.state_of(before)
                 .is_some_and(|state| state.is_final() && *state != StepState::Done)
         })?;
-        let (before, _) = self.run.named(blocker)?;
+        let (before, state) = self.run.named(blocker)?;
         let reason = match &step.action {
             Action::Retire { .. } => {
                 format!(
@@ -235,7 +270,7 @@ impl Scheduler {
                 format!("no room, for nothing was retired from `{}`", before.target())
             }
         };
-        Some(StepState::Skipped { reason })
+        Some(unbegun(Some(state), reason))
     }
 
     /// Whether a source is a copy that this run was to make and did not.
@@ -262,6 +297,14 @@ impl Scheduler {
             && !self.stopping
             && let Some(at) = self.run.first_ready()
         {
+            let (step, first) = (self.run.step(at), *self.run.state(at) == StepState::Waiting);
+            if first && !step.is_copy() {
+                if self.retired.reason_to_hold(&self.limits.retiring, step).is_some() {
+                    self.run.park(at);
+                    continue;
+                }
+                self.retired.take(step);
+            }
             let step = self.with_sources_made(self.run.step(at));
             let attempt = match self.run.state(at) {
                 StepState::RetryAt { attempts, .. } => attempts + 1,
@@ -291,7 +334,13 @@ impl Scheduler {
             } else {
                 "the copies that it waits for were not made".to_owned()
             };
-            self.set(at, StepState::Skipped { reason }, commands);
+            // Room that a retirement will make which only waits is no failure.
+            let held = self.run.held_at(target).filter(|_| step.is_copy());
+            let state = match held {
+                Some(_) => StepState::Held { reason },
+                None => StepState::Skipped { reason },
+            };
+            self.set(at, state, commands);
         }
     }
 
@@ -307,6 +356,7 @@ impl Scheduler {
                 StepState::Done if step.is_copy() => summary.copied += 1,
                 StepState::Done => summary.retired += 1,
                 StepState::Failed { reason } => summary.failed.push((id.of_move(), reason.clone())),
+                StepState::Held { reason } => summary.held.push((id.of_move(), reason.clone())),
                 StepState::Skipped { reason } => summary.skipped.push((id.of_move(), reason.clone())),
                 StepState::Waiting | StepState::Running { .. } | StepState::RetryAt { .. } => {
                     unreachable!("a run settles when every step has ended")
@@ -314,5 +364,13 @@ impl Scheduler {
             }
         }
         summary
+    }
+}
+
+/// Where a step stands that does not begin because of another: held back as well if that one only waits.
+fn unbegun(because_of: Option<&StepState>, reason: String) -> StepState {
+    match because_of {
+        Some(StepState::Held { .. }) => StepState::Held { reason },
+        _ => StepState::Skipped { reason },
     }
 }

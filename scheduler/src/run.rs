@@ -23,6 +23,8 @@ pub(crate) struct Run {
     running: usize,
     /// Steps that something has happened to after which they may never begin.
     suspects: BTreeSet<usize>,
+    /// Retirements that the caps hold back for now.
+    parked: BTreeSet<usize>,
 }
 
 /// What a step waits for another one for.
@@ -158,7 +160,10 @@ impl Run {
                 self.retries.insert((*at_ms, at));
                 self.suspects.insert(at);
             }
-            StepState::Done | StepState::Failed { .. } | StepState::Skipped { .. } => {
+            StepState::Done
+            | StepState::Failed { .. }
+            | StepState::Held { .. }
+            | StepState::Skipped { .. } => {
                 self.queue.remove(at);
                 self.tell_waiters(at);
             }
@@ -167,7 +172,10 @@ impl Run {
 
     fn tell_waiters(&mut self, at: usize) {
         let done = self.steps[at].1 == StepState::Done;
-        let skipped = matches!(self.steps[at].1, StepState::Skipped { .. });
+        let skipped = matches!(
+            self.steps[at].1,
+            StepState::Held { .. } | StepState::Skipped { .. }
+        );
         for (waiter, what) in std::mem::take(&mut self.waiters[at]) {
             let waits = &mut self.waits[waiter];
             let suspect = match what {
@@ -217,6 +225,36 @@ impl Run {
     /// The first step in the plan's order that may begin now.
     pub(crate) fn first_ready(&self) -> Option<usize> {
         self.queue.first()
+    }
+
+    /// Takes a step out of its line until [`Run::unpark`].
+    pub(crate) fn park(&mut self, at: usize) {
+        self.queue.remove(at);
+        self.parked.insert(at);
+    }
+
+    /// Puts every parked step in line again.
+    pub(crate) fn unpark(&mut self) {
+        for at in self.take_parked() {
+            self.queue_up(at);
+        }
+    }
+
+    /// The parked steps that still wait, in the plan's order. They are parked no more, and stand in no line.
+    pub(crate) fn take_parked(&mut self) -> Vec<usize> {
+        let parked = std::mem::take(&mut self.parked).into_iter();
+        let waits = |at: &usize| self.steps[*at].1 == StepState::Waiting;
+        parked.filter(waits).collect()
+    }
+
+    /// A step at a backend that was held back.
+    pub(crate) fn held_at(&self, target: &BackendName) -> Option<&Step> {
+        let held = |at: &&usize| matches!(self.steps[**at].1, StepState::Held { .. });
+        self.queue
+            .at(target)
+            .iter()
+            .find(held)
+            .map(|at| &self.steps[*at].0)
     }
 
     /// Takes room for a step at its backend.

@@ -145,6 +145,11 @@ pub enum StepState {
         /// Why, for people.
         reason: String,
     },
+    /// It could be done, but not in this run; a later one may do it. Nothing is wrong.
+    Held {
+        /// Why, for people.
+        reason: String,
+    },
     /// It was not begun, and will not be in this run.
     Skipped {
         /// Why, for people.
@@ -156,6 +161,9 @@ impl StepState {
     /// Whether nothing more happens to the step in this run.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Done | Self::Failed { .. } | Self::Skipped { .. })
+        matches!(
+            self,
+            Self::Done | Self::Failed { .. } | Self::Held { .. } | Self::Skipped { .. }
+        )
     }
 }

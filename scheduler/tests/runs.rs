@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_scheduler::{
-    Action, Command, CopyOutcome, Demand, Event, Limits, RetireOutcome, Rooms, Scheduler, Step, StepId,
-    StepState, Summary,
+    Action, Command, CopyOutcome, Demand, Event, Limits, RetireCaps, RetireOutcome, Rooms, Scheduler, Step,
+    StepId, StepState, Summary,
 };
 use proptest::prelude::*;
 
@@ -145,6 +145,9 @@ impl World<'_> {
             2 => RetireOutcome::Needed {
                 reason: "needed".to_owned(),
             },
+            3 => RetireOutcome::NotYet {
+                reason: "grace".to_owned(),
+            },
             _ => {
                 self.done.insert(step.id.clone());
                 let occupied = self.occupied.entry(step.target().clone()).or_default();
@@ -160,7 +163,19 @@ impl World<'_> {
 }
 
 fn run(sketches: &[Sketch], answers: &[u8], stop_after: Option<usize>) -> (Summary, Scheduler) {
-    let mut scheduler = Scheduler::new(Limits::default());
+    run_within(RetireCaps::default(), sketches, answers, stop_after)
+}
+
+fn run_within(
+    retiring: RetireCaps,
+    sketches: &[Sketch],
+    answers: &[u8],
+    stop_after: Option<usize>,
+) -> (Summary, Scheduler) {
+    let mut scheduler = Scheduler::new(Limits {
+        retiring,
+        ..Limits::default()
+    });
     let mut world = World {
         answers: answers.iter().cycle(),
         attempts: BTreeMap::new(),
@@ -212,11 +227,43 @@ proptest! {
         stop_after in proptest::option::of(1..20usize),
     ) {
         let (summary, scheduler) = run(&sketches, &answers, stop_after);
-        let ended = summary.copied + summary.retired + (summary.failed.len() + summary.skipped.len()) as u64;
+        let undone = summary.failed.len() + summary.skipped.len() + summary.held.len();
+        let ended = summary.copied + summary.retired + undone as u64;
         prop_assert_eq!(ended, sketches.len() as u64);
-        for (id, reason) in summary.failed.iter().chain(&summary.skipped) {
+        for (id, reason) in summary.failed.iter().chain(&summary.skipped).chain(&summary.held) {
             prop_assert!(!reason.is_empty());
             prop_assert!(scheduler.state_of(id).is_some_and(StepState::is_final));
+        }
+    }
+
+    #[test]
+    fn no_run_retires_more_than_its_caps_and_none_retires_less_without_a_reason(
+        sketches in proptest::collection::vec(sketch(), 0..12),
+        answers in proptest::collection::vec(any::<u8>(), 1..40),
+        copies in proptest::option::of(0..4u64),
+        bytes in proptest::option::of(0..90u64),
+    ) {
+        let caps = RetireCaps { copies, bytes: bytes.map(ByteCount) };
+        let (summary, scheduler) = run_within(caps, &sketches, &answers, None);
+        let all = steps(&sketches);
+        let retired: Vec<_> = all
+            .iter()
+            .filter(|step| !step.is_copy() && scheduler.state_of(&step.id) == Some(&StepState::Done))
+            .collect();
+        let total: u64 = retired.iter().map(|step| step.bytes.0).sum();
+        prop_assert!(copies.is_none_or(|most| retired.len() as u64 <= most));
+        prop_assert!(bytes.is_none_or(|most| total <= most));
+        // Whatever the caps hold back would have broken them, counting what failed and may have deleted something.
+        let gone = |step: &&Step| {
+            let state = scheduler.state_of(&step.id);
+            !step.is_copy() && matches!(state, Some(StepState::Done | StepState::Failed { .. }))
+        };
+        let (spent, used) = all.iter().filter(gone).fold((0, 0), |(n, b), step| (n + 1, b + step.bytes.0));
+        for (id, _) in summary.held.iter().filter(|(_, reason)| reason.starts_with("held back")) {
+            let step = all.iter().find(|step| step.id == *id).expect("a step");
+            let over = copies.is_some_and(|most| spent + 1 > most)
+                || bytes.is_some_and(|most| used + step.bytes.0 > most);
+            prop_assert!(over, "{id} was held back for nothing");
         }
     }
 
@@ -347,4 +394,32 @@ fn a_copy_waits_for_the_room_that_a_retirement_makes() {
     };
     let commands = scheduler.handle(1, retired);
     assert!(commands.iter().any(|c| matches!(c, Command::StartCopy(_))));
+}
+
+#[test]
+fn what_waits_for_a_retirement_that_waits_is_no_failure() {
+    let sketches = [
+        Sketch {
+            copy: false,
+            target: 3,
+            bytes: 4,
+            after: vec![],
+        },
+        Sketch {
+            copy: true,
+            target: 3,
+            bytes: 44,
+            after: vec![],
+        },
+        Sketch {
+            copy: true,
+            target: 2,
+            bytes: 1,
+            after: vec![0],
+        },
+    ];
+    let (summary, _) = run(&sketches, &[3], None);
+    let held: Vec<_> = summary.held.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(held, ["m00", "m01", "m02"]);
+    assert_eq!((summary.failed.len(), summary.skipped.len()), (0, 0));
 }

@@ -237,3 +237,56 @@ fn a_copy_that_was_overwritten_in_a_bucket_is_found_and_repaired() {
     ]);
     assert_eq!(same, Some(true));
 }
+
+#[test]
+fn the_catalogue_and_an_origin_are_deleted_and_everything_comes_back() {
+    let Some((a, b)) = servers("the_catalogue_and_an_origin_are_deleted_and_everything_comes_back") else {
+        return;
+    };
+    let estate = estate(&a, &b);
+    estate.write("stores/origin/e/only.txt", "a second dataset");
+    let text = manifest::home(&["last"])
+        + &s3("alpha", &a, "first", "0.02", &[])
+        + &s3("beta", &b, "second", "0.02", &[])
+        + &manifest::dataset("d", "home", "origin", &[])
+        + &manifest::dataset("e", "home", "origin", &[])
+        + &manifest::copies(4);
+    estate.manifests(&text);
+    estate.apply().exits(0);
+    let source = files(&estate.path("stores/origin"));
+    for lost in [".domicile", "stores/origin", "stores/last/d"] {
+        std::fs::remove_dir_all(estate.path(lost)).expect("a folder to lose");
+    }
+    // One copy is damaged besides: the two that are left of each object tell which.
+    estate.write("wrong", "A small object");
+    let wrong = estate.path("wrong");
+    let wrong = wrong.to_str().expect("a path");
+    let damaged = a.remote("first/data/e/only.txt");
+    assert_eq!(rclone(&["copyto", "--ignore-times", wrong, &damaged]), Some(true));
+    let told = estate
+        .run(&["catalogue", "rebuild", "-f", "manifests", "-o", "json"])
+        .exits(3)
+        .says("2 of 3 copies agree")
+        .json();
+    assert_eq!(told["items"][0]["verified"], serde_json::json!(["alpha", "beta"]));
+    assert_eq!(told["items"][1]["verified"], serde_json::json!(["beta", "last"]));
+    for dataset in ["d", "e"] {
+        let to = format!("rescued/{dataset}");
+        estate.run(&["dataset", "restore", dataset, "--to", &to]).exits(0);
+    }
+    assert!(files(&estate.path("rescued")) == source, "byte for byte");
+    // Into the bucket of one server from the other.
+    estate.run(&["dataset", "set-origin", "d", "beta"]).exits(0);
+    assert_eq!(rclone(&["purge", &a.remote("first/data/d")]), Some(true));
+    estate
+        .run(&["dataset", "restore", "d", "--backend", "alpha"])
+        .exits(0);
+    let rescued = estate.path("rescued/d");
+    let same = rclone(&[
+        "check",
+        "--download",
+        rescued.to_str().expect("a path"),
+        &a.remote("first/data/d"),
+    ]);
+    assert_eq!(same, Some(true));
+}

@@ -4,6 +4,7 @@
 use domicile_catalogue::{CatalogueError, Finding, Inspection, NumberedObject};
 use domicile_estate::{BackendName, DatasetName, Object, ObjectKey};
 use domicile_movers::{Digests, Failure, FailureClass, Seen};
+use domicile_scheduler::scrub_effort;
 use futures::StreamExt as _;
 
 use super::{Carrier, now_ms};
@@ -24,6 +25,21 @@ pub struct Inspected {
     pub gone: Vec<ObjectKey>,
     /// Objects that could not be read, with the reason; nothing is concluded from that.
     pub unread: Vec<Failure>,
+    /// The last key that was looked at.
+    pub left_off: Option<ObjectKey>,
+    /// Whether that was the end of the copy.
+    pub ended: bool,
+    /// What it took, as [`scrub_effort`] counts it.
+    pub effort: u64,
+}
+
+/// Which part of a copy is read.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// What comes after this key; `None`: from the beginning.
+    pub after: Option<ObjectKey>,
+    /// Until this much effort was made, but one object at least; `None`: to the end.
+    pub effort: Option<u64>,
 }
 
 impl Inspected {
@@ -39,11 +55,29 @@ pub async fn inspect_copy(
     dataset: &DatasetName,
     backend: &BackendName,
 ) -> Result<Inspected, CatalogueError> {
-    let mut inspected = Inspected::default();
-    let mut after: Option<ObjectKey> = None;
-    loop {
-        let page = carrier.catalogue.objects(dataset, after.as_ref(), PAGE).await?;
+    inspect_part(carrier, dataset, backend, Part::default()).await
+}
+
+/// Reads some objects of a copy back and records what was found.
+pub async fn inspect_part(
+    carrier: &Carrier,
+    dataset: &DatasetName,
+    backend: &BackendName,
+    part: Part,
+) -> Result<Inspected, CatalogueError> {
+    let mut inspected = Inspected {
+        left_off: part.after,
+        ..Inspected::default()
+    };
+    let most = part.effort.unwrap_or(u64::MAX);
+    while inspected.effort < most {
+        let mut page = carrier
+            .catalogue
+            .objects(dataset, inspected.left_off.as_ref(), PAGE)
+            .await?;
+        page.truncate(within(&page, &mut inspected.effort, most));
         let Some(last) = page.last().map(|numbered| numbered.object.key.clone()) else {
+            inspected.ended = true;
             return Ok(inspected);
         };
         let reads = page.into_iter().map(|numbered| {
@@ -75,10 +109,25 @@ pub async fn inspect_copy(
         }
         carrier.catalogue.record_scrubbed(&findings).await?;
         if carrier.cancel.is_cancelled() || inspected.unread.iter().any(Failure::blames_whole_backend) {
+            // The next one looks at these again.
             return Ok(inspected);
         }
-        after = Some(last);
+        inspected.left_off = Some(last);
     }
+    Ok(inspected)
+}
+
+/// How many objects of a page are read before so much effort was made, which is counted.
+fn within(page: &[NumberedObject], effort: &mut u64, most: u64) -> usize {
+    let mut count = 0;
+    for numbered in page {
+        if *effort >= most {
+            break;
+        }
+        *effort = effort.saturating_add(scrub_effort(numbered.object.size.0, 1));
+        count += 1;
+    }
+    count
 }
 
 /// What has to be computed to compare an object with what is recorded of it.

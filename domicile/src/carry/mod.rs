@@ -12,10 +12,13 @@ mod copy;
 mod inspect;
 mod lease;
 mod notes;
+mod restore;
 mod retire;
 
-pub use inspect::{Inspected, inspect_copy};
+pub use copy::copy;
+pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part};
 use notes::Notes;
+pub use restore::{Restored, Restoring};
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,7 +31,7 @@ use domicile_estate::{
 };
 use domicile_movers::Place;
 use domicile_policies::{DatasetFacts, Enforcement, Policy};
-use domicile_scheduler::{Command, Event, Limits, Rooms, Scheduler, Step, Summary};
+use domicile_scheduler::{Command, Event, Limits, RetireCaps, Rooms, Scheduler, Step, Summary};
 use domicile_worker::{Cancel, Progress, Worker};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -99,6 +102,8 @@ pub struct Layout {
     lost: BTreeSet<BackendName>,
     /// Datasets whose policies say how much proof their copies need.
     verify: BTreeMap<DatasetName, Verify>,
+    /// Datasets whose copies wait before they are retired, and for how many seconds.
+    grace: BTreeMap<DatasetName, u64>,
 }
 
 impl Layout {
@@ -125,12 +130,14 @@ impl Layout {
             read_only: read_only.map(|b| b.name.clone()).collect(),
             lost: observed.unreachable.keys().cloned().collect(),
             verify: BTreeMap::new(),
+            grace: BTreeMap::new(),
         }
     }
 
-    /// With how much proof the policies want: of those that select a dataset, the one that wants most holds.
+    /// With how much proof the policies want, and how long copies wait before they are retired: of those that select a
+    /// dataset, the one that wants most holds.
     #[must_use]
-    pub fn verifying(
+    pub fn guarded(
         mut self,
         observed: &Observed,
         datasets: &BTreeMap<DatasetName, Arc<Dataset>>,
@@ -139,14 +146,19 @@ impl Layout {
         let acting = policies
             .values()
             .filter(|p| p.enforcement == Enforcement::Enforce);
-        let wanting: Vec<_> = acting.filter_map(|p| Some((p, p.verify?))).collect();
+        let wanting: Vec<_> = acting
+            .filter(|p| p.verify.is_some() || p.drop_grace_seconds.is_some())
+            .collect();
         let unknown = DatasetSummary::default();
         for dataset in datasets.values().filter(|_| !wanting.is_empty()) {
             let known = observed.datasets.get(&dataset.name);
             let facts = DatasetFacts::new(dataset, known.map_or(&unknown, |known| &known.summary));
-            let wanted = wanting.iter().filter(|(policy, _)| policy.selects(&facts));
-            if let Some(most) = wanted.map(|(_, verify)| *verify).max() {
+            let selecting = || wanting.iter().filter(|policy| policy.selects(&facts));
+            if let Some(most) = selecting().filter_map(|policy| policy.verify).max() {
                 self.verify.insert(dataset.name.clone(), most);
+            }
+            if let Some(longest) = selecting().filter_map(|policy| policy.drop_grace_seconds).max() {
+                self.grace.insert(dataset.name.clone(), longest);
             }
         }
         self
@@ -155,6 +167,11 @@ impl Layout {
     /// How much proof the copies of a dataset need.
     pub fn verify(&self, dataset: &DatasetName) -> Verify {
         self.verify.get(dataset).copied().unwrap_or_default()
+    }
+
+    /// Milliseconds that a copy of a dataset waits before it is retired.
+    pub fn grace_ms(&self, dataset: &DatasetName) -> u64 {
+        self.grace.get(dataset).copied().unwrap_or(0).saturating_mul(1000)
     }
 
     /// Where an object of a dataset lies on a backend: below the origin's prefix, or in our copy.
@@ -197,8 +214,8 @@ pub async fn carry(
     global: &Global,
     carrier: Carrier,
     plan: u64,
-    steps: Vec<Step>,
-    rooms: Rooms,
+    (steps, rooms): (Vec<Step>, Rooms),
+    retiring: RetireCaps,
 ) -> anyhow::Result<Summary> {
     let bytes = steps.iter().filter(|s| s.is_copy()).map(|s| s.bytes.0).sum();
     let objects = steps.iter().filter(|s| s.is_copy()).map(|s| s.objects).sum();
@@ -209,6 +226,7 @@ pub async fn carry(
     let watch = progress::watch(global, "copying", (bytes, objects), counters);
     let mut scheduler = Scheduler::new(Limits {
         running: STEPS,
+        retiring,
         ..Limits::default()
     });
     let notes = Notes::of(Arc::clone(&carrier.catalogue), plan);

@@ -42,6 +42,7 @@ impl Notes {
             StepState::RetryAt { attempts, reason, .. } => {
                 (MoveState::Pending, format!("attempt {attempts} failed: {reason}"))
             }
+            StepState::Held { reason } => (MoveState::Pending, reason.clone()),
             StepState::Done => (MoveState::Done, String::new()),
             StepState::Failed { reason } => (MoveState::Failed, reason.clone()),
             StepState::Skipped { reason } => (MoveState::Cancelled, reason.clone()),

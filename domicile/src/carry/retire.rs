@@ -1,8 +1,8 @@
-//! One retirement: re-check in one transaction, mark, delete, confirm, forget.
+//! One retirement: re-check in one transaction, wait, mark, delete what is recorded, confirm, forget.
 
 use std::collections::BTreeSet;
 
-use domicile_catalogue::{CatalogueError, CopyObject, ListedObject, OriginListing, RetireError};
+use domicile_catalogue::{CatalogueError, CopyObject, ListedObject, OriginListing, RetireError, Retirement};
 use domicile_estate::{BackendName, ByteCount, CopyState, DatasetName, Object, ObjectKey, Origin};
 use domicile_movers::{Digests, Failure, FailureClass, Place};
 use domicile_scheduler::{Action, Event, RetireOutcome, Step};
@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 
 use super::Carrier;
 use super::inspect::inspect_copy;
+use crate::progress::duration;
 
 /// Objects read from the catalogue at once.
 const PAGE: u32 = 256;
@@ -57,8 +58,23 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
     };
     // INVARIANT: MV-4. Evaluated inside the transaction that sets the mark.
     let enough = |others: &[BackendName]| allows(others).is_ok();
-    match carrier.catalogue.begin_retire(&step.dataset, from, &enough).await {
-        Ok(()) => {}
+    let grace_ms = match step.undoes {
+        None => carrier.layout.grace_ms(&step.dataset),
+        Some(_) => 0,
+    };
+    let begun = carrier
+        .catalogue
+        .begin_retire(&step.dataset, from, grace_ms, &enough)
+        .await;
+    match begun {
+        Ok(Retirement::Begun) => {}
+        Ok(Retirement::Waits { left_ms }) => {
+            let left = duration(left_ms.div_ceil(1000) as f64);
+            let reason = format!(
+                "the copy on `{from}` waits for {left} more (`dropGraceSeconds`); any `apply` after that retires it"
+            );
+            return Ok(RetireOutcome::NotYet { reason });
+        }
         Err(RetireError::Catalogue(error)) => return Err(error),
         // The copy was to be made in this same run, and ended before anything was recorded.
         Err(RetireError::NoCopy { .. }) if step.undoes.is_some() => return Ok(RetireOutcome::Retired),
@@ -169,9 +185,11 @@ async fn delete(
         return Ok(());
     }
     let in_copy = !carrier.layout.is_origin(&dataset, &from);
+    // What was found damaged may have any size.
+    let size = object.whole.then_some(object.object.size);
     carrier
         .worker
-        .delete(&place, in_copy.then_some(&dataset), &carrier.cancel)
+        .delete_recorded(&place, in_copy.then_some(&dataset), size, &carrier.cancel)
         .await
 }
 

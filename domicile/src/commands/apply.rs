@@ -6,9 +6,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState, Unswept};
 use domicile_movers::FailureClass;
+use domicile_placement::Action;
 use domicile_placement::wire::MoveDocument;
 use domicile_policies::Source;
-use domicile_scheduler::{Summary, approved};
+use domicile_scheduler::{RetireCaps, Summary, approved};
 use domicile_worker::{Cancel, Progress};
 use serde_json::{Value, json};
 
@@ -53,7 +54,11 @@ pub async fn apply(global: &Global, args: &ApplyArgs) -> anyhow::Result<Outcome>
             "the plan is stale: what lies at the origins or backends has changed; plan again",
         ));
     }
-    let outcome = carry_out(global, &world, &proposal, &lock).await?;
+    let caps = RetireCaps {
+        copies: args.max_retire,
+        bytes: args.max_retire_bytes,
+    };
+    let outcome = carry_out(global, &world, &proposal, caps, &lock).await?;
     for file in request.next_steps.iter().filter(|_| outcome == Outcome::Done) {
         terminal::say(global, &std::fs::read_to_string(file).unwrap_or_default());
     }
@@ -142,6 +147,7 @@ async fn carry_out(
     global: &Global,
     world: &World,
     proposal: &Proposal,
+    caps: RetireCaps,
     _lock: &CatalogueLock,
 ) -> anyhow::Result<Outcome> {
     if global.output == Format::Table || global.output == Format::Wide {
@@ -162,26 +168,41 @@ async fn carry_out(
     // What an interrupted run had offered is offered anew if this plan wants it, too.
     world.catalogue.withdraw_offers(None).await?;
     record(world).await?;
+    keep_waiting(world, proposal).await?;
     let carrier = carrier(world);
     sweep_interrupted(global, &carrier).await?;
     sweep_uploads(global, &carrier).await?;
-    let (steps, rooms) = approved(&proposal.problem, &proposal.plan);
-    let summary = if steps.is_empty() {
+    let work = approved(&proposal.problem, &proposal.plan);
+    let summary = if work.0.is_empty() {
         Summary::default()
     } else {
         record_plan(world, proposal).await?;
-        let summary = carry::carry(global, carrier.clone(), proposal.number, steps, rooms).await?;
+        let summary = carry::carry(global, carrier.clone(), proposal.number, work, caps).await?;
         sweep_uploads(global, &carrier).await?;
         let clean = summary.failed.is_empty() && summary.skipped.is_empty();
-        let state = if clean { PlanState::Done } else { PlanState::Failed };
+        let state = match (clean, summary.held.is_empty()) {
+            (true, true) => PlanState::Done,
+            (true, false) => PlanState::Waiting,
+            (false, _) => PlanState::Failed,
+        };
         world.catalogue.plan_state(proposal.number, state).await?;
         summary
     };
     tell(global, world, proposal, &summary)
 }
 
+/// A copy that is not to be retired any more waits anew if it is to be later.
+async fn keep_waiting(world: &World, proposal: &Proposal) -> anyhow::Result<()> {
+    let moves = proposal.plan.moves.iter();
+    let retired = moves.filter_map(|planned| match &planned.action {
+        Action::Retire { from } => Some((&planned.dataset, from)),
+        Action::Copy { .. } => None,
+    });
+    Ok(world.catalogue.keep_waiting(&retired.collect()).await?)
+}
+
 /// Records what was read: manifests, datasets, what lies at the origins, which backends are out of reach.
-async fn record(world: &World) -> anyhow::Result<()> {
+pub async fn record(world: &World) -> anyhow::Result<()> {
     let catalogue = &world.catalogue;
     for backend in &world.moved {
         catalogue.doubt_backend(backend).await?;
@@ -217,7 +238,7 @@ pub fn carrier(world: &World) -> Carrier {
                 world.datasets.values().map(Arc::as_ref),
                 world.manifests.backends.values(),
             )
-            .verifying(&world.observed, &world.datasets, &world.manifests.policies),
+            .guarded(&world.observed, &world.datasets, &world.manifests.policies),
         ),
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),
@@ -303,6 +324,19 @@ impl std::io::Write for Parts {
     }
 }
 
+/// Tells of moves one by one, as far as one can read them.
+fn say_each(global: &Global, proposal: &Proposal, how: &str, moves: &[(&str, &String)]) {
+    for (id, reason) in moves.iter().take(TOLD_FAILURES) {
+        let planned = proposal.plan.moves.iter().find(|m| m.id.to_string() == *id);
+        let what = planned.map_or_else(String::new, |m| format!("dataset `{}`: ", m.dataset));
+        terminal::say(global, &format!("{how}: {what}{reason}"));
+    }
+    if moves.len() > TOLD_FAILURES {
+        let more = moves.len() - TOLD_FAILURES;
+        terminal::say(global, &format!("{how}: {more} more: `domicile get moves`"));
+    }
+}
+
 fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) -> anyhow::Result<Outcome> {
     let told: Vec<_> = summary
         .failed
@@ -310,17 +344,13 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         .chain(&summary.skipped)
         .map(|(id, reason)| (id.as_str(), reason))
         .collect();
-    for (id, reason) in told.iter().take(TOLD_FAILURES) {
-        let planned = proposal.plan.moves.iter().find(|m| m.id.to_string() == *id);
-        let what = planned.map_or_else(String::new, |m| format!("dataset `{}`: ", m.dataset));
-        terminal::say(global, &format!("failed: {what}{reason}"));
-    }
-    if told.len() > TOLD_FAILURES {
-        terminal::say(
-            global,
-            &format!("and {} more: `domicile get moves`", told.len() - TOLD_FAILURES),
-        );
-    }
+    let held: Vec<_> = summary
+        .held
+        .iter()
+        .map(|(id, reason)| (id.as_str(), reason))
+        .collect();
+    say_each(global, proposal, "waits", &held);
+    say_each(global, proposal, "failed", &told);
     let mut outcome = proposal.outcome(world);
     if !told.is_empty() {
         outcome = outcome.or(Outcome::MovesFailed);
@@ -332,11 +362,15 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         "nothing to do".to_owned()
     } else {
         format!(
-            "{}: {} verified, {} retired, {}",
+            "{}: {} verified, {} retired, {}{}",
             proposal.name(),
             plural(summary.copied as usize, "copy", "copies"),
             summary.retired,
             plural(told.len(), "move failed", "moves failed"),
+            match held.len() {
+                0 => String::new(),
+                waiting => format!(", {}", plural(waiting, "move waits", "moves wait")),
+            },
         )
     };
     let standing = match outcome {
@@ -354,8 +388,12 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
             let failed = told
                 .iter()
                 .map(|(id, reason)| json!({"id": id, "message": reason}));
+            let held = held
+                .iter()
+                .map(|(id, reason)| json!({"id": id, "message": reason}));
             let result = json!({
                 "copied": summary.copied, "retired": summary.retired, "failed": failed.collect::<Vec<_>>(),
+                "held": held.collect::<Vec<_>>(),
             });
             let document = proposal.document(world).with("result", result);
             answer::structured(global.output, &document, std::slice::from_ref(&document))?;

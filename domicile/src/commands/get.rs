@@ -5,6 +5,7 @@ mod offers;
 use std::sync::Arc;
 
 use domicile_estate::{ByteCount, DatasetName};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::plan::{describe_finding, plan_name};
@@ -15,19 +16,52 @@ use crate::render::table;
 use crate::terminal;
 use crate::world::{World, open_to_read, unknown};
 
-/// One thing of a list: its name, its cells, and the whole of it.
-struct Item {
+/// One thing of a list: its name, its cells, and the whole of it, which a table does not need.
+struct Item<'w> {
     name: String,
     cells: Vec<String>,
     wide: Vec<String>,
-    value: Value,
+    value: Box<dyn Fn() -> Value + 'w>,
 }
 
-/// A list with the headings of its cells.
-struct Items {
+/// The headings of the cells, and of those that only a wide table shows.
+type Headings = (&'static [&'static str], &'static [&'static str]);
+
+/// A list with the headings of its cells. There may be a million things: each is made when it is asked for.
+struct Items<'w> {
     headings: &'static [&'static str],
     wide: &'static [&'static str],
-    items: Vec<Item>,
+    count: usize,
+    item: Box<dyn Fn(usize) -> Item<'w> + 'w>,
+}
+
+impl<'w> Items<'w> {
+    fn of<T: 'w>(
+        (headings, wide): Headings,
+        things: impl IntoIterator<Item = T>,
+        item: impl Fn(&T) -> Item<'w> + 'w,
+    ) -> Self {
+        let things: Vec<T> = things.into_iter().collect();
+        Self {
+            headings,
+            wide,
+            count: things.len(),
+            item: Box::new(move |place| item(&things[place])),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Item<'w>> + Clone {
+        (0..self.count).map(|place| (self.item)(place))
+    }
+}
+
+/// A thing as programs read it, made as it is written.
+struct Whole<'a, 'w>(&'a Items<'w>, usize);
+
+impl Serialize for Whole<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ((self.0.item)(self.1).value)().serialize(serializer)
+    }
 }
 
 /// `get`.
@@ -37,25 +71,20 @@ pub async fn get(global: &Global, args: &GetArgs) -> anyhow::Result<Outcome> {
         Some(name) => only(&world, args.kind, name).await?,
         None => items(&world, args.kind).await?,
     };
-    let values: Vec<Value> = list.items.iter().map(|item| item.value.clone()).collect();
-    let whole = match (&args.name, values.first()) {
-        (Some(_), Some(one)) => one.clone(),
-        _ => answer::list(&values),
+    let wholes: Vec<Whole<'_, '_>> = (0..list.count).map(|place| Whole(&list, place)).collect();
+    let is_answered = match (&args.name, wholes.first()) {
+        (Some(_), Some(one)) => answer::structured(global.output, one, &wholes)?,
+        _ => answer::structured(global.output, &answer::list(&wholes), &wholes)?,
     };
-    if answer::structured(global.output, &whole, &values)? {
+    if is_answered {
         return Ok(Outcome::Done);
     }
     if global.output == Format::Name {
-        terminal::answer(
-            &list
-                .items
-                .iter()
-                .map(|item| format!("{}\n", item.name))
-                .collect::<String>(),
-        );
+        let names: String = list.iter().map(|item| format!("{}\n", item.name)).collect();
+        terminal::answer(&names);
         return Ok(Outcome::Done);
     }
-    if list.items.is_empty() {
+    if list.count == 0 {
         terminal::say(
             global,
             &format!(
@@ -68,16 +97,11 @@ pub async fn get(global: &Global, args: &GetArgs) -> anyhow::Result<Outcome> {
     let wide = global.output == Format::Wide;
     let mut headings = list.headings.to_vec();
     headings.extend(list.wide.iter().filter(|_| wide));
-    let mut table = table::table(&headings);
-    for item in list.items {
+    let rows = list.iter().map(|item| {
         let cells = std::iter::once(item.name).chain(item.cells);
-        table.add_row(
-            cells
-                .chain(item.wide.into_iter().filter(|_| wide))
-                .collect::<Vec<_>>(),
-        );
-    }
-    terminal::answer(&table::text(&table));
+        cells.chain(item.wide.into_iter().filter(|_| wide)).collect()
+    });
+    table::answer_long(&headings, rows);
     Ok(Outcome::Done)
 }
 
@@ -97,7 +121,7 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-async fn items(world: &World, kind: Kind) -> anyhow::Result<Items> {
+async fn items(world: &World, kind: Kind) -> anyhow::Result<Items<'_>> {
     Ok(match kind {
         Kind::Domains => domains(world),
         Kind::Backends => offers::backends(world),
@@ -110,19 +134,23 @@ async fn items(world: &World, kind: Kind) -> anyhow::Result<Items> {
 }
 
 /// The list with the one thing of this name. There may be a million datasets: only that one is looked at.
-async fn only(world: &World, kind: Kind, name: &str) -> anyhow::Result<Items> {
+async fn only<'w>(world: &'w World, kind: Kind, name: &str) -> anyhow::Result<Items<'w>> {
     if kind == Kind::Datasets {
         let known = world.datasets.keys().map(DatasetName::as_str);
         let dataset = world.datasets.get(name);
         let dataset = dataset.ok_or_else(|| unknown(word(kind), name, known))?;
         return Ok(datasets(world, std::iter::once(dataset)));
     }
-    let mut list = items(world, kind).await?;
-    let position = list.items.iter().position(|item| item.name == *name);
-    let position =
-        position.ok_or_else(|| unknown(word(kind), name, list.items.iter().map(|i| i.name.as_str())))?;
-    list.items = vec![list.items.swap_remove(position)];
-    Ok(list)
+    let list = items(world, kind).await?;
+    let names: Vec<String> = list.iter().map(|item| item.name).collect();
+    let position = names.iter().position(|known| known == name);
+    let position = position.ok_or_else(|| unknown(word(kind), name, names.iter().map(String::as_str)))?;
+    let item = list.item;
+    Ok(Items {
+        count: 1,
+        item: Box::new(move |_| item(position)),
+        ..list
+    })
 }
 
 /// The manifest that the catalogue holds, as it was resolved.
@@ -137,8 +165,14 @@ fn manifest(world: &World, kind: &str, name: &str) -> Value {
         .unwrap_or(Value::Null)
 }
 
-fn domains(world: &World) -> Items {
-    let item = |domain: &domicile_estate::Domain| {
+/// The manifest, made when it is asked for.
+fn whole<'w>(world: &'w World, kind: &'static str, name: &'w str) -> Box<dyn Fn() -> Value + 'w> {
+    Box::new(move || manifest(world, kind, name))
+}
+
+fn domains<'w>(world: &'w World) -> Items<'w> {
+    let item = move |domain: &&'w domicile_estate::Domain| {
+        let domain = *domain;
         let backends = world
             .manifests
             .backends
@@ -160,32 +194,20 @@ fn domains(world: &World) -> Items {
                     .collect::<Vec<_>>()
                     .join(", "),
             ],
-            value: manifest(world, "Domain", domain.name.as_str()),
+            value: whole(world, "Domain", domain.name.as_str()),
         }
     };
-    Items {
-        headings: &["name", "jurisdiction", "backends", "title"],
-        wide: &["admission"],
-        items: world.manifests.domains.values().map(item).collect(),
-    }
+    let headings: Headings = (&["name", "jurisdiction", "backends", "title"], &["admission"]);
+    Items::of(headings, world.manifests.domains.values(), item)
 }
 
-fn datasets<'w>(world: &World, of: impl Iterator<Item = &'w Arc<domicile_estate::Dataset>>) -> Items {
-    let item = |dataset: &domicile_estate::Dataset| {
+fn datasets<'w>(world: &'w World, of: impl Iterator<Item = &'w Arc<domicile_estate::Dataset>>) -> Items<'w> {
+    let item = move |dataset: &&'w Arc<domicile_estate::Dataset>| {
+        let dataset = *dataset;
         let known = world.observed.datasets.get(&dataset.name);
         let summary = known.map(|d| d.summary.clone()).unwrap_or_default();
-        let copies: Vec<_> = known
-            .map_or(&[][..], |d| &d.copies)
-            .iter()
-            .map(|c| c.backend.to_string())
-            .collect();
-        let mut value = manifest(world, "Dataset", dataset.name.as_str());
-        if value.is_null() {
-            value = inventory_manifest(dataset);
-        }
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("status".to_owned(), dataset_status(world, &dataset.name));
-        }
+        let copies = known.map_or(&[][..], |d| &d.copies).iter();
+        let copies: Vec<_> = copies.map(|copy| copy.backend.to_string()).collect();
         Item {
             name: dataset.name.to_string(),
             cells: vec![
@@ -195,14 +217,25 @@ fn datasets<'w>(world: &World, of: impl Iterator<Item = &'w Arc<domicile_estate:
                 copies.join(", "),
             ],
             wide: vec![dataset.record.title.clone(), dataset.record.license.clone()],
-            value,
+            value: Box::new(move || whole_dataset(world, dataset)),
         }
     };
-    Items {
-        headings: &["name", "owner", "size", "objects", "copies"],
-        wide: &["title", "license"],
-        items: of.map(|dataset| item(dataset)).collect(),
+    let headings: Headings = (
+        &["name", "owner", "size", "objects", "copies"],
+        &["title", "license"],
+    );
+    Items::of(headings, of, item)
+}
+
+fn whole_dataset(world: &World, dataset: &domicile_estate::Dataset) -> Value {
+    let mut value = manifest(world, "Dataset", dataset.name.as_str());
+    if value.is_null() {
+        value = inventory_manifest(dataset);
     }
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("status".to_owned(), dataset_status(world, &dataset.name));
+    }
+    value
 }
 
 /// A dataset that an inventory registered, as the manifest that would say the same.
@@ -238,8 +271,9 @@ fn dataset_status(world: &World, name: &DatasetName) -> Value {
     })
 }
 
-fn policies(world: &World) -> Items {
-    let item = |policy: &domicile_policies::Policy| {
+fn policies<'w>(world: &'w World) -> Items<'w> {
+    let item = move |policy: &&'w domicile_policies::Policy| {
+        let policy = *policy;
         let summary = domicile_estate::DatasetSummary::default();
         let selected = world.datasets.values().filter(|dataset| {
             let known = world
@@ -266,11 +300,11 @@ fn policies(world: &World) -> Items {
                 ),
             ],
             wide: vec![],
-            value: manifest(world, "ReplicationPolicy", policy.name.as_str()),
+            value: whole(world, "ReplicationPolicy", policy.name.as_str()),
         }
     };
-    Items {
-        headings: &[
+    let headings: Headings = (
+        &[
             "name",
             "priority",
             "enforcement",
@@ -278,34 +312,34 @@ fn policies(world: &World) -> Items {
             "confine",
             "require",
         ],
-        wide: &[],
-        items: world.manifests.policies.values().map(item).collect(),
-    }
+        &[],
+    );
+    Items::of(headings, world.manifests.policies.values(), item)
 }
 
-async fn plans(world: &World) -> anyhow::Result<Items> {
+async fn plans(world: &World) -> anyhow::Result<Items<'_>> {
     let records = world.catalogue.plans().await?;
-    let item = |record: &domicile_catalogue::PlanRecord| Item {
-        name: plan_name(record.number),
-        cells: vec![
-            record.state.as_str().to_owned(),
-            record.digest.chars().take(19).collect(),
-        ],
-        wide: vec![],
-        value: serde_json::from_str(&record.json).unwrap_or(Value::Null),
+    let item = |record: &Arc<domicile_catalogue::PlanRecord>| {
+        let record = Arc::clone(record);
+        Item {
+            name: plan_name(record.number),
+            cells: vec![
+                record.state.as_str().to_owned(),
+                record.digest.chars().take(19).collect(),
+            ],
+            wide: vec![],
+            value: Box::new(move || serde_json::from_str(&record.json).unwrap_or(Value::Null)),
+        }
     };
-    Ok(Items {
-        headings: &["name", "state", "inputs"],
-        wide: &[],
-        items: records.iter().map(item).collect(),
-    })
+    let headings: Headings = (&["name", "state", "inputs"], &[]);
+    Ok(Items::of(headings, records.into_iter().map(Arc::new), item))
 }
 
-async fn moves(world: &World) -> anyhow::Result<Items> {
+async fn moves(world: &World) -> anyhow::Result<Items<'_>> {
     // Plans are not read for this: that of a million datasets is long.
     let latest = world.catalogue.next_plan_number().await? - 1;
     let records = world.catalogue.moves(latest).await?;
-    let item = |record: domicile_catalogue::MoveRecord| {
+    let item = |record: &domicile_catalogue::MoveRecord| {
         let mut value: Value = serde_json::from_str(&record.json).unwrap_or(Value::Null);
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
         let bytes = value.get("bytes").and_then(Value::as_u64).unwrap_or(0);
@@ -324,34 +358,32 @@ async fn moves(world: &World) -> anyhow::Result<Items> {
             fields.insert("reason".to_owned(), json!(record.reason));
         }
         Item {
-            name: record.id,
+            name: record.id.clone(),
             cells,
             wide: vec![],
-            value,
+            value: Box::new(move || value.clone()),
         }
     };
-    Ok(Items {
-        headings: &["id", "dataset", "action", "from", "to", "size", "state", "reason"],
-        wide: &[],
-        items: records.into_iter().map(item).collect(),
-    })
+    let headings: Headings = (
+        &["id", "dataset", "action", "from", "to", "size", "state", "reason"],
+        &[],
+    );
+    Ok(Items::of(headings, records, item))
 }
 
 /// `describe`.
 pub async fn describe(global: &Global, args: &DescribeArgs) -> anyhow::Result<Outcome> {
     let world = load(global).await?;
     let list = only(&world, args.kind, &args.name).await?;
-    let Some(item) = list.items.first() else {
-        unreachable!("the list holds the one that was asked for")
-    };
+    let whole = Whole(&list, 0);
     // What a person reads is the manifest with its status, as YAML.
     let format = if matches!(global.output, Format::Table | Format::Wide) {
         Format::Yaml
     } else {
         global.output
     };
-    if !answer::structured(format, &item.value, std::slice::from_ref(&item.value))? {
-        terminal::answer(&item.name);
+    if !answer::structured(format, &whole, std::slice::from_ref(&whole))? {
+        terminal::answer(&args.name);
     }
     Ok(Outcome::Done)
 }

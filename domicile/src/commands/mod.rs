@@ -2,12 +2,17 @@
 
 mod apply;
 mod backend;
+mod catalogue;
 mod dataset;
 mod frontier;
 mod get;
 mod mover;
 mod plan;
 pub mod policy;
+mod rebuild;
+mod restore;
+mod scrub;
+mod set_origin;
 mod solve;
 mod status;
 mod whereis;
@@ -16,7 +21,7 @@ mod worth;
 
 use clap::CommandFactory as _;
 
-use crate::cli::{BackendCommand, Cli, Command, DatasetCommand, PolicyCommand};
+use crate::cli::{BackendCommand, CatalogueCommand, Cli, Command, DatasetCommand, PolicyCommand};
 use crate::outcome::Outcome;
 use crate::terminal;
 
@@ -41,12 +46,16 @@ pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Policy(PolicyCommand::Lint(files)) => policy::lint(global, files),
         Command::Policy(PolicyCommand::Test(files)) => policy::test(global, files),
         Command::Dataset(DatasetCommand::Import(args)) => dataset::import(global, args).await,
-        Command::Dataset(DatasetCommand::Scrub(args)) => dataset::scrub(global, args).await,
+        Command::Dataset(DatasetCommand::Scrub(args)) => scrub::scrub(global, args).await,
+        Command::Dataset(DatasetCommand::Restore(args)) => restore::restore(global, args).await,
+        Command::Dataset(DatasetCommand::SetOrigin(args)) => set_origin::set_origin(global, args).await,
         Command::Backend(BackendCommand::Probe(args)) => backend::probe(global, args).await,
         Command::Backend(BackendCommand::Usage(args)) => backend::usage(global, args).await,
         Command::Backend(BackendCommand::Cordon(args)) => backend::cordon(global, &args.name).await,
         Command::Backend(BackendCommand::Uncordon(args)) => backend::uncordon(global, &args.name).await,
         Command::Backend(BackendCommand::Drain(args)) => backend::drain(global, &args.name).await,
+        Command::Catalogue(CatalogueCommand::Backup(args)) => catalogue::backup(global, args).await,
+        Command::Catalogue(CatalogueCommand::Rebuild(files)) => rebuild::rebuild(global, files).await,
         Command::Schema => {
             let schema = domicile_policies::json_schema();
             if !crate::answer::structured(global.output, &schema, std::slice::from_ref(&schema))? {

@@ -132,18 +132,21 @@ fn draw(global: &Global, proposal: &Proposal, rows: &[Row<'_>]) {
         return;
     }
     let cost = format!("{}/month", proposal.plan.currency);
-    let mut table = table::table(&["dataset", "state", "copies", "size", &cost, "kg CO2e/month"]);
-    for (row, dataset) in rows.iter().zip(&proposal.plan.datasets) {
-        table.add_row([
+    let cells = |(row, dataset): (&Row<'_>, &DatasetPlan)| {
+        vec![
             dataset.name.to_string(),
             row.state.to_owned(),
             format!("{}/{}", row.current_copies, row.planned_copies),
             dataset.bytes.to_string(),
             crate::amount::number(dataset.cost_planned),
             crate::amount::number(dataset.carbon_kg_per_month),
-        ]);
-    }
-    terminal::answer(&table::text(&table));
+        ]
+    };
+    let rows = rows.iter().zip(&proposal.plan.datasets).map(cells);
+    table::answer_long(
+        &["dataset", "state", "copies", "size", &cost, "kg CO2e/month"],
+        rows,
+    );
     if global.output == Format::Wide {
         terminal::answer(&render::plan::room(&proposal.plan));
     }

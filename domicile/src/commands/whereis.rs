@@ -29,7 +29,8 @@ pub fn state_word(copy: &Copy) -> &'static str {
         CopyState::Listed => "listed",
         CopyState::Incomplete => "incomplete",
         CopyState::Verified => "verified",
-        CopyState::Damaged => "damaged",
+        // Nothing is read from it, and it counts for nothing, until it is mended.
+        CopyState::Damaged => "damaged, quarantined",
         CopyState::Retiring => "retiring",
     }
 }
@@ -127,7 +128,7 @@ fn copy_row(world: &World, dataset: &Dataset, copy: &Copy) -> Value {
     json!({
         "backend": copy.backend.as_str(), "domain": domain, "country": country, "state": format!("{:?}", copy.state),
         "origin": copy.origin, "current": copy.is_current(), "missingBytes": copy.missing_bytes.0,
-        "missingObjects": copy.missing_objects, "path": copy_path(world, dataset, copy),
+        "missingObjects": copy.missing_objects, "quarantined": copy.state == CopyState::Damaged, "path": copy_path(world, dataset, copy),
     })
 }
 

@@ -404,6 +404,15 @@ fn totals(text: &mut String, plan: &Plan, style: Style) {
             amount::per_month(goal.cheapest_per_month, &plan.currency),
         );
     }
+    for shortage in &plan.shortages {
+        let _ = writeln!(
+            text,
+            "        not everything fits: priority {} lacks {}, at least {} in any plan that lacks no more above it",
+            shortage.priority,
+            plural(shortage.missing as usize, "copy", "copies"),
+            shortage.at_least,
+        );
+    }
     let (_, copies, _, bytes) = counts(plan);
     if copies > 0 {
         let _ = writeln!(

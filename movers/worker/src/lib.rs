@@ -26,6 +26,7 @@ mod parts;
 mod progress;
 mod proof;
 mod redact;
+mod removal;
 mod role;
 mod s3;
 mod sftp;

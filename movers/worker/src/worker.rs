@@ -62,7 +62,7 @@ pub struct ProbeReport {
 /// Moves objects. All methods take `&self`: any number may be under way at once. They need tokio's runtime.
 #[derive(Debug)]
 pub struct Worker {
-    stores: Arc<Stores>,
+    pub(crate) stores: Arc<Stores>,
     budget: Budget,
     retry: RetryPolicy,
 }
@@ -321,6 +321,14 @@ impl Worker {
         self.stores.driver(backend)?.sweep(&prefix).await
     }
 
+    /// The same below a path that ends with `/`, or below the whole root.
+    ///
+    /// # Errors
+    /// What hinders looking or removing.
+    pub async fn sweep_below(&self, backend: &BackendName, prefix: &str) -> Result<u64, Failure> {
+        self.stores.driver(backend)?.sweep(prefix).await
+    }
+
     /// Gives up every upload below `<root>/<dataset>/` that was begun and not ended, and returns how many. Only for a
     /// moment when nobody writes there: it asks for nobody's lease.
     ///
@@ -363,7 +371,11 @@ impl Worker {
     }
 
     /// Tries until it succeeds or `retry::decide` gives up.
-    async fn retrying<T, F>(&self, cancel: &Cancel, mut attempt: impl FnMut() -> F) -> Result<T, Failure>
+    pub(crate) async fn retrying<T, F>(
+        &self,
+        cancel: &Cancel,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {

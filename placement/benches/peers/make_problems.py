@@ -1,6 +1,9 @@
 """Makes the small problem files of benches/problems, the worst cases among them, always the same ones.
 
     make_problems.py OUT_FOLDER
+    make_problems.py OUT_FOLDER --large [DATASETS BACKENDS]
+
+With --large the same worst cases with 20,000 datasets and 30 backends, or as many as stand there, and more of them.
 """
 import gzip
 import json
@@ -78,7 +81,7 @@ class Estate:
     def copies(self, most=2):
         if not self.backends:
             return []
-        there = sorted(self.rng.sample(range(len(self.backends)), self.rng.randint(1, most)))
+        there = sorted(self.rng.sample(range(len(self.backends)), self.rng.randint(1, min(most, len(self.backends)))))
         origin = self.rng.choice(there)
         return [[b, "Listed" if b == origin else "Verified", b == origin, 0, 0] for b in there]
 
@@ -115,12 +118,12 @@ class Estate:
                 packed.write(text.encode())
 
 
-def own_classes():
+def own_classes(datasets=150, backends=12):
     """Every dataset its own class: no two have the same profile, sizes, copies."""
-    estate = Estate("own-classes", 12, 150, minimums=(0, 65536, GIB))
+    estate = Estate("own-classes", backends, datasets, minimums=(0, 65536, GIB))
     estate.profiles = []
     for at, row in enumerate(estate.datasets):
-        refused = [(b, 0) for b in sorted(estate.rng.sample(range(12), at % 4))]
+        refused = [(b, 0) for b in sorted(estate.rng.sample(range(backends), at % 4))]
         profile = estate.profile([at % 6], refused)
         profile["carbonPricePerTonne"] = at / 2.0
         estate.profiles.append(profile)
@@ -129,13 +132,13 @@ def own_classes():
     return estate
 
 
-def too_large():
+def too_large(datasets=60, backends=8):
     """One dataset is larger than any backend; its origin lies on one that is too full with it."""
-    estate = Estate("too-large", 8, 60)
+    estate = Estate("too-large", backends, datasets)
     estate.give_room(0.9)
     largest = max(place["capacity"] for place in estate.backends)
-    estate.datasets[30][1] = 3 * largest
-    estate.datasets[30][5] = [[4, "Listed", True, 0, 0]]
+    estate.datasets[datasets // 2][1] = 3 * largest
+    estate.datasets[datasets // 2][5] = [[4, "Listed", True, 0, 0]]
     return estate
 
 
@@ -144,17 +147,17 @@ def only_origins(estate):
         row[5] = [[b, "Listed", True, 0, 0] for b, _, origin, _, _ in row[5] if origin]
 
 
-def half_room():
+def half_room(datasets=120, backends=10):
     """Room for half of what is wanted, and priorities."""
-    estate = Estate("half-room", 10, 120)
+    estate = Estate("half-room", backends, datasets)
     only_origins(estate)
     estate.give_room(0.5)
     return estate
 
 
-def thousand_policies():
+def thousand_policies(datasets=200, backends=12):
     """A thousand policies; each dataset is selected by five."""
-    estate = Estate("thousand-policies", 12, 200, policies=1000)
+    estate = Estate("thousand-policies", backends, datasets, policies=1000)
     estate.profiles = []
     for at, row in enumerate(estate.datasets):
         estate.profiles.append(estate.profile(estate.rng.sample(range(1000), 5)))
@@ -163,24 +166,24 @@ def thousand_policies():
     return estate
 
 
-def no_backends():
+def no_backends(datasets=20, backends=0):
     """Nowhere to go, and nothing anywhere."""
-    return Estate("no-backends", 0, 20)
+    return Estate("no-backends", 0, datasets)
 
 
-def all_sizes():
+def all_sizes(datasets=100, backends=10):
     """Sizes from nothing to 10 PiB."""
-    estate = Estate("all-sizes", 10, 100, sizes=(0, 53.3))
-    for at in range(0, 100, 20):
+    estate = Estate("all-sizes", backends, datasets, sizes=(0, 53.3))
+    for at in range(0, datasets, 20):
         estate.datasets[at][1] = 0
     estate.datasets[7][1] = 10 * PIB
     estate.give_room(0.7)
     return estate
 
 
-def equal_prices():
+def equal_prices(datasets=200, backends=12):
     """Every backend costs the same: only where things lie tells plans apart."""
-    estate = Estate("equal-prices", 12, 200)
+    estate = Estate("equal-prices", backends, datasets)
     for place in estate.backends:
         place["price"], place["energy"] = estate.backends[0]["price"], estate.backends[0]["energy"]
     estate.give_room(0.7)
@@ -235,9 +238,57 @@ def tariffs():
     return estate
 
 
+def no_datasets(backends):
+    """Nothing to place."""
+    return Estate("no-datasets", backends, 0)
+
+
+def one_backend(datasets):
+    """A single place, with room for what lies there."""
+    estate = Estate("one-backend", 1, datasets)
+    estate.give_room(1.0)
+    return estate
+
+
+def all_draining(datasets, backends):
+    """Every backend is to be emptied, and there is nowhere else."""
+    estate = Estate("all-draining", backends, datasets)
+    for place in estate.backends:
+        place["reasons"] = [2]
+    estate.give_room(0.9)
+    return estate
+
+
+def no_capacity(datasets, backends):
+    """Backends that may hold nothing, and do."""
+    return Estate("no-capacity", backends, datasets)
+
+
+def huge_sizes(datasets, backends):
+    """Sizes as large as numbers allow, on backends as large: sums are beyond 64 bits."""
+    estate = Estate("huge-sizes", backends, datasets, sizes=(62.5, 63.9))
+    for at in range(0, datasets, 7):
+        estate.datasets[at][1] = (1 << 64) - 1 - at
+    for place in estate.backends:
+        place["capacity"] = (1 << 64) - 1
+    return estate
+
+
+def large(datasets, backends):
+    """The worst cases at this size."""
+    of_both = (own_classes, too_large, half_room, thousand_policies, all_sizes, equal_prices, all_draining, no_capacity, huge_sizes)
+    return [make(datasets, backends) for make in of_both] + [no_backends(datasets), no_datasets(backends), one_backend(datasets)]
+
+
 def main():
-    for make in (own_classes, too_large, half_room, thousand_policies, no_backends, all_sizes, equal_prices, budgets, mixed, tariffs):
-        make().write(sys.argv[1])
+    if "--large" in sys.argv:
+        sizes = [int(size) for size in sys.argv[sys.argv.index("--large") + 1:]] or [20_000, 30]
+        estates = large(*sizes)
+    else:
+        makes = (own_classes, too_large, half_room, thousand_policies, no_backends, all_sizes, equal_prices, budgets, mixed, tariffs)
+        estates = [make() for make in makes]
+    for estate in estates:
+        estate.write(sys.argv[1])
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ fn solution(sets: Vec<Vec<usize>>, backends: usize) -> Solution {
         objective: Objective::default(),
         lower_bound: 0.0,
         shadow_prices: vec![0.0; backends],
+        shortages: Vec::new(),
         stuck: BTreeMap::new(),
     }
 }

@@ -129,6 +129,7 @@ fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>)
         bound,
         floor,
         tolls,
+        shortages,
     } = match large::charges_of(problem, &stock, &is_chosen, &sets) {
         Some(charges) => large::choose(&mut stock, &charges),
         None => large::Priced::of(scale::choose(&mut stock), &stock),
@@ -144,6 +145,7 @@ fn by_program(problem: &Problem, ground: &Ground, stuck: BTreeMap<usize, Stuck>)
     Solution {
         lower_bound: (bound + fixed).max(floor).min(objective.per_month),
         shadow_prices: tolls.map(|toll| toll * domicile_estate::BYTES_PER_GIB).collect(),
+        shortages,
         objective,
         sets,
         stuck,
@@ -204,6 +206,7 @@ fn solve_exactly(
             .iter()
             .map(|price| price * domicile_estate::BYTES_PER_GIB)
             .collect(),
+        shortages: Vec::new(),
         objective,
         sets,
         stuck,

@@ -62,6 +62,9 @@ pub(super) fn policy(
         verify: Verify::ALL
             .into_iter()
             .find(|verify| verify.as_str() == spec.text("verify")),
+        drop_grace_seconds: spec
+            .integer("dropGraceSeconds")
+            .and_then(|seconds| u64::try_from(seconds).ok()),
         enforcement: match spec.text("enforcement") {
             "Audit" => Enforcement::Audit,
             _ => Enforcement::Enforce,

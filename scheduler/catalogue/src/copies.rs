@@ -1,14 +1,13 @@
 //! What happens to copies: begun, verified, found damaged, retired.
 
-use domicile_estate::{BackendName, CopyState, DatasetName};
+use domicile_estate::{BackendName, DatasetName};
 use sqlx::SqliteConnection;
 
 use crate::Catalogue;
-use crate::dataset::{forget_copy, origin_row};
 use crate::doubt::doubt_retiring;
-use crate::error::{CatalogueError, RetireError};
+use crate::error::CatalogueError;
 use crate::group::Change;
-use crate::observed::tally;
+use crate::retire::forget_drop;
 use crate::row::{
     PlacedState, backend_id, backend_name, corrupt, dataset_id, dataset_name, hex, known_backend_id,
     raise_revision, unhex,
@@ -155,102 +154,6 @@ impl Catalogue {
     ) -> Result<(), CatalogueError> {
         self.end_copy(dataset, backend).await
     }
-
-    /// Marks a copy as being retired, before its first object is deleted, if what remains is enough.
-    ///
-    /// INVARIANT: MV-4. The remaining copies are read in the transaction that sets the mark, so that of two
-    /// retirements the later one no longer counts on the earlier one's copy. `enough` is given the backends, by
-    /// name, of every other copy that is verified; an origin that was only listed is none.
-    ///
-    /// # Errors
-    /// [`RetireError`] says why not; nothing is changed then. A copy that is marked already is checked again.
-    pub async fn begin_retire(
-        &self,
-        dataset: &DatasetName,
-        backend: &BackendName,
-        enough: &(dyn Fn(&[BackendName]) -> bool + Sync),
-    ) -> Result<(), RetireError> {
-        let mut tx = self.write().await?;
-        let no_copy = || RetireError::NoCopy {
-            dataset: dataset.clone(),
-            backend: backend.clone(),
-        };
-        let row = origin_row(&mut tx, dataset).await?.ok_or_else(no_copy)?;
-        let tally = tally(&mut tx, row.id, &[]).await?.ok_or_else(no_copy)?;
-        let copy = tally.copy(backend).ok_or_else(no_copy)?;
-        if copy.origin && row.keep_origin {
-            return Err(RetireError::KeptOrigin {
-                dataset: dataset.clone(),
-                backend: backend.clone(),
-            });
-        }
-        let others = tally
-            .states()
-            .filter(|(name, _, state)| *name != backend && *state == CopyState::Verified);
-        let remaining: Vec<BackendName> = others.map(|(name, _, _)| name.clone()).collect();
-        if remaining.is_empty() {
-            return Err(RetireError::LastCopy {
-                dataset: dataset.clone(),
-                backend: backend.clone(),
-            });
-        }
-        if !enough(&remaining) {
-            return Err(RetireError::TooFew {
-                dataset: dataset.clone(),
-                backend: backend.clone(),
-                remaining,
-            });
-        }
-        let backend = backend_id(&mut tx, backend).await?;
-        let mark = sqlx::query(
-            "UPDATE copies SET retiring = 1 WHERE dataset_id = ? AND backend_id = ? AND retiring = 0",
-        );
-        let marked = mark
-            .bind(row.id)
-            .bind(backend)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected()
-            > 0;
-        note_write(&mut tx, row.id, backend).await?;
-        if marked {
-            raise_revision(&mut tx).await?;
-        }
-        Ok(tx.commit().await?)
-    }
-
-    /// Forgets a retired copy once its last object is deleted. If it was the origin, that is remembered: it is not
-    /// scanned again until the manifest names another one.
-    ///
-    /// # Errors
-    /// [`CatalogueError::NoCopy`] if no retirement was begun there.
-    pub async fn end_retire(
-        &self,
-        dataset: &DatasetName,
-        backend: &BackendName,
-    ) -> Result<(), CatalogueError> {
-        let mut tx = self.write().await?;
-        let no_copy = || CatalogueError::NoCopy {
-            dataset: dataset.to_string(),
-            backend: backend.clone(),
-        };
-        let dataset_id = dataset_id(&mut tx, dataset).await?;
-        let backend_id = known_backend_id(&mut tx, backend).await?.ok_or_else(no_copy)?;
-        let select =
-            sqlx::query_scalar("SELECT retiring FROM copies WHERE dataset_id = ? AND backend_id = ?");
-        let retiring: Option<bool> = select
-            .bind(dataset_id)
-            .bind(backend_id)
-            .fetch_optional(&mut *tx)
-            .await?;
-        if retiring != Some(true) {
-            return Err(no_copy());
-        }
-        forget_copy(&mut tx, dataset_id, backend_id).await?;
-        release_origin(&mut tx, dataset_id, backend_id).await?;
-        raise_revision(&mut tx).await?;
-        Ok(tx.commit().await?)
-    }
 }
 
 pub(crate) async fn begin_copy(
@@ -266,6 +169,7 @@ pub(crate) async fn begin_copy(
     let insert = insert.bind(dataset).bind(backend);
     let mut changed = insert.execute(&mut *connection).await?.rows_affected() > 0;
     changed |= doubt_retiring(connection, dataset, backend).await?;
+    forget_drop(connection, dataset, backend).await?;
     note_write(connection, dataset, backend).await?;
     if changed {
         raise_revision(connection).await?;
@@ -301,33 +205,7 @@ pub(crate) async fn record_all(
     Ok(())
 }
 
-async fn release_origin(
-    connection: &mut SqliteConnection,
-    dataset: i64,
-    backend: i64,
-) -> Result<(), CatalogueError> {
-    let update = sqlx::query(
-        "UPDATE datasets SET released_backend_id = origin_backend_id, released_prefix = origin_prefix,
-             origin_backend_id = NULL, origin_prefix = '' WHERE id = ? AND origin_backend_id = ?",
-    );
-    if update
-        .bind(dataset)
-        .bind(backend)
-        .execute(&mut *connection)
-        .await?
-        .rows_affected()
-        > 0
-    {
-        // They were about the origin.
-        sqlx::query("DELETE FROM findings WHERE dataset_id = ?")
-            .bind(dataset)
-            .execute(connection)
-            .await?;
-    }
-    Ok(())
-}
-
-async fn note_write(
+pub(crate) async fn note_write(
     connection: &mut SqliteConnection,
     dataset: i64,
     backend: i64,

@@ -377,6 +377,8 @@ pub(crate) async fn forget_copy(
         "DELETE FROM placed WHERE dataset_id = ? AND backend_id = ?",
         "DELETE FROM copies WHERE dataset_id = ? AND backend_id = ?",
         "DELETE FROM writes WHERE dataset_id = ? AND backend_id = ?",
+        "DELETE FROM drops WHERE dataset_id = ? AND backend_id = ?",
+        "DELETE FROM scrubs WHERE dataset_id = ? AND backend_id = ?",
     ] {
         sqlx::query(sql)
             .bind(dataset)

@@ -13,6 +13,8 @@
 //!
 //! It decides nothing: who gets a copy is placement's, and what may be deleted is asked of the caller.
 
+mod adopt;
+mod backup;
 mod copies;
 mod dataset;
 mod doubt;
@@ -30,11 +32,16 @@ mod origin;
 mod origin_rows;
 mod pages;
 mod plans;
+mod restored;
+mod retire;
 mod row;
+mod scrubs;
 mod settle;
 mod sums;
 mod usage;
 
+pub use adopt::AdoptedObject;
+pub use backup::{Backup, BackupError};
 pub use copies::{Finding, Inspection, Verification};
 pub use dataset::{DatasetSource, Registered};
 pub use error::{CatalogueError, ImportError, ImportProblem, LockError, OpenError, RetireError};
@@ -48,5 +55,7 @@ pub use observed::Known;
 pub use open::{Catalogue, Mode};
 pub use origin::{Foreseen, ListedObject, OriginDiff, OriginListing};
 pub use plans::{MoveNote, MoveRecord, MoveState, PlanRecord, PlanState};
+pub use retire::Retirement;
 pub use row::PlacedState;
+pub use scrubs::ScrubMark;
 pub use usage::{StateUsage, Usage};

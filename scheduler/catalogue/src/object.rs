@@ -50,6 +50,8 @@ pub struct CopyObject {
     /// Whether the catalogue records the object there as ours, so that it may be deleted with the copy. At an
     /// origin every object is.
     pub ours: bool,
+    /// Whether it is recorded there as whole: then what has another size is not it.
+    pub whole: bool,
 }
 
 /// Where an object lies.
@@ -109,6 +111,7 @@ struct CopyObjectRow {
     #[sqlx(flatten)]
     object: ObjectRow,
     ours: bool,
+    whole: bool,
 }
 
 impl TryFrom<CopyObjectRow> for CopyObject {
@@ -120,6 +123,7 @@ impl TryFrom<CopyObjectRow> for CopyObject {
             object_id,
             object,
             ours: row.ours,
+            whole: row.whole,
         })
     }
 }
@@ -157,7 +161,8 @@ impl TryFrom<PendingRow> for PendingObject {
 /// if something lies there again, somebody else put it there.
 const SELECT_COPY: &str = "
     SELECT o.id, o.key, o.size, o.sha256, o.blake3,
-           coalesce(c.origin, 0) OR coalesce(p.state <> 3, o.id <= coalesce(c.trusted_through, 0)) AS ours
+           coalesce(c.origin, 0) OR coalesce(p.state <> 3, o.id <= coalesce(c.trusted_through, 0)) AS ours,
+           coalesce(p.state = 1, o.id <= coalesce(c.trusted_through, 0)) AS whole
     FROM objects o
     LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
     LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id

@@ -13,19 +13,21 @@ use crate::error::{CatalogueError, OpenError};
 use crate::group::Group;
 
 /// How long a statement waits for another process that is writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a caller waits for its turn in this process: longer than any batch takes.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Connections that read beside the one that writes.
 const READERS_MAX: u32 = 4;
 /// Marks a SQLite file as ours: `Domi` in ASCII.
-const APPLICATION_ID: i64 = 0x446f_6d69;
+pub(crate) const APPLICATION_ID: i64 = 0x446f_6d69;
 /// The steps from an empty file to the newest version; version n is reached by the first n.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_sums.sql"),
     include_str!("../migrations/0003_plan_parts.sql"),
     include_str!("../migrations/0004_leases.sql"),
+    include_str!("../migrations/0005_drops.sql"),
+    include_str!("../migrations/0006_scrubs.sql"),
 ];
 
 /// Whether a catalogue is opened to be changed.

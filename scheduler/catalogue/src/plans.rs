@@ -47,6 +47,8 @@ stored_state!(
         Done,
         /// Some moves failed.
         Failed,
+        /// Some moves were held back, and nothing failed.
+        Waiting,
         /// A later plan took its place.
         Superseded,
     }
@@ -162,10 +164,11 @@ impl Catalogue {
     ) -> Result<(), CatalogueError> {
         let mut tx = self.write().await?;
         let (plan, at_ms) = (stored(number, "a plan's number")?, now_ms());
-        let supersede = sqlx::query("UPDATE plans SET state = ? WHERE state = ?");
+        let supersede = sqlx::query("UPDATE plans SET state = ? WHERE state IN (?, ?)");
         supersede
             .bind(PlanState::Superseded.as_str())
             .bind(PlanState::Running.as_str())
+            .bind(PlanState::Waiting.as_str())
             .execute(&mut *tx)
             .await?;
         let insert = sqlx::query(

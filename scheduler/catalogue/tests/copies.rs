@@ -167,7 +167,7 @@ async fn a_copy_is_retired_only_if_enough_remains() {
     let catalogue = &fixture.catalogue;
     register(catalogue, 1).await;
     let two = |remaining: &[domicile_estate::BackendName]| remaining.len() >= 2;
-    let retire = async |at: &str| catalogue.begin_retire(&name("d"), &backend(at), &two).await;
+    let retire = async |at: &str| catalogue.begin_retire(&name("d"), &backend(at), 0, &two).await;
     assert!(matches!(retire("nowhere").await, Err(RetireError::NoCopy { .. })));
     assert!(matches!(retire("src").await, Err(RetireError::KeptOrigin { .. })));
     verify(catalogue, "b", 1).await;
@@ -208,7 +208,7 @@ async fn the_last_copy_stays_whatever_the_caller_says() {
         .await
         .unwrap();
     let refused = catalogue
-        .begin_retire(&name("d"), &backend("src"), &|_| true)
+        .begin_retire(&name("d"), &backend("src"), 0, &|_| true)
         .await;
     assert!(matches!(refused, Err(RetireError::LastCopy { .. })));
 }
@@ -228,7 +228,7 @@ async fn a_retired_origin_is_remembered_until_another_is_named() {
         .await
         .unwrap();
     catalogue
-        .begin_retire(&name("d"), &backend("src"), &|_| true)
+        .begin_retire(&name("d"), &backend("src"), 0, &|_| true)
         .await
         .unwrap();
     // While it is being deleted, a listing must not take the deleted for gone.
@@ -272,7 +272,7 @@ async fn a_copy_after_an_interrupted_retirement_knows_nothing_but_that_it_is_our
     read_back(catalogue, "src", 2).await;
     verify(catalogue, "b", 2).await;
     catalogue
-        .begin_retire(&name("d"), &backend("b"), &|_| true)
+        .begin_retire(&name("d"), &backend("b"), 0, &|_| true)
         .await
         .unwrap();
     let fixture = fixture.reopened(Mode::ReadWrite).await;

@@ -152,7 +152,9 @@ async fn perform(catalogue: &Catalogue, step: &Step) {
         }
         Step::Doubt { at } => catalogue.doubt_backend(&backend(at)).await.unwrap(),
         Step::Retire { at, end } => {
-            let begun = catalogue.begin_retire(&name("d"), &backend(at), &|_| true).await;
+            let begun = catalogue
+                .begin_retire(&name("d"), &backend(at), 0, &|_| true)
+                .await;
             if begun.is_ok() && *end {
                 catalogue.end_retire(&name("d"), &backend(at)).await.unwrap();
             }

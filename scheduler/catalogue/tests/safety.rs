@@ -5,7 +5,9 @@
 
 mod support;
 
-use domicile_catalogue::{Catalogue, DatasetSource, Finding, Inspection, Mode, RetireError};
+use std::collections::BTreeSet;
+
+use domicile_catalogue::{Catalogue, DatasetSource, Finding, Inspection, Mode, RetireError, Retirement};
 use domicile_estate::{CopyState, Observed};
 use support::{
     Fixture, backend, dataset, key, listing, name, options, read_back, register, row, state, verify,
@@ -39,7 +41,9 @@ async fn an_origin_that_lost_an_object_does_not_count_beside_a_whole_copy() {
         Some((CopyState::Incomplete, 1, 20))
     );
     assert!(!recorded.datasets[&name("d")].copy_on("src").unwrap().is_current());
-    let refused = catalogue.begin_retire(&name("d"), &backend("b"), &|_| true).await;
+    let refused = catalogue
+        .begin_retire(&name("d"), &backend("b"), 0, &|_| true)
+        .await;
     assert!(matches!(refused, Err(RetireError::LastCopy { .. })));
     // It came back.
     let whole = listing("d", ("src", "p/"), &[("a", 10, 1), ("b", 20, 1)]);
@@ -152,7 +156,7 @@ async fn what_was_gone_before_an_interrupted_retirement_does_not_become_ours() {
     verify(catalogue, "b", 2).await;
     find(catalogue, "b", "a", Finding::Gone).await;
     catalogue
-        .begin_retire(&name("d"), &backend("b"), &|_| true)
+        .begin_retire(&name("d"), &backend("b"), 0, &|_| true)
         .await
         .unwrap();
     assert_eq!(ours(catalogue, "b").await.0, "b");
@@ -238,7 +242,7 @@ async fn of_a_backend_that_moved_nothing_is_known() {
     verify(catalogue, "b", 1).await;
     find(catalogue, "b", "b", damaged()).await;
     catalogue
-        .begin_retire(&name("d"), &backend("b"), &|_| true)
+        .begin_retire(&name("d"), &backend("b"), 0, &|_| true)
         .await
         .unwrap();
     find(catalogue, "src", "a", Finding::Gone).await;
@@ -288,4 +292,92 @@ async fn a_new_origin_is_not_held_against_the_times_of_the_old_one() {
     let other_size = listing("d", ("src", "r/"), &[("a", 11, 6), ("b", 20, 6)]);
     let changed = catalogue.diff_origin(&other_size).await.unwrap().changed;
     assert_eq!(changed.len(), 1);
+}
+
+/// Two whole copies of a dataset of two objects, on `src` and `b`; the owner has not released the origin.
+async fn two_copies() -> Fixture {
+    let fixture = Fixture::new().await;
+    register(&fixture.catalogue, 2).await;
+    read_back(&fixture.catalogue, "src", 2).await;
+    verify(&fixture.catalogue, "b", 2).await;
+    fixture
+}
+
+#[tokio::test]
+async fn a_copy_waits_before_it_is_retired_and_counts_meanwhile() {
+    const LONG_MS: u64 = 3_600_000;
+    let fixture = two_copies().await;
+    let catalogue = &fixture.catalogue;
+    let retire = async |grace_ms: u64| {
+        catalogue
+            .begin_retire(&name("d"), &backend("b"), grace_ms, &|_| true)
+            .await
+    };
+    let Ok(Retirement::Waits { left_ms }) = retire(LONG_MS).await else {
+        panic!("it does not wait");
+    };
+    assert!(left_ms <= LONG_MS && left_ms > LONG_MS - 60_000, "{left_ms}");
+    assert_eq!(state(catalogue, "b").await, Some((CopyState::Verified, 0, 0)));
+    // It waits on, from when it first could go, also by another time of grace.
+    let Ok(Retirement::Waits { left_ms: less }) = retire(LONG_MS).await else {
+        panic!("it does not wait");
+    };
+    assert!(less <= left_ms);
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    assert!(matches!(retire(1).await, Ok(Retirement::Begun)));
+    // What has begun is not to wait again.
+    assert!(matches!(retire(LONG_MS).await, Ok(Retirement::Begun)));
+}
+
+#[tokio::test]
+async fn a_copy_that_is_needed_again_or_planned_again_waits_anew() {
+    const WAIT_MS: u64 = 40;
+    let fixture = two_copies().await;
+    let catalogue = &fixture.catalogue;
+    let (d, b) = (name("d"), backend("b"));
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(2 * WAIT_MS));
+    let waits = async || {
+        let begun = catalogue.begin_retire(&d, &b, WAIT_MS, &|_| true).await;
+        matches!(begun, Ok(Retirement::Waits { .. }))
+    };
+    assert!(waits().await);
+    pause();
+    let needed = catalogue.begin_retire(&d, &b, WAIT_MS, &|_| false).await;
+    assert!(matches!(needed, Err(RetireError::TooFew { .. })));
+    assert!(waits().await, "it was needed in between");
+    pause();
+    catalogue.keep_waiting(&BTreeSet::new()).await.unwrap();
+    assert!(waits().await, "a plan in between did not want it to go");
+    pause();
+    catalogue.keep_waiting(&BTreeSet::from([(&d, &b)])).await.unwrap();
+    assert!(!waits().await, "every plan in between wanted it to go");
+}
+
+#[tokio::test]
+async fn a_scrub_goes_on_where_it_was_and_no_two_read_the_same() {
+    let fixture = two_copies().await;
+    let catalogue = &fixture.catalogue;
+    let (d, b) = (name("d"), backend("b"));
+    let mark = async || {
+        let marks = catalogue.scrub_marks().await.unwrap();
+        marks.get(&(d.clone(), b.clone())).cloned().unwrap_or_default()
+    };
+    assert!(catalogue.claim_scrub(&d, &b, 60_000).await.unwrap());
+    assert!(!catalogue.claim_scrub(&d, &b, 60_000).await.unwrap());
+    catalogue.note_scrubbed(&d, &b, Some(&key("a"))).await.unwrap();
+    assert_eq!(
+        (mark().await.after, mark().await.ended_ms),
+        (Some(key("a")), None)
+    );
+    // What was noted is free again, also for a claim that runs out at once.
+    assert!(catalogue.claim_scrub(&d, &b, 0).await.unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    assert!(catalogue.claim_scrub(&d, &b, 60_000).await.unwrap());
+    catalogue.note_scrubbed(&d, &b, None).await.unwrap();
+    let ended = mark().await;
+    assert_eq!(ended.after, None);
+    assert!(ended.ended_ms.is_some());
+    // A round that is under way does not forget when the last one ended.
+    catalogue.note_scrubbed(&d, &b, Some(&key("a"))).await.unwrap();
+    assert_eq!(mark().await.ended_ms, ended.ended_ms);
 }

@@ -130,3 +130,56 @@ fn what_lies_there_already_is_adopted_when_equal_and_refused_when_not() {
     estate.apply().exits(0);
     assert_copy(&estate, "d", "b1");
 }
+
+#[test]
+fn samples_move_on_until_all_is_read_and_then_begin_anew() {
+    let estate = simple(&["b1"], 2);
+    estate.apply().exits(0);
+    let damaged = ["a.bin", "deep/er/c.bin"];
+    damaged
+        .iter()
+        .for_each(|key| flip(&estate.path(&format!("stores/b1/d/{key}"))));
+    let mut found = Vec::new();
+    let mut read = 0;
+    for _ in 0..5 {
+        let outcome = estate.run(&["dataset", "scrub", "--sample", "20%", "-o", "json"]);
+        let list = outcome.json();
+        for row in list["items"].as_array().expect("rows") {
+            read += row["whole"].as_u64().expect("a number");
+            let damaged = row["damaged"].as_array().expect("a list");
+            read += damaged.len() as u64;
+            found.extend(
+                damaged
+                    .iter()
+                    .map(|object| object["key"].as_str().expect("a key").to_owned()),
+            );
+        }
+    }
+    found.sort();
+    // One object has most of the bytes, so that the rounds are shorter than five samples.
+    found.dedup();
+    assert_eq!(found, damaged, "five fifths are all of it");
+    assert!(
+        read >= 2 * crate::OBJECTS.len() as u64,
+        "every object of both copies: {read}"
+    );
+    for wrong in ["0%", "101%", "1", "much%"] {
+        let _ = estate.run(&["dataset", "scrub", "--sample", wrong]).exits(64);
+    }
+}
+
+#[test]
+fn an_idle_mover_reads_copies_back_quarantines_what_is_damaged_and_apply_repairs_it() {
+    let estate = simple(&["b1"], 2);
+    estate.apply().exits(0);
+    flip(&estate.path("stores/b1/d/a.bin"));
+    let mover = || estate.run(&["mover", "--once", "--scrub-days", "30"]);
+    mover().exits(3).says("damaged").says("b1").says("a.bin");
+    estate.run(&["whereis", "d"]).exits(0).says("quarantined");
+    // All of it was read within the last thirty days.
+    mover().exits(0).says("0 objects read back");
+    estate.apply().exits(0);
+    assert_copy(&estate, "d", "b1");
+    let shown = estate.run(&["whereis", "d"]).exits(0).all();
+    assert!(!shown.contains("quarantined"), "{shown}");
+}

@@ -3,34 +3,34 @@
 use domicile_estate::{AccessMode, Backend, Link, LinkEnd, Price, price_list};
 use serde_json::{Value, json};
 
-use super::{Item, Items, manifest};
+use super::{Headings, Item, Items, manifest, whole};
 use crate::amount;
 use crate::world::World;
 
-pub(super) fn backends(world: &World) -> Items {
-    Items {
-        headings: &["name", "domain", "soil", "law", "store", "capacity", "marks"],
-        wide: &["storage", "price from", "grid"],
-        items: world
-            .manifests
-            .backends
-            .values()
-            .map(|backend| of_backend(world, backend))
-            .collect(),
-    }
+pub(super) fn backends(world: &World) -> Items<'_> {
+    let headings: Headings = (
+        &["name", "domain", "soil", "law", "store", "capacity", "marks"],
+        &["storage", "price from", "grid"],
+    );
+    Items::of(headings, world.manifests.backends.values(), |backend| {
+        of_backend(world, backend)
+    })
 }
 
-fn of_backend(world: &World, backend: &Backend) -> Item {
+fn of_backend<'w>(world: &'w World, backend: &'w Backend) -> Item<'w> {
     let name = &backend.name;
     let country = backend
         .location
         .country
         .map_or_else(String::new, |c| c.to_string());
     let currency = &world.manifests.currency;
-    let mut value = manifest(world, "Backend", name.as_str());
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("status".to_owned(), status(backend, currency));
-    }
+    let with_status = move || {
+        let mut value = manifest(world, "Backend", name.as_str());
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("status".to_owned(), status(backend, currency));
+        }
+        value
+    };
     Item {
         name: name.to_string(),
         cells: vec![
@@ -49,7 +49,7 @@ fn of_backend(world: &World, backend: &Backend) -> Item {
                 backend.energy.grid_grams_per_kwh, backend.energy.grid_source
             ),
         ],
-        value,
+        value: Box::new(with_status),
     }
 }
 
@@ -129,10 +129,9 @@ fn status(backend: &Backend, currency: &str) -> Value {
     })
 }
 
-pub(super) fn links(world: &World) -> Items {
-    let currency = &world.manifests.currency;
-    Items {
-        headings: &[
+pub(super) fn links(world: &World) -> Items<'_> {
+    let headings: Headings = (
+        &[
             "name",
             "from",
             "",
@@ -142,17 +141,15 @@ pub(super) fn links(world: &World) -> Items {
             "latency",
             "forbidden",
         ],
-        wide: &[],
-        items: world
-            .manifests
-            .links
-            .values()
-            .map(|link| of_link(world, link, currency))
-            .collect(),
-    }
+        &[],
+    );
+    Items::of(headings, world.manifests.links.values(), |link| {
+        of_link(world, link)
+    })
 }
 
-fn of_link(world: &World, link: &Link, currency: &str) -> Item {
+fn of_link<'w>(world: &'w World, link: &'w Link) -> Item<'w> {
+    let currency = &world.manifests.currency;
     let price = link
         .price_per_gib
         .map(|price| format!("{} {currency}/GiB", amount::number(price)));
@@ -173,7 +170,7 @@ fn of_link(world: &World, link: &Link, currency: &str) -> Item {
             forbidden.unwrap_or_default().to_owned(),
         ],
         wide: vec![],
-        value: manifest(world, "Link", link.name.as_str()),
+        value: whole(world, "Link", link.name.as_str()),
     }
 }
 

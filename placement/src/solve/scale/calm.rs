@@ -8,8 +8,9 @@
 use super::super::need::Shortfall;
 use super::members::FALLBACK;
 use super::placed::Placed;
+use super::scales::Scales;
 use super::shortage::stays;
-use super::stock::{Scales, Stock};
+use super::stock::Stock;
 use super::wish::{Tolls, Wish};
 use super::{SETTLED, Settled};
 

@@ -11,11 +11,13 @@ use domicile_estate::{ByteCount, CopyState};
 
 use crate::ground::{self, BudgetLimit, Ground};
 use crate::problem::{Bars, Held, Problem, Profile, Subject};
+use crate::routes;
 
 use super::super::need::{Needs, Shortfall, Unit};
 use super::class::{Classes, Fallback, NewClass, Rarity};
-use super::rates::Rates;
+use super::rates::{Rates, Ways};
 use super::table::Table;
+use super::ways::{self, Head, Relay, Relayed};
 
 /// What the policies leave to choose.
 #[derive(Debug)]
@@ -94,6 +96,9 @@ pub(crate) struct Catalog {
     shape_keys: Table,
     shape_of: Vec<u32>,
     rates_of: BTreeMap<(u64, u32), u32>,
+    ways: Option<Arc<Ways>>,
+    /// How relays are reached, by rates, relays and source.
+    heads_of: BTreeMap<(u32, Vec<Relay>, u32), Arc<[Head]>>,
     overfull: Vec<bool>,
     /// The key that is asked for.
     key: Vec<u64>,
@@ -250,7 +255,8 @@ impl Catalog {
         profile: u32,
     ) -> Option<NewClass> {
         let sources = sources(problem, subject);
-        let differences = self.differences(problem, subject, profile, &sources);
+        let relayed = self.relayed(problem, subject, profile, &sources);
+        let differences = self.differences(problem, subject, profile, (&sources, &relayed));
         let admitted = &self.profiles[profile as usize];
         let (closed, opened): (Vec<usize>, Vec<usize>) = differences
             .backends
@@ -287,6 +293,7 @@ impl Catalog {
             }
         });
         let stay: Vec<u16> = stay.into_iter().filter_map(position).collect();
+        let relayed = by_position(relayed, backends);
         let members: Vec<_> = stay.iter().map(|position| usize::from(*position)).collect();
         let partial = partial(subject, backends);
         Some(NewClass {
@@ -295,8 +302,12 @@ impl Catalog {
             kept: positions(&|held| held.is_current() || kept_origin == Some(held.backend)),
             roomless: positions(&|held| ground::stays_anyway(subject, held.backend)),
             floors: needs.had(&members),
-            proportional: partial.is_empty() && *proportional,
-            rarity: Rarity { partial, fallback },
+            proportional: partial.is_empty() && relayed.is_empty() && *proportional,
+            rarity: Rarity {
+                partial,
+                fallback,
+                relayed,
+            },
             stay,
             sources,
         })
@@ -308,11 +319,11 @@ impl Catalog {
         problem: &Problem,
         subject: &Subject,
         profile: u32,
-        sources: &[u32],
+        (sources, relayed): (&[u32], &[Relayed]),
     ) -> Differences {
         let admitted = &self.profiles[profile as usize];
         let rates = &self.rates[admitted.rates as usize];
-        let can_come = |backend: usize| rates.making_a_byte(sources, backend as u32).is_finite();
+        let can_come = |backend: usize| reaches(rates, sources, relayed, backend);
         let counts = |backend: usize| match subject.copy_on(backend) {
             Some(held) if held.is_current() => admitted.held[backend],
             Some(held) => admitted.new[backend] && !held.origin && can_come(backend),
@@ -334,6 +345,69 @@ impl Catalog {
             forced: kept_origin.map(|origin| (origin, counts(origin), subject.is_current_on(origin))),
             backends,
         }
+    }
+
+    /// For each backend to which no direct way leads from the sources, how it can be reached at all; as its position
+    /// stands the backend. In the order of [`crate::cost::transfer`]: sources in reach first, relays only where no direct
+    /// way is allowed.
+    fn relayed(
+        &mut self,
+        problem: &Problem,
+        subject: &Subject,
+        profile: u32,
+        sources: &[u32],
+    ) -> Vec<Relayed> {
+        let rates = self.profiles[profile as usize].rates;
+        if self.rates[rates as usize].has_every_way {
+            return Vec::new();
+        }
+        let current = subject.copies.iter().filter(|held| held.is_current());
+        let all: Vec<u32> = current.map(|held| held.backend as u32).collect();
+        let far: Vec<u32> = all
+            .iter()
+            .copied()
+            .filter(|from| !sources.contains(from))
+            .collect();
+        let (mut near_heads, mut far_heads) = (None, None);
+        let mut relayed = Vec::new();
+        for to in 0..problem.backends.len() as u32 {
+            let known = &self.rates[rates as usize];
+            if all.contains(&to) || known.making_a_byte(sources, to).is_finite() {
+                continue;
+            }
+            let near = near_heads.get_or_insert_with(|| self.heads(problem, subject, rates, sources));
+            let beyond = far_heads.get_or_insert_with(|| self.heads(problem, subject, rates, &far));
+            let known = &self.rates[rates as usize];
+            let tiers = vec![
+                ways::through(known, near, to),
+                ways::direct(known, &far, to),
+                ways::through(known, beyond, to),
+            ];
+            relayed.extend(Relayed::of(to as u16, tiers));
+        }
+        relayed
+    }
+
+    /// How the relays that a dataset may use are reached from these sources.
+    fn heads(&mut self, problem: &Problem, subject: &Subject, rates: u32, sources: &[u32]) -> Vec<Head> {
+        let relays =
+            (0..problem.backends.len()).filter(|relay| routes::would_relay(problem, subject, *relay));
+        let relays: Vec<Relay> = relays
+            .map(|relay| Relay {
+                backend: relay as u32,
+                capacity: problem.backends[relay].capacity.0,
+            })
+            .collect();
+        if relays.is_empty() {
+            return Vec::new();
+        }
+        let mut heads = Vec::new();
+        for source in sources {
+            let known = &self.rates[rates as usize];
+            let own = self.heads_of.entry((rates, relays.clone(), *source));
+            heads.extend_from_slice(own.or_insert_with(|| ways::heads(known, *source, &relays).into()));
+        }
+        heads
     }
 
     fn shape(&mut self, problem: &Problem, differences: Differences) -> u32 {
@@ -408,11 +482,28 @@ impl Catalog {
         if let Some(known) = self.rates_of.get(&key) {
             return *known;
         }
-        self.rates.push(Rates::of(problem, profile));
+        let ways = self.ways.get_or_insert_with(|| Arc::new(Ways::of(problem)));
+        self.rates.push(Rates::of(ways, profile));
         let position = self.rates.len() as u32 - 1;
         self.rates_of.insert(key, position);
         position
     }
+}
+
+/// Whether a copy can come to a backend from these sources, directly or through relays.
+fn reaches(rates: &Rates, sources: &[u32], relayed: &[Relayed], backend: usize) -> bool {
+    let is_relayed = |relayed: &Relayed| usize::from(relayed.position) == backend;
+    rates.making_a_byte(sources, backend as u32).is_finite() || relayed.iter().any(is_relayed)
+}
+
+/// Relayed backends as candidates: from where they stand among all backends to their positions.
+fn by_position(relayed: Vec<Relayed>, backends: &[u32]) -> Vec<Relayed> {
+    let candidates = relayed.into_iter().filter_map(|mut relayed| {
+        let position = backends.binary_search(&u32::from(relayed.position)).ok()?;
+        relayed.position = position as u16;
+        Some(relayed)
+    });
+    candidates.collect()
 }
 
 /// What is there in part: what a copy to it would have to move.

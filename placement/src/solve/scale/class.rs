@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::ways::Relayed;
+
 /// Every class.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
@@ -38,6 +40,8 @@ pub(crate) struct Rarity {
     pub partial: Vec<(u16, u64, u64)>,
     /// What is kept if nothing is made, if that is no set of candidates.
     pub fallback: Option<Fallback>,
+    /// Candidates to which no direct way leads from where copies are read: how they can be reached at all.
+    pub relayed: Vec<Relayed>,
 }
 
 /// Inadmissible copies that stay for want of better.
@@ -167,6 +171,10 @@ impl<'c> Class<'c> {
 
     pub fn fallback(self) -> Option<&'c Fallback> {
         self.rarity().and_then(|rarity| rarity.fallback.as_ref())
+    }
+
+    pub fn relayed(self) -> &'c [Relayed] {
+        self.rarity().map_or(&[], |rarity| &rarity.relayed)
     }
 
     pub fn is_proportional(self) -> bool {

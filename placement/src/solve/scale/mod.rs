@@ -16,12 +16,17 @@ mod catalog;
 mod class;
 mod coarse;
 mod effort;
+mod fewest;
+mod lacking;
 mod members;
+mod pack;
 mod piles;
 mod placed;
 mod pool;
+mod proof;
 mod rates;
 mod rows;
+mod scales;
 mod shortage;
 mod sieve;
 mod smooth;
@@ -31,16 +36,19 @@ mod sweep;
 mod table;
 mod take;
 mod vertex;
+mod ways;
 mod wish;
 
 pub(crate) use members::{FALLBACK, Members};
 pub(crate) use placed::Placed;
+pub(crate) use scales::Scales;
 pub(crate) use shortage::{levels, stays};
 pub use standing::{Change, Revision, Standing};
-pub(crate) use stock::{Scales, Stock};
+pub(crate) use stock::Stock;
 pub(crate) use take::take_stock;
 pub(crate) use wish::{Tolls, Wish};
 
+use crate::solution::Shortage;
 use effort::{BoxAround, Effort};
 use piles::Piles;
 use smooth::{Smoothing, smooth};
@@ -116,6 +124,11 @@ const FROM_NEAR_OF_MANY: Smoothing = Smoothing {
 };
 /// Lots from which on they are many.
 const MANY: usize = 10_000;
+/// Where not everything fits, from tolls that were guessed.
+const FROM_AFAR: Smoothing = Smoothing {
+    widths: &[0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4],
+    share: 0.5,
+};
 /// Classes from which on programs are smoothed.
 const SMOOTHED: usize = 3_000;
 /// Classes of the smoothed program in place of one of more classes than [`COARSE`] has.
@@ -133,6 +146,8 @@ pub(crate) struct Settled {
     pub near: Vec<u32>,
     /// Whether room and money suffice, lots being split.
     pub suffices: bool,
+    /// Where not everything fits, how much is missing and how little could be.
+    pub shortages: Vec<Shortage>,
 }
 
 /// Free tolls.
@@ -238,6 +253,7 @@ pub(crate) fn settle(stock: &mut Stock, wish: &Wish, tolls: &Tolls, trust: (f64,
         tolls: program.tolls,
         near,
         suffices: program.suffices,
+        shortages: Vec::new(),
     }
 }
 
@@ -350,7 +366,9 @@ impl Start {
                 sets,
             };
         }
-        let how = if near.len() < MANY {
+        let how = if !wish.is_cost_alone() {
+            &FROM_AFAR
+        } else if near.len() < MANY {
             &FROM_NEAR
         } else {
             &FROM_NEAR_OF_MANY
@@ -413,6 +431,7 @@ pub(crate) fn cheapest(stock: &mut Stock, near: Option<&Tolls>) -> Result<Settle
             placed,
             near: Vec::new(),
             suffices: true,
+            shortages: Vec::new(),
         });
     }
     // No lot can do with fewer copies than it takes alone.

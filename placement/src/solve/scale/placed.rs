@@ -2,7 +2,8 @@
 
 use super::super::need::Shortfall;
 use super::members::Members;
-use super::stock::{Best, Scales, Stock};
+use super::scales::Scales;
+use super::stock::{Best, Stock};
 use super::wish::{Tolls, Wish};
 
 /// Rounds of making room, and of using what is left.
@@ -248,8 +249,12 @@ impl Placed {
             if let Some((_, loss)) = self.best_fitting(stock, lot, at, Some(backend), scales) {
                 count += 1;
                 could_free += u128::from(stock.lots[lot].bytes);
-                let frees = u128::from(stock.lots[lot].bytes).min(excess) as f64;
-                offers.push((loss / frees, lot));
+                let bytes = u128::from(stock.lots[lot].bytes);
+                let frees = bytes.min(excess);
+                // Where not everything fits, a hole that is left behind is lost.
+                let hole = if at.0.is_cost_alone() { 0 } else { bytes - frees };
+                let loss = loss + hole as f64 * at.1.room[backend];
+                offers.push((loss / frees as f64, lot));
             }
         }
         offers.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

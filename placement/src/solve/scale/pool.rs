@@ -5,11 +5,13 @@
 
 use std::ops::Range;
 
+use super::super::need::Unit;
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
+use super::lacking::{Term, Terms};
 use super::members::Members;
-use super::sieve::greedy;
-use super::stock::{Scales, Stock};
-use super::wish::{Tolls, Wish};
+use super::scales::Scales;
+use super::stock::Stock;
+use super::wish::{Held, Tolls, Wish};
 
 /// The lots.
 #[derive(Debug, Default)]
@@ -32,7 +34,21 @@ pub(crate) struct Pooled {
     pub bytes: f64,
     /// The price of one copy.
     pub of_copy: f64,
+    /// What it may miss for a price.
+    lacking: Lacks,
 }
+
+/// What a lot may miss for a price.
+#[derive(Debug, Clone, Copy)]
+struct Lacks {
+    /// How many copies and groups there must be.
+    must: [u16; 2],
+    /// The rows that missing copies and groups are counted in: levels stand behind the row of what takes no room.
+    rows: [u32; 2],
+}
+
+/// No row.
+const NOWHERE: u32 = u32::MAX;
 
 /// Works out what one lot after the other chooses, in memory that is kept.
 #[derive(Debug, Default)]
@@ -41,8 +57,10 @@ pub(crate) struct Choosing {
     prices: Vec<f64>,
     /// Its members, among its candidates.
     pub members: Vec<usize>,
-    /// What they cost.
+    /// What they cost, with what is missing.
     pub value: f64,
+    /// Copies and groups that are missing.
+    pub lacks: [u32; 2],
 }
 
 impl Pool {
@@ -64,12 +82,20 @@ impl Pool {
                 continue;
             };
             let is_free = shape.budgets.is_empty() && stock.class(at).fallback().is_none();
-            if !wish.is_cost_alone() || !is_free || stock.lots[at].bytes == 0 {
+            let Some(lacking) = Lacks::of(stock, at, wish) else {
+                continue;
+            };
+            if !wish.cost || !is_free || stock.lots[at].bytes == 0 {
                 continue;
             }
             stock.weigh(at, wish, tolls, &mut scales);
             if stock.choose(at, wish, tolls, &mut scales).is_some() {
-                pool.put(stock, (lot, simple), tolls, share, &scales);
+                let terms = Terms::where_lacking(stock, at, wish, tolls);
+                let dearest = terms.map_or(0.0, |terms| terms.dearest_lacking(simple, &scales.members));
+                pool.put(stock, (lot, simple), tolls, (share, dearest), &scales);
+                if let Some(pooled) = pool.lots.last_mut() {
+                    pooled.lacking = lacking;
+                }
             }
         }
         pool.costs.shrink_to_fit();
@@ -95,7 +121,7 @@ impl Pool {
         stock: &Stock,
         (lot, simple): (u32, &Simple),
         tolls: &Tolls,
-        share: f64,
+        (share, lacking): (f64, f64),
         scales: &Scales,
     ) {
         let at = lot as usize;
@@ -103,13 +129,17 @@ impl Pool {
         let (class, shape) = (stock.class(at), stock.shape(at));
         let prices = &scales.prices.candidates;
         let of_members = || scales.members.iter().map(|member| prices[*member]);
-        let of_copy = of_members().sum::<f64>() / scales.members.len().max(1) as f64;
-        let limit = of_members().fold(0.0, f64::max) + share * of_copy;
+        let of_copy = (of_members().sum::<f64>() / scales.members.len().max(1) as f64).max(lacking);
+        let limit = of_members().fold(lacking, f64::max) + share * of_copy;
         self.lots.push(Pooled {
             lot,
             start: self.costs.len() as u32,
             bytes,
             of_copy: of_copy / bytes,
+            lacking: Lacks {
+                must: [u16::MAX; 2],
+                rows: [NOWHERE; 2],
+            },
         });
         for (position, price) in prices.iter().enumerate() {
             let is_forced = simple.forced == Some(position);
@@ -192,11 +222,25 @@ impl Pool {
             positions.position(|at| usize::from(*at) == forced)
         });
         let groups = &self.groups[range];
-        match greedy(simple, forced, groups, &choosing.prices, &mut choosing.members) {
-            Some(value) => choosing.value = value,
+        let terms = pooled.lacking.terms(tolls, pooled.bytes);
+        match terms.choose(simple, forced, groups, &choosing.prices, &mut choosing.members) {
+            Some(found) => {
+                choosing.value = found.value;
+                choosing.lacks = [found.copies, found.groups];
+            }
             None => return false,
         }
         true
+    }
+
+    /// Calls back with the rows that what is missing of the set chosen last is counted in, and how much that is.
+    pub fn lacks(&self, place: usize, choosing: &Choosing, mut take: impl FnMut(usize, f64)) {
+        let rows = self.lots[place].lacking.rows;
+        for (row, amount) in rows.iter().zip(choosing.lacks) {
+            if *row != NOWHERE && amount > 0 {
+                take(*row as usize, f64::from(amount));
+            }
+        }
     }
 
     /// Calls back with each exchange that costs little more than the set chosen last: two backends, and how likely it is
@@ -205,9 +249,9 @@ impl Pool {
         &self,
         stock: &Stock,
         place: usize,
-        little: f64,
+        (little, tolls): (f64, &[f64]),
         choosing: &Choosing,
-        mut take: impl FnMut(usize, usize, f64),
+        mut take: impl FnMut((usize, f64), (usize, f64), f64),
     ) {
         let pooled = self.lots[place];
         let Some(simple) = stock.shape(pooled.lot as usize).simple.as_ref() else {
@@ -220,6 +264,27 @@ impl Pool {
             |member: usize| simple.forced == Some(usize::from(self.positions[range.start + member]));
         let (prices, members) = (&choosing.prices, &choosing.members);
         let dearest = members.iter().map(|member| prices[*member]).fold(0.0, f64::max);
+        let weight = |more: f64| 2.0 * (1.0 - more.max(0.0) / little) / (little * pooled.bytes);
+        let uses = |member: usize| (backends[member] as usize, pooled.bytes);
+        let level = pooled.lacking.rows[0];
+        if level != NOWHERE {
+            // One copy less, or one more.
+            let missing = (level as usize, 1.0);
+            let price = tolls[level as usize] / pooled.bytes;
+            let may_go = members.len() > usize::from(pooled.lacking.must[0]).max(1);
+            for gone in members.iter().copied().filter(|gone| may_go && !is_forced(*gone)) {
+                let more = price - prices[gone];
+                if more < little {
+                    take(uses(gone), missing, weight(more));
+                }
+            }
+            for (come, own) in prices.iter().enumerate() {
+                let joins = choosing.lacks[0] > 0 && groups[come] != NO_COPY && !members.contains(&come);
+                if joins && own - price < little {
+                    take(missing, uses(come), weight(own - price));
+                }
+            }
+        }
         for (come, price) in prices.iter().enumerate() {
             if price - dearest >= little || groups[come] == NO_COPY || members.contains(&come) {
                 continue;
@@ -228,12 +293,7 @@ impl Pool {
                 let more = price - prices[gone];
                 let others = || members.iter().copied().filter(|member| *member != gone);
                 if more < little && spread(groups, others().chain([come])) >= simple.groups {
-                    let weight = 2.0 * (1.0 - more.max(0.0) / little) / little;
-                    take(
-                        backends[gone] as usize,
-                        backends[come] as usize,
-                        weight * pooled.bytes,
-                    );
+                    take(uses(gone), uses(come), weight(more));
                 }
             }
         }
@@ -287,6 +347,48 @@ impl Pool {
         self.groups.truncate(end);
         self.backends.truncate(end);
         self.positions.truncate(end);
+    }
+}
+
+impl Lacks {
+    /// What a lot may miss; `None` where that is not simple to say.
+    fn of(stock: &Stock, lot: usize, wish: &Wish) -> Option<Self> {
+        let rank = stock.shape(lot).rank;
+        let mut lacks = Self {
+            must: [u16::MAX; 2],
+            rows: [NOWHERE; 2],
+        };
+        if !wish.may_lack(rank) {
+            return Some(lacks);
+        }
+        let nothing = Tolls {
+            levels: vec![0.0; wish.at_most.len()],
+            ..Tolls::default()
+        };
+        let terms = Terms::of(stock, lot, wish, &nothing)?;
+        lacks.must = [terms.copies.must, terms.groups.must].map(|must| must as u16);
+        for (row, unit) in lacks.rows.iter_mut().zip([Unit::Copies, Unit::Groups]) {
+            match wish.missing[rank as usize][unit as usize] {
+                Held::AtMost(level) => *row = (stock.limits.room.len() + 1 + level) as u32,
+                Held::Least => {}
+                Held::Aim(_) => return None,
+            }
+        }
+        Some(lacks)
+    }
+
+    fn terms(&self, tolls: &[f64], bytes: f64) -> Terms {
+        let term = |unit: usize| Term {
+            must: usize::from(self.must[unit]),
+            price: match self.rows[unit] {
+                NOWHERE => 0.0,
+                row => tolls[row as usize] / bytes,
+            },
+        };
+        Terms {
+            copies: term(0),
+            groups: term(1),
+        }
     }
 }
 

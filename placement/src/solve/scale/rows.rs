@@ -84,34 +84,10 @@ impl Rows {
         if wish.at_most.is_empty() {
             return;
         }
-        for (level, amount) in self.of_levels(stock, wish, lot, members) {
+        for (level, amount) in wish.of_levels(stock, lot, members) {
             let row = self.backends + self.budgets + level;
             column.push((row, factor * amount / self.divisors[row]));
         }
-    }
-
-    /// What a set has of the settled levels.
-    fn of_levels(&self, stock: &Stock, wish: &Wish, lot: usize, members: &[u16]) -> Vec<(usize, f64)> {
-        let held = wish
-            .missing
-            .get(stock.shape(lot).rank as usize)
-            .copied()
-            .unwrap_or([Held::Least; 3]);
-        let mut levels = Vec::new();
-        if held.iter().any(|held| matches!(held, Held::AtMost(_))) {
-            let short = stock.shortfall(lot, members);
-            for (unit, held) in Unit::ALL.into_iter().zip(held) {
-                if let Held::AtMost(level) = held {
-                    levels.push((level, f64::from(short.of(unit))));
-                }
-            }
-        }
-        if let Held::AtMost(level) = wish.fallbacks
-            && members == [FALLBACK]
-        {
-            levels.push((level, 1.0));
-        }
-        levels
     }
 
     /// What a set adds to what is minimised.
@@ -127,16 +103,21 @@ impl Rows {
             .copied()
             .unwrap_or([Held::Least; 3]);
         let mut counted = 0.0;
-        if held.contains(&Held::Aim) {
+        if held
+            .iter()
+            .any(|held| matches!(held, Held::Aim(each) if *each > 0.0))
+        {
             let short = stock.shortfall(lot, members);
-            let aims = Unit::ALL
-                .into_iter()
-                .zip(held)
-                .filter(|(_, held)| *held == Held::Aim);
-            counted += aims.map(|(unit, _)| f64::from(short.of(unit))).sum::<f64>();
+            for (unit, held) in Unit::ALL.into_iter().zip(held) {
+                if let Held::Aim(each) = held {
+                    counted += each * f64::from(short.of(unit));
+                }
+            }
         }
-        if wish.fallbacks == Held::Aim && members == [FALLBACK] {
-            counted += 1.0;
+        if let Held::Aim(each) = wish.fallbacks
+            && members == [FALLBACK]
+        {
+            counted += each;
         }
         cost + counted
     }

@@ -4,7 +4,9 @@
 //! again by the sweep that ends the program.
 
 use super::catalog::{NO_COPY, NO_GROUP, Simple};
-use super::stock::{Scales, Stock};
+use super::lacking::Terms;
+use super::scales::Scales;
+use super::stock::Stock;
 use super::wish::{Tolls, Wish};
 
 /// Not in the sieve.
@@ -53,18 +55,23 @@ impl Sieve {
         let has_numbers = stock.limits.room.len() < usize::from(u16::MAX);
         for lot in lots.iter().map(|lot| *lot as usize) {
             let shape = stock.shape(lot);
-            let Some(simple) = shape
+            let free = shape
                 .simple
                 .as_ref()
-                .filter(|_| has_numbers && wish.is_cost_alone() && shape.budgets.is_empty())
-            else {
+                .filter(|_| has_numbers && shape.budgets.is_empty());
+            let Some(simple) = free else {
                 continue;
             };
+            let terms = Terms::where_lacking(stock, lot, wish, tolls);
+            if terms.is_none() && wish.may_lack(shape.rank) {
+                continue;
+            }
             stock.weigh(lot, wish, tolls, scales);
             if stock.choose(lot, wish, tolls, scales).is_none() || stock.class(lot).fallback().is_some() {
                 continue;
             }
-            sieve.sift(stock, (lot, simple), key(lot), share, scales);
+            let lacking = terms.map_or(0.0, |terms| terms.dearest_lacking(simple, &scales.members));
+            sieve.sift(stock, (lot, simple), key(lot), (wish, share, lacking), scales);
         }
         sieve
     }
@@ -74,13 +81,13 @@ impl Sieve {
         stock: &Stock,
         (lot, simple): (usize, &Simple),
         key: &[u16],
-        share: f64,
+        (wish, share, lacking): (&Wish, f64, f64),
         scales: &Scales,
     ) {
         let (class, shape) = (stock.class(lot), stock.shape(lot));
         let prices = &scales.prices.candidates;
         let of_members = || scales.members.iter().map(|member| prices[*member]);
-        let limit = of_members().fold(0.0, f64::max) + share * of_members().sum::<f64>();
+        let limit = of_members().fold(lacking, f64::max) + share * (lacking + of_members().sum::<f64>());
         for (position, price) in prices.iter().enumerate() {
             let at = position as u16;
             let kept = key.contains(&at) || simple.forced == Some(position);
@@ -96,7 +103,8 @@ impl Sieve {
             } else {
                 stock.limits.room.len() as u16
             });
-            self.costs.push(stock.cost(lot, position));
+            self.costs
+                .push(if wish.cost { stock.cost(lot, position) } else { 0.0 });
         }
         self.places[lot] = self.starts.len() as u32 - 1;
         self.starts.push(self.positions.len() as u32);
@@ -106,7 +114,7 @@ impl Sieve {
     /// sieve. `tolls`: one for each backend, and a last one that is zero.
     pub fn choose(
         &mut self,
-        simple: Option<&Simple>,
+        (simple, terms): (Option<&Simple>, Option<Terms>),
         (lot, bytes): (usize, f64),
         tolls: &[f64],
         key: &[u16],
@@ -124,12 +132,20 @@ impl Sieve {
             .iter()
             .zip(&self.prices)
             .filter(|(position, _)| key.contains(position));
-        let now = now.map(|(_, price)| price).sum();
+        let now: f64 = now.map(|(_, price)| price).sum();
         let forced = simple
             .forced
             .and_then(|forced| positions.iter().position(|at| usize::from(*at) == forced));
         members.clear();
-        let then = greedy(simple, forced, groups, &self.prices, members)?;
+        let lacks = |terms: Terms| {
+            let own = (0..positions.len()).filter(|member| key.contains(&positions[*member]));
+            terms.price_of_set(simple, groups, own)
+        };
+        let now = now + terms.map_or(0.0, lacks);
+        let then = match terms {
+            None => greedy(simple, forced, groups, &self.prices, members)?,
+            Some(terms) => terms.choose(simple, forced, groups, &self.prices, members)?.value,
+        };
         members
             .iter_mut()
             .for_each(|member| *member = usize::from(positions[*member]));

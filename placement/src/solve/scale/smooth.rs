@@ -48,9 +48,10 @@ pub(crate) fn smooth(
     if pool.lots().len() * 2 < lots.len() {
         return None;
     }
-    let room = Smooth::of(stock, pool, sets).settle(&tolls.room, how.widths, sets);
+    let rows = Smooth::of(stock, wish, pool, sets).settle(tolls, how.widths, sets);
     Some(Tolls {
-        room,
+        room: rows[..tolls.room.len()].to_vec(),
+        levels: rows[tolls.room.len() + 1..].to_vec(),
         ..tolls.clone()
     })
 }
@@ -59,9 +60,11 @@ pub(crate) fn smooth(
 struct Smooth<'s> {
     stock: &'s Stock,
     pool: Pool,
-    /// What all others use of each backend, and a last one for what takes no room.
+    /// What all others use of each backend, then of what takes no room, then of each level.
     others: Vec<f64>,
     rooms: Vec<f64>,
+    /// The row of what takes no room.
+    nowhere: usize,
     /// The mean price of a copy for each byte, and what one copy of each lot costs in all.
     per_byte: f64,
     total: f64,
@@ -81,9 +84,11 @@ struct Answer {
 
 impl<'s> Smooth<'s> {
     /// The lots of a pool; all others keep their sets.
-    fn of(stock: &'s Stock, pool: Pool, sets: &[Members]) -> Self {
-        let rooms: Vec<f64> = stock.limits.room.iter().map(|room| *room as f64).collect();
-        let mut others = vec![0.0; rooms.len() + 1];
+    fn of(stock: &'s Stock, wish: &Wish, pool: Pool, sets: &[Members]) -> Self {
+        let rooms = stock.limits.room.iter().map(|room| *room as f64);
+        let rooms: Vec<f64> = rooms.chain([0.0]).chain(wish.at_most.iter().copied()).collect();
+        let nowhere = stock.limits.room.len();
+        let mut others = vec![0.0; rooms.len()];
         let mut next = pool.lots().iter().peekable();
         let (mut bytes, mut total) = (0.0, 0.0);
         for (lot, members) in sets.iter().enumerate() {
@@ -93,6 +98,9 @@ impl<'s> Smooth<'s> {
                 total += pooled.of_copy * size;
             } else {
                 stock.takes(lot, members, |backend| others[backend] += size);
+                for (level, amount) in wish.of_levels(stock, lot, members) {
+                    others[nowhere + 1 + level] += amount;
+                }
             }
         }
         Self {
@@ -103,12 +111,14 @@ impl<'s> Smooth<'s> {
             pool,
             others,
             rooms,
+            nowhere,
         }
     }
 
     /// The tolls at which use and room meet, from these; the sets that the lots choose there go to `sets`.
-    fn settle(mut self, tolls: &[f64], widths: &[f64], sets: &mut [Members]) -> Vec<f64> {
-        let mut tolls: Vec<f64> = tolls.iter().copied().chain([0.0]).collect();
+    fn settle(mut self, tolls: &Tolls, widths: &[f64], sets: &mut [Members]) -> Vec<f64> {
+        let rows = tolls.room.iter().chain([&0.0]).chain(&tolls.levels);
+        let mut tolls: Vec<f64> = rows.copied().collect();
         for (at, width) in widths.iter().copied().enumerate() {
             self.settle_at(&mut tolls, width);
             let others = &mut self.others;
@@ -125,10 +135,10 @@ impl<'s> Smooth<'s> {
                     let pooled = pool.lots()[place];
                     pool.backends(place, choosing)
                         .for_each(|backend| others[backend] += pooled.bytes);
+                    pool.lacks(place, choosing, |row, amount| others[row] += amount);
                     sets[pooled.lot as usize] = pool.positions(place, choosing);
                 });
         }
-        tolls.pop();
         tolls
     }
 
@@ -145,7 +155,7 @@ impl<'s> Smooth<'s> {
 
     fn settle_at(&self, tolls: &mut Vec<f64>, width: f64) {
         let mut now = self.ask(tolls, width);
-        let mut reach = REACH * width * self.per_byte;
+        let mut reach = REACH * width;
         for _ in 0..STEPS {
             let there = self.step(&now, tolls, reach);
             let then = self.ask(&there, width);
@@ -182,21 +192,35 @@ impl<'s> Smooth<'s> {
             for backend in self.pool.backends(place, &choosing) {
                 answer.excess[backend] += bytes;
             }
+            self.pool.lacks(place, &choosing, |row, amount| {
+                answer.excess[row] += amount * stands_for
+            });
+            let near = (width * 0.5, tolls);
             self.pool
-                .ties(self.stock, place, width * 0.5, &choosing, |gone, come, weight| {
+                .ties(self.stock, place, near, &choosing, |gone, come, weight| {
                     let weight = weight * stands_for;
-                    answer.curvature[gone * rows + gone] += weight;
-                    answer.curvature[come * rows + come] += weight;
-                    answer.curvature[gone * rows + come] -= weight;
-                    answer.curvature[come * rows + gone] -= weight;
+                    let ((gone, less), (come, more)) = (gone, come);
+                    answer.curvature[gone * rows + gone] += weight * less * less;
+                    answer.curvature[come * rows + come] += weight * more * more;
+                    answer.curvature[gone * rows + come] -= weight * less * more;
+                    answer.curvature[come * rows + gone] -= weight * less * more;
                 });
         }
         for (row, room) in self.rooms.iter().enumerate() {
             answer.value += tolls[row] * (self.others[row] - room);
             answer.excess[row] -= room;
         }
-        answer.excess[rows - 1] = 0.0;
+        answer.excess[self.nowhere] = 0.0;
         answer
+    }
+
+    /// How far the toll of a row may go for a reach in widths.
+    fn reach(&self, row: usize, toll: f64, reach: f64) -> f64 {
+        if row < self.nowhere {
+            return reach * self.per_byte;
+        }
+        let of_copy = self.total / self.pool.lots().len().max(1) as f64;
+        reach * of_copy.max(toll)
     }
 
     /// The tolls that promise most within reach; none falls below zero.
@@ -204,7 +228,8 @@ impl<'s> Smooth<'s> {
         let rows = tolls.len();
         let mut step = vec![0.0; rows];
         for _ in 0..RELAXATIONS {
-            for row in 0..rows - 1 {
+            for row in (0..rows).filter(|row| *row != self.nowhere) {
+                let reach = self.reach(row, tolls[row], reach);
                 let of_row = &now.curvature[row * rows..(row + 1) * rows];
                 let bends: f64 = of_row.iter().zip(&step).map(|(bend, by)| bend * by).sum();
                 let slope = now.excess[row] - bends + of_row[row] * step[row];

@@ -18,13 +18,17 @@ use crate::tariff;
 use super::super::load::Limits;
 use super::members::{FALLBACK, Members};
 use super::placed::Placed;
-use super::stock::{Scales, Stock};
+use super::proof::{Proof, Wants};
+use super::scales::Scales;
+use super::stock::Stock;
 use super::take::{lot, take_stock};
 use super::wish::{Tolls, Wish};
 use super::{free, worth_of_limits};
 
 /// New datasets for which there is room before a list grows.
 const NEW_DATASETS: usize = 4_096;
+/// What a plan may cost more than the bound, as a share of it, before a closer bound is looked for.
+const PROVED: f64 = 5e-4;
 /// No lot: the dataset has nothing to choose.
 const NONE: u32 = u32::MAX;
 
@@ -94,6 +98,10 @@ pub struct Standing {
     /// for other plans may miss as much elsewhere, and cheaper.
     lacking: BTreeSet<u32>,
     best_sum: f64,
+    /// What those sets are.
+    wants: Wants,
+    /// What higher tolls prove more than these prices; `None` once a lot has other prices than it was proved with.
+    closer: Option<Proof>,
     cost: f64,
     /// Cost of what has nothing to choose, in all and of each dataset, with its bytes.
     fixed: f64,
@@ -138,6 +146,8 @@ impl Standing {
             placed: Placed::of(&stock, sets),
             best: Vec::new(),
             best_sum: 0.0,
+            wants: Wants::default(),
+            closer: None,
             cost: 0.0,
             fixed: 0.0,
             fixed_of: BTreeMap::new(),
@@ -165,6 +175,7 @@ impl Standing {
                 standing.fix(problem, subject, dataset, &solution.sets[dataset]);
             }
         }
+        standing.prove();
         standing
     }
 
@@ -176,6 +187,7 @@ impl Standing {
             .reserve(NEW_DATASETS * self.stock.catalog.minimums.len());
         self.placed.sets.reserve(NEW_DATASETS);
         self.best.reserve(NEW_DATASETS);
+        self.wants.reserve(NEW_DATASETS);
         self.lot_of.reserve(NEW_DATASETS);
         self.on
             .iter_mut()
@@ -196,9 +208,11 @@ impl Standing {
     fn ask(&mut self, lot: usize) -> f64 {
         let wish = Wish::cost();
         self.stock.weigh(lot, &wish, &self.tolls, &mut self.scales);
-        self.stock
-            .choose_or_stay(lot, &wish, &self.tolls, &mut self.scales)
-            .bound
+        let best = self
+            .stock
+            .choose_or_stay(lot, &wish, &self.tolls, &mut self.scales);
+        self.wants.note(&self.stock, lot, &self.scales);
+        best.bound
     }
 
     /// Notes whether a lot's set misses more than the set that its best price is of.
@@ -250,6 +264,13 @@ impl Standing {
             }
         }
         changed.extend(self.make_room(problem));
+        // Where datasets have only come, what was proved of the others holds.
+        if !changes
+            .iter()
+            .all(|change| matches!(change, Change::Added { .. }))
+        {
+            self.prove();
+        }
         changed.sort_unstable();
         changed.dedup_by(|next, kept| next.0 == kept.0);
         Revision {
@@ -260,18 +281,50 @@ impl Standing {
         }
     }
 
+    /// Bytes that each backend can hold at most: one that is being emptied, what could not leave.
+    fn room(&self, backend: usize) -> f64 {
+        let room = self.stock.limits.room[backend];
+        if self.drained.contains(&backend) {
+            room.min(self.placed.used[backend]) as f64
+        } else {
+            room as f64
+        }
+    }
+
     /// No plan of the lots that satisfies as much costs less. Where not everything fits, nothing is proved.
     fn lower_bound(&self) -> f64 {
         if !self.lacking.is_empty() {
             return 0.0;
         }
-        let drained = self.drained.iter().map(|backend| {
-            // Nothing can lie there but what could not leave.
-            let left = self.stock.limits.room[*backend].saturating_sub(self.placed.used[*backend]);
-            self.tolls.room[*backend] * left as f64
+        // Nothing can lie on a backend that is being emptied but what could not leave.
+        let unused = self.drained.iter().map(|backend| {
+            self.tolls.room[*backend] * (self.stock.limits.room[*backend] as f64 - self.room(*backend))
         });
-        let drained: f64 = drained.sum();
-        self.best_sum - worth_of_limits(&self.stock, &Wish::cost(), &self.tolls) + drained
+        let unused: f64 = unused.sum();
+        self.best_sum - worth_of_limits(&self.stock, &Wish::cost(), &self.tolls)
+            + unused
+            + self
+                .closer
+                .as_ref()
+                .map_or(0.0, |closer| closer.gain(|backend| self.room(backend)))
+    }
+
+    /// Looks for a closer bound where the standing tolls prove little.
+    fn prove(&mut self) {
+        self.closer = Some(Proof::default());
+        let lacks = self.cost - self.lower_bound();
+        let enough = PROVED * (self.cost + self.fixed);
+        if self.lacking.is_empty() && lacks > enough {
+            let room: Vec<f64> = (0..self.on.len()).map(|backend| self.room(backend)).collect();
+            let closer = self.wants.closer(
+                &self.stock,
+                (&self.tolls, &room),
+                &self.best,
+                (lacks, enough),
+                &mut self.scales,
+            );
+            self.closer = Some(closer);
+        }
     }
 
     /// The lots that lie on a backend that is being emptied, each with what may be chosen now.
@@ -373,7 +426,9 @@ impl Standing {
         new
     }
 
+    /// Takes down the price of a lot that has other candidates or another size than before.
     fn renew_best(&mut self, lot: usize) {
+        self.closer = None;
         let best = self.ask(lot);
         self.best_sum += best - self.best[lot];
         self.best[lot] = best;
@@ -460,8 +515,9 @@ impl Standing {
         let members = members(&self.stock, place, &stays);
         self.placed.lay(&self.stock, place, members);
         self.cost += self.stock.cost_of(place, &self.placed.sets[place]);
-        self.best.push(0.0);
-        self.renew_best(place);
+        let best = self.ask(place);
+        self.best.push(best);
+        self.best_sum += best;
         self.note_lack(place);
         Some(place as u32)
     }
@@ -512,6 +568,7 @@ impl Standing {
             shadow_prices: self.tolls.room.iter().map(|toll| toll * BYTES_PER_GIB).collect(),
             objective,
             sets,
+            shortages: Vec::new(),
             stuck: BTreeMap::new(),
         }
     }

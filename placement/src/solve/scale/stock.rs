@@ -4,11 +4,14 @@ use crate::ground::BudgetUnit;
 
 use super::super::load::Limits;
 use super::super::need::{Shortfall, Unit};
-use super::super::picker::{Offer, Picker, Prices};
+use super::super::picker::Offer;
 use super::catalog::{Catalog, Lot, NO_COPY, NO_GROUP, Shape, Simple};
 use super::class::Class;
+use super::lacking::Terms;
 use super::members::{FALLBACK, Members};
+use super::scales::Scales;
 use super::sieve::greedy;
+use super::ways::Relayed;
 use super::wish::{Tolls, Wish, price};
 
 /// The lots with everything that they are priced by.
@@ -27,72 +30,6 @@ pub(crate) struct Stock {
     pub tight: Vec<u32>,
     /// The priorities, the highest first.
     pub priorities: Vec<i64>,
-}
-
-/// Works out prices of candidates and best sets, in memory that is kept.
-#[derive(Debug, Default)]
-pub(crate) struct Scales {
-    /// For each candidate of the lot weighed last, its price.
-    pub prices: Prices,
-    current: Vec<bool>,
-    picker: Picker,
-    /// The members of the set found last.
-    pub members: Vec<usize>,
-    /// Costs of candidates that were worked out before.
-    flat: Vec<f64>,
-    /// Whether they are kept, and for each class or lot where they begin.
-    keeps: bool,
-    of_class: Vec<u32>,
-    of_lot: Vec<u32>,
-}
-
-/// Costs that are kept at most: 32 MB of them.
-const KEPT_COSTS: usize = 4_000_000;
-/// Not kept yet.
-const UNKNOWN: u32 = u32::MAX;
-
-impl Scales {
-    /// Scales that keep the costs of candidates: for lots that are weighed again and again.
-    pub fn keeping(stock: &Stock) -> Self {
-        Self {
-            keeps: true,
-            of_class: vec![UNKNOWN; stock.catalog.classes.len()],
-            of_lot: vec![UNKNOWN; stock.lots.len()],
-            ..Self::default()
-        }
-    }
-
-    /// Where the costs of a lot's candidates begin, and what they are times.
-    fn costs(&mut self, stock: &Stock, lot: usize) -> (usize, f64) {
-        let item = &stock.lots[lot];
-        let proportional = stock.class(lot).is_proportional();
-        let scale = if proportional { item.bytes as f64 } else { 1.0 };
-        let known = match proportional {
-            _ if !self.keeps => UNKNOWN,
-            true => self.of_class[item.class as usize],
-            false => self.of_lot[lot],
-        };
-        if known != UNKNOWN {
-            return (known as usize, scale);
-        }
-        if !self.keeps || self.flat.len() > KEPT_COSTS {
-            self.keeps = false;
-            self.flat.truncate(KEPT_COSTS.min(self.flat.len()));
-        }
-        if !self.keeps {
-            self.flat.clear();
-        }
-        let start = self.flat.len();
-        stock.list_costs(lot, &mut self.flat);
-        if self.keeps {
-            let known = match proportional {
-                true => &mut self.of_class[item.class as usize],
-                false => &mut self.of_lot[lot],
-            };
-            *known = start as u32;
-        }
-        (start, scale)
-    }
 }
 
 /// What a best set costs.
@@ -124,8 +61,12 @@ impl Stock {
     }
 
     /// Whether a backend could hold the lot if nothing else were there.
-    fn could_fit(&self, lot: usize, position: usize) -> bool {
+    pub fn could_fit(&self, lot: usize, position: usize) -> bool {
         let backend = self.shape(lot).backends[position];
+        let relayed = self.relayed(lot, position);
+        if !self.lots[lot].is_pile && relayed.is_some_and(|way| !way.admits(self.lots[lot].bytes)) {
+            return false;
+        }
         self.lots[lot].is_pile
             || self.tight.binary_search(&backend).is_err()
             || u128::from(self.lots[lot].bytes) <= self.limits.room[backend as usize]
@@ -148,20 +89,21 @@ impl Stock {
     pub fn fits_everywhere(&self, lot: usize) -> bool {
         let bytes = u128::from(self.lots[lot].bytes);
         let holds = |backend: &u32| bytes <= self.limits.room[*backend as usize];
-        self.lots[lot].is_pile || self.tight.iter().all(holds)
+        let admits = |relayed: &Relayed| relayed.admits(self.lots[lot].bytes);
+        self.lots[lot].is_pile
+            || (self.tight.iter().all(holds) && self.class(lot).relayed().iter().all(admits))
     }
 
     /// kg CO2e per month of a lot on a backend.
     fn carbon_kg(&self, lot: usize, backend: u32) -> f64 {
         let rates = &self.catalog.rates[self.shape(lot).rates as usize];
-        rates.carbon_kg[backend as usize] * self.lots[lot].bytes as f64
+        rates.carbon_kg(backend) * self.lots[lot].bytes as f64
     }
 
     /// What keeping a lot on a backend costs per month: storage and priced carbon.
     fn keeping(&self, lot: usize, backend: u32) -> f64 {
         let rates = &self.catalog.rates[self.shape(lot).rates as usize];
-        rates.storage[backend as usize] * self.billed(lot, backend)
-            + self.carbon_kg(lot, backend) * rates.per_kg
+        rates.storage(backend) * self.billed(lot, backend) + self.carbon_kg(lot, backend) * rates.per_kg
     }
 
     /// What keeping a lot on a backend costs per month, with the toll in place of its tariff.
@@ -186,6 +128,9 @@ impl Stock {
             BudgetUnit::MoveBytes => made().0,
             BudgetUnit::MoveCost => {
                 let (bytes, objects) = made();
+                if let Some(relayed) = self.relayed(lot, position) {
+                    return self.making_relayed(lot, relayed, (bytes, objects)).1;
+                }
                 let rates = &self.catalog.rates[shape.rates as usize];
                 rates.money(self.class(lot).sources(), backend, bytes, objects)
             }
@@ -214,8 +159,25 @@ impl Stock {
         let Some((bytes, objects)) = self.made(lot, position) else {
             return kept;
         };
+        if let Some(relayed) = self.relayed(lot, position) {
+            return kept + self.making_relayed(lot, relayed, (bytes, objects)).0;
+        }
         let rates = &self.catalog.rates[shape.rates as usize];
         kept + rates.making(class.sources(), backend, bytes, objects)
+    }
+
+    /// How a candidate is reached to which no direct way leads.
+    fn relayed(&self, lot: usize, position: usize) -> Option<&Relayed> {
+        let mut relayed = self.class(lot).relayed().iter();
+        relayed.find(|relayed| usize::from(relayed.position) == position)
+    }
+
+    /// What making a copy through relays costs per month, and in money once.
+    fn making_relayed(&self, lot: usize, relayed: &Relayed, missing: (f64, f64)) -> (f64, f64) {
+        let item = &self.lots[lot];
+        // Of a pile, each lot goes by itself.
+        let held = if item.is_pile { 0 } else { item.bytes };
+        relayed.making(held, (item.bytes as f64, item.objects as f64), missing)
     }
 
     /// The backends of a lot's fallback.
@@ -360,7 +322,7 @@ impl Stock {
 
     /// What every candidate costs a lot per month, added to a list; for a lot of whose class all costs go with bytes, what
     /// they cost for each byte.
-    fn list_costs(&self, lot: usize, costs: &mut Vec<f64>) {
+    pub fn list_costs(&self, lot: usize, costs: &mut Vec<f64>) {
         let (class, shape) = (self.class(lot), self.shape(lot));
         let rates = &self.catalog.rates[shape.rates as usize];
         if !class.is_proportional() {
@@ -368,15 +330,15 @@ impl Stock {
             return;
         }
         let start = costs.len();
-        let stored = |at: usize| (rates.storage[at] + rates.tolls[at]).max(0.0);
-        let kept = |at: usize| stored(at) + rates.carbon_kg[at] * rates.per_kg;
+        let stored = |at: u32| (rates.storage(at) + rates.tolls[at as usize]).max(0.0);
+        let kept = |at: u32| stored(at) + rates.carbon_kg(at) * rates.per_kg;
         let made = shape
             .backends
             .iter()
-            .map(|backend| kept(*backend as usize) + rates.making_a_byte(class.sources(), *backend));
+            .map(|backend| kept(*backend) + rates.making_a_byte(class.sources(), *backend));
         costs.extend(made);
         for position in class.kept().iter().map(|position| usize::from(*position)) {
-            costs[start + position] = kept(shape.backends[position] as usize);
+            costs[start + position] = kept(shape.backends[position]);
         }
     }
 
@@ -390,6 +352,11 @@ impl Stock {
 
     fn bar_what_cannot_fit(&self, lot: usize, scales: &mut Scales) {
         let shape = self.shape(lot);
+        for relayed in self.class(lot).relayed() {
+            if !self.could_fit(lot, usize::from(relayed.position)) {
+                scales.prices.candidates[usize::from(relayed.position)] = f64::INFINITY;
+            }
+        }
         for backend in &self.tight {
             if let Ok(position) = shape.backends.binary_search(backend)
                 && !self.could_fit(lot, position)
@@ -454,7 +421,7 @@ impl Stock {
     ) -> Option<Best> {
         let shape = self.shape(lot);
         if let Some(simple) = &shape.simple
-            && wish.missing.is_empty()
+            && !wish.may_lack(shape.rank)
         {
             scales.members.clear();
             let prices = &scales.prices.candidates;
@@ -462,6 +429,12 @@ impl Stock {
                 scales.members.sort_unstable();
                 return Some(Best { value, bound: value });
             }
+        }
+        if wish.may_lack(shape.rank)
+            && let Some(terms) = Terms::of(self, lot, wish, tolls)
+            && let Some(found) = self.choose_on(lot, terms, scales)
+        {
+            return Some(found);
         }
         let least = self.least(lot);
         for unit in Unit::ALL {
@@ -474,9 +447,27 @@ impl Stock {
 
     /// The best set of a lot that was weighed which misses no more than this, into `scales.members`.
     pub fn choose_within(&self, lot: usize, most: Shortfall, scales: &mut Scales) -> Option<Best> {
+        if let Some(terms) = Terms::within(self, lot, most)
+            && let Some(found) = self.choose_on(lot, terms, scales)
+        {
+            return Some(found);
+        }
         scales.prices.missing = [0.0; 3];
         scales.prices.max_missing = Unit::ALL.map(|unit| Some(most.of(unit)));
         self.search(lot, scales)
+    }
+
+    /// The best set of a lot with simple needs that was weighed, into `scales.members`.
+    fn choose_on(&self, lot: usize, terms: Terms, scales: &mut Scales) -> Option<Best> {
+        let simple = self.shape(lot).simple.as_ref()?;
+        scales.members.clear();
+        let (forced, prices) = (simple.forced, &scales.prices.candidates);
+        let found = terms.choose(simple, forced, &simple.group, prices, &mut scales.members)?;
+        scales.members.sort_unstable();
+        Some(Best {
+            value: found.value,
+            bound: found.value,
+        })
     }
 
     fn search(&self, lot: usize, scales: &mut Scales) -> Option<Best> {

@@ -1,7 +1,8 @@
 //! Every lot's best set at given tolls: the start of a program, and the bound that proves its end.
 
 use super::members::Members;
-use super::stock::{Best, Scales, Stock};
+use super::scales::Scales;
+use super::stock::{Best, Stock};
 use super::wish::{Tolls, Wish};
 
 /// The best sets of all lots at given tolls.
@@ -30,7 +31,7 @@ pub(crate) fn sweep(stock: &Stock, wish: &Wish, tolls: &Tolls) -> Sweep {
         let class = stock.lots[lot].class;
         let is_twin = lot > 0 && stock.is_twin(lot - 1, lot);
         if last.0 != class || !(is_twin || stock.is_alike(lot, wish)) {
-            let share = if best.value > 0.0 {
+            let share = if best.value > 0.0 && !wish.may_lack(stock.shape(lot).rank) {
                 stock.margin(lot, scales) / best.value
             } else {
                 0.0

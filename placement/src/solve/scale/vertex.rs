@@ -15,10 +15,12 @@ use std::collections::BTreeMap;
 
 use super::basis::{Column, Inverse};
 use super::effort::{Basic, BoxAround, Effort, Entering, Leaving, Mean};
+use super::lacking::Terms;
 use super::members::Members;
 use super::rows::Rows;
+use super::scales::Scales;
 use super::sieve::Sieve;
-use super::stock::{Scales, Stock};
+use super::stock::Stock;
 use super::sweep::Sweep;
 use super::wish::{Tolls, Wish};
 
@@ -194,8 +196,9 @@ impl<'s> Vertex<'s> {
         let at = lot as usize;
         let bytes = self.stock.lots[at].bytes as f64;
         let simple = self.stock.shape(at).simple.as_ref();
+        let terms = Terms::where_lacking(self.stock, at, self.wish, &self.tolls);
         let near = self.sieve.choose(
-            simple,
+            (simple, terms),
             (at, bytes),
             &self.room_tolls,
             &self.keys[at],

@@ -9,6 +9,7 @@
 use std::cmp::Ordering;
 
 use crate::problem::Problem;
+use crate::solution::Shortage;
 use crate::tariff::Tariff;
 
 use super::super::scale::{self, FALLBACK, Placed, SETTLED, Settled, Stock, Tolls, Wish};
@@ -73,6 +74,8 @@ pub(in super::super) struct Priced {
     /// Nothing costs less than nothing, whatever rounding leaves.
     pub floor: f64,
     pub tolls: Tolls,
+    /// Where not everything fits, how much is missing and how little could be.
+    pub shortages: Vec<Shortage>,
 }
 
 impl Priced {
@@ -84,6 +87,7 @@ impl Priced {
             bound: settled.bound,
             floor: f64::NEG_INFINITY,
             tolls: settled.tolls,
+            shortages: settled.shortages,
         }
     }
 }
@@ -169,7 +173,12 @@ struct Search<'a> {
     tolls: Tolls,
     /// Whether not everything could be met: then one node is all.
     is_short: bool,
+    /// What is known of that, and what the placement misses of which it is known.
+    shortages: (Vec<Shortage>, Missing),
 }
+
+/// What a placement misses, and how many fall back.
+type Missing = (Vec<[u64; 3]>, usize);
 
 impl<'a> Search<'a> {
     /// The whole range.
@@ -181,12 +190,19 @@ impl<'a> Search<'a> {
         let mut best: Option<(Placed, f64)> = None;
         let mut root: Option<(Node, Tolls)> = None;
         let mut is_short = false;
+        let mut shortages = (Vec::new(), Missing::default());
         let (_, rounds, _) = effort(moving.stock);
         for _ in 0..rounds {
             let tolls = brackets.tolls.clone();
             moving.set_tolls(&tolls);
-            let settled = scale::choose(moving.stock);
+            let mut settled = scale::choose(moving.stock);
             is_short = moving.is_short(&settled.placed);
+            if is_short {
+                shortages = (
+                    std::mem::take(&mut settled.shortages),
+                    moving.levels(&settled.placed),
+                );
+            }
             let bound = settled.bound + charges.least(&tolls, &ranges);
             let billed = moving.amounts(&settled.placed);
             let moves = brackets.narrow(charges, &billed);
@@ -216,6 +232,7 @@ impl<'a> Search<'a> {
             best,
             tolls,
             is_short,
+            shortages,
             moving,
         }
     }
@@ -309,12 +326,16 @@ impl<'a> Search<'a> {
             placed = stays;
         }
         let cost = self.moving.cost(&placed);
+        // What was proven holds for whatever misses just as much.
+        let (shortages, missing) = self.shortages;
+        let is_known = !shortages.is_empty() && self.moving.levels(&placed) == missing;
         Priced {
             bound: bound.min(cost),
             floor: 0.0,
             cost,
             placed,
             tolls: self.tolls,
+            shortages: if is_known { shortages } else { Vec::new() },
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::expression::Scope;
 const HORIZON_MONTHS_MAX: i64 = 1200;
 /// Longest time for a move to pay back, in days.
 const PAYBACK_DAYS_MAX: i64 = 36_500;
+/// Longest time that a copy waits before it is retired: ten years.
+const DROP_GRACE_SECONDS_MAX: i64 = 315_360_000;
 
 pub(super) const POLICY: &[Field] = &[
     optional(
@@ -63,6 +65,13 @@ pub(super) const POLICY: &[Field] = &[
         "Checksum",
         "How much proof each new copy needs: the store's own checksum where it has shown that it refuses wrong ones, some windows read back besides, or every byte read back. Other stores are always read back in full. Of several policies the one that wants most holds.",
         "Full",
+    ),
+    optional(
+        "dropGraceSeconds",
+        Type::Integer(0, DROP_GRACE_SECONDS_MAX),
+        "0",
+        "How long a copy that is no longer wanted stays after its replacements were verified, before `apply` retires it. Of several policies the longest time holds.",
+        "604800",
     ),
     optional(
         "enforcement",
