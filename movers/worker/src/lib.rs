@@ -3,7 +3,7 @@
 //! Reads, writes, verifies and deletes objects on real stores, as the state machine of `domicile-movers` says.
 //!
 //! ```text
-//!  Transfer ──Step──▶ Worker ──▶ Source, Sink ──▶ Fs, S3 (own drivers)  |  Memory (OpenDAL)
+//!  Transfer ──Step──▶ Worker ──▶ Source, Sink ──▶ fs, s3, tree (web, sftp, ftp)  |  object (OpenDAL)
 //!     ▲                 │
 //!     └─────Answer──────┘
 //! ```
