@@ -115,6 +115,15 @@ pub struct Files {
 /// What is asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first folder of manifests from the places that you name, ready to plan with
+    #[command(after_help = "Examples:\n  \
+            domicile init                                                   asks\n  \
+            domicile init --data /srv/photos --backend /mnt/disk2 --backend s3://archive --country DE\n  \
+            domicile init --from ~/.config/rclone/rclone.conf --data /srv/photos --backend remote:bucket/folder my-estate\n\n\
+            A place is a folder, s3://BUCKET[/PREFIX][?endpoint=URL&region=REGION], or REMOTE:PATH of an rclone.conf;\n\
+            NAME= before it names it. Keys that stand in the rclone.conf are kept in files that only you can read,\n\
+            never in a manifest; all others are taken from variables that are named for you.")]
+    Init(InitArgs),
     /// Show what would change, why, and what it costs; changes nothing
     #[command(
         after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json\n  domicile plan -f estate/ --pareto cost,carbon    what less carbon would cost\n  domicile plan -f estate/ --write-problem problem.jsonl.gz --anonymous"
@@ -181,6 +190,32 @@ pub enum Command {
     },
     /// Print the version
     Version,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder to write; there must be no manifests in it
+    #[arg(default_value = "estate")]
+    pub folder: PathBuf,
+    /// An rclone.conf whose remotes may be named
+    #[arg(long, value_name = "RCLONE.CONF")]
+    pub from: Option<PathBuf>,
+    /// Data to keep safe: it is read where it lies and never written; may be given more than once
+    #[arg(long, value_name = "PLACE")]
+    pub data: Vec<String>,
+    /// A place for copies; without --data what holds something already is taken for data
+    #[arg(long, value_name = "PLACE")]
+    pub backend: Vec<String>,
+    /// The country whose law you answer to; else that of your language setting
+    #[arg(long, value_name = "CODE")]
+    pub country: Option<String>,
+    /// What your organisation is called here
+    #[arg(long, default_value = "home", value_name = "NAME")]
+    pub domain: String,
+    /// Copies that there must be in all, the data itself included; else 2
+    #[arg(long, value_name = "NUMBER", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
+    pub copies: Option<usize>,
 }
 
 /// `plan`.

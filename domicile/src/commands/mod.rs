@@ -6,6 +6,7 @@ mod catalogue;
 mod dataset;
 mod frontier;
 mod get;
+mod init;
 mod mover;
 mod plan;
 pub mod policy;
@@ -34,6 +35,7 @@ pub fn stops_by_itself(command: &Command) -> bool {
 pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     let global = &cli.global;
     match &cli.command {
+        Command::Init(args) => init::init(global, args).await,
         Command::Plan(args) => plan::plan(global, args).await,
         Command::Solve(args) => solve::solve(global, args),
         Command::Apply(args) => apply::apply(global, args).await,

@@ -289,6 +289,8 @@ impl Carrier {
         let mut digester = Digester::new(self.spec.digests());
         let chunks = self.collect(&mut *content, &mut digester).await?;
         let (seen, checksum) = digester.finish_with_checksum();
+        self.confirm_small((from, source), (&seen, checksum, &chunks), &content.attested())
+            .await?;
         self.staged = Some(Staged {
             how: StagedHow::Whole(Whole { chunks, checksum }, memory),
             proof: Proof {
@@ -337,6 +339,11 @@ impl Carrier {
         };
         match copy.run(there).await {
             Ok(Outcome::Copied(copied)) => {
+                let confirmed = self.confirm_large((from, source), &copied.seen, Some(copied.checksum));
+                if let Err(failure) = confirmed.await {
+                    upload.abort().await;
+                    return Err(failure);
+                }
                 self.staged = Some(Staged {
                     how: StagedHow::Parts(upload, copied.receipts.iter().map(stored).collect()),
                     proof: Proof {

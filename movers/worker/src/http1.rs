@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -22,10 +23,10 @@ use tokio::sync::mpsc;
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long a kept connection may lie idle: less than servers wait, which often is a minute.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long a store may take to answer, and to send the next bytes of an answer.
-const ANSWER: Duration = Duration::from_secs(60);
-/// How long a request may take in all: this, and a second for each of the slowest bytes per second.
-const SLOWEST_BYTES: u64 = 64 * 1024;
+/// How long a store may take no further bytes, not answer, or send no further bytes of an answer.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Says another number of seconds, so that tests need not wait so long.
+const SILENCE_VARIABLE: &str = "DOMICILE_SILENCE_SECONDS";
 /// Bytes of an answer that is read whole, such as a listing of a thousand keys.
 const ANSWER_MAX: usize = 8 * 1024 * 1024;
 
@@ -36,6 +37,8 @@ pub(crate) struct Payload {
     /// Bytes that come while they are sent; such a request can be sent once.
     coming: Option<Arc<Mutex<mpsc::Receiver<Bytes>>>>,
     left: u64,
+    /// Chunks that the connection has taken, over all tries.
+    taken: Arc<AtomicU64>,
 }
 
 impl Payload {
@@ -46,6 +49,7 @@ impl Payload {
             chunks,
             coming: None,
             left,
+            taken: Arc::default(),
         }
     }
 
@@ -55,6 +59,7 @@ impl Payload {
             chunks: VecDeque::new(),
             coming: Some(Arc::new(Mutex::new(bytes))),
             left: size,
+            taken: Arc::default(),
         }
     }
 }
@@ -76,6 +81,7 @@ impl Body for Payload {
         };
         let size = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         self.left = self.left.saturating_sub(size);
+        self.taken.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 
@@ -90,7 +96,10 @@ impl Body for Payload {
 
 /// Connections to one store.
 #[derive(Debug, Clone)]
-pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Payload>);
+pub(crate) struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Payload>,
+    silence: Duration,
+}
 
 impl Http {
     /// TLS is by rustls with ring, which a C compiler alone can build; roots are those of the machine, and are only
@@ -121,7 +130,14 @@ impl Http {
             .pool_timer(TokioTimer::new())
             .set_host(false)
             .build(connector);
-        Ok(Self(client))
+        let told = std::env::var(SILENCE_VARIABLE).ok();
+        let told = told
+            .and_then(|seconds| seconds.parse().ok())
+            .map(Duration::from_secs);
+        Ok(Self {
+            client,
+            silence: told.unwrap_or(SILENCE),
+        })
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -132,16 +148,53 @@ impl Http {
         headers: HeaderMap,
         payload: Payload,
     ) -> Result<Response<Incoming>, Broken> {
-        let bytes = payload.left;
+        let taken = Arc::clone(&payload.taken);
         let mut request = Request::new(payload);
         *request.method_mut() = method.clone();
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
-        let limit = ANSWER + Duration::from_secs(bytes / SLOWEST_BYTES);
-        match tokio::time::timeout(limit, self.0.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(Broken::of(&error)),
-            Err(_) => Err(Broken(format!("no answer within {} s", limit.as_secs()))),
+        let mut answer = self.client.request(request);
+        let mut before = taken.load(Ordering::Relaxed);
+        loop {
+            match tokio::time::timeout(self.silence, &mut answer).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => return Err(Broken::of(&error)),
+                Err(_) => {
+                    // A large body over a slow line may take long, as long as it moves.
+                    let now = taken.load(Ordering::Relaxed);
+                    if now == before {
+                        return Err(Broken::silent(self.silence));
+                    }
+                    before = now;
+                }
+            }
+        }
+    }
+
+    /// The next bytes of an answer; `None` at its end.
+    pub(crate) async fn next_bytes(&self, body: &mut Incoming) -> Result<Option<Bytes>, Broken> {
+        loop {
+            match tokio::time::timeout(self.silence, body.frame()).await {
+                Err(_) => return Err(Broken::silent(self.silence)),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => return Err(Broken::of(&error)),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(bytes) = frame.into_data()
+                        && !bytes.is_empty()
+                    {
+                        return Ok(Some(bytes));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A whole answer, which is small.
+    pub(crate) async fn all_bytes(&self, body: Incoming) -> Result<Bytes, Broken> {
+        match tokio::time::timeout(self.silence, Limited::new(body, ANSWER_MAX).collect()).await {
+            Err(_) => Err(Broken::silent(self.silence)),
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) => Err(Broken::of(&*error)),
         }
     }
 }
@@ -159,31 +212,8 @@ impl Broken {
         }
         Self(cause.to_string())
     }
-}
 
-/// The next bytes of an answer; `None` at its end.
-pub(crate) async fn next_bytes(body: &mut Incoming) -> Result<Option<Bytes>, Broken> {
-    loop {
-        match tokio::time::timeout(ANSWER, body.frame()).await {
-            Err(_) => return Err(Broken(format!("nothing came for {} s", ANSWER.as_secs()))),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => return Err(Broken::of(&error)),
-            Ok(Some(Ok(frame))) => {
-                if let Ok(bytes) = frame.into_data()
-                    && !bytes.is_empty()
-                {
-                    return Ok(Some(bytes));
-                }
-            }
-        }
-    }
-}
-
-/// A whole answer, which is small.
-pub(crate) async fn all_bytes(body: Incoming) -> Result<Bytes, Broken> {
-    match tokio::time::timeout(ANSWER, Limited::new(body, ANSWER_MAX).collect()).await {
-        Err(_) => Err(Broken(format!("nothing came for {} s", ANSWER.as_secs()))),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) => Err(Broken::of(&*error)),
+    fn silent(silence: Duration) -> Self {
+        Self(format!("nothing moved for {} s", silence.as_secs()))
     }
 }

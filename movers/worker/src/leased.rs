@@ -106,6 +106,10 @@ impl<'a> LeasedCarrier<'a> {
             },
             Task::Reclaim => self.reclaim().await,
             Task::LookAtSource(place) => self.look_at_source(&place).await,
+            Task::Confirm { source, seen, parts } => {
+                let confirmed = self.carrier.confirmed(&source, &seen, &parts).await;
+                confirmed.map(|seen| Reply::Answer(Answer::Contents(seen)))
+            }
             Task::Begin(_) => self.begin().await,
             Task::ListParts(token) => self.list_parts(&token).await,
             Task::CopyParts {

@@ -11,6 +11,7 @@
 //! This crate decides nothing about data: what to do next, when to retry and who is to blame is said by the pure
 //! crate. It shows nothing to users, and no credential leaves it in an error, a log or a `Debug`.
 
+mod attest;
 mod blame;
 mod buffers;
 mod carry;

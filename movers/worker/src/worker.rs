@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
 use domicile_movers::{
-    Claim, Digests, Ending, Epoch, Failure, LeasedTransfer, Ledger, Place, Receipt, Seen, Step, Transfer,
-    TransferId, TransferSpec, UploadToken, tree,
+    Claim, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Place, Receipt, Seen, Step,
+    Transfer, TransferId, TransferSpec, UploadToken, tree,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
@@ -236,6 +236,41 @@ impl Worker {
         let at = (place.path.as_str(), Role::Source);
         self.retrying(cancel, || carry::read(&*store, at, digests, &count, &watch))
             .await
+    }
+
+    /// Reads an object as [`Worker::read`] does, and once more where one reading is not enough: `judge` says whether what was
+    /// seen is right, or `None` if nobody knows. Bits may turn on the way, so nobody is blamed, and nothing is taken for known,
+    /// that two readings do not agree on.
+    ///
+    /// # Errors
+    /// As [`Worker::read`]; `Transient` if two readings differ and neither is right.
+    pub async fn read_surely(
+        &self,
+        place: &Place,
+        digests: Digests,
+        judge: &(dyn Fn(&Seen) -> Option<bool> + Sync),
+        progress: &Arc<Progress>,
+        cancel: &Cancel,
+    ) -> Result<Seen, Failure> {
+        let first = self.read(place, digests, progress, cancel).await?;
+        let store = self.stores.at(place)?;
+        match judge(&first) {
+            Some(true) => return Ok(first),
+            None if store.as_folder().is_some() || store.way_is_safe() => return Ok(first),
+            Some(false) | None => {}
+        }
+        let again = self.read(place, digests, progress, cancel).await?;
+        if judge(&again) == Some(true) || again == first {
+            return Ok(again);
+        }
+        let message = "two readings of it differ: check the store and the network to it".to_owned();
+        let Place { backend, path } = place;
+        Err(Failure::of_object(
+            FailureClass::Transient,
+            backend,
+            path,
+            message,
+        ))
     }
 
     /// Deletes an object. One that is not there is deleted. With `dataset`, which says that the object lies in our

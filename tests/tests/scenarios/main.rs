@@ -7,6 +7,7 @@ mod damage;
 mod exit_codes;
 mod explain;
 mod faults;
+mod init;
 mod inventory;
 mod life;
 mod links;

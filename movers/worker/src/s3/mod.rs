@@ -31,8 +31,8 @@ use crate::http1::Http;
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
-    Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat, Store,
-    Unfinished, Upload, Version, Wanted, Whole, empty_or_gone,
+    Aim, Attested, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat,
+    Store, Unfinished, Upload, Version, Wanted, Whole, empty_or_gone,
 };
 
 pub(crate) use keys::encode;
@@ -97,6 +97,14 @@ impl Source for S3Store {
             let content = self.get(wanted).await?;
             Ok(Box::new(content) as Box<dyn Content>)
         })
+    }
+
+    fn attested<'a>(&'a self, path: &'a str) -> Doing<'a, Attested> {
+        Box::pin(self.attested_by_head(path))
+    }
+
+    fn way_is_safe(&self) -> bool {
+        self.endpoint.scheme == ::http::uri::Scheme::HTTPS
     }
 
     fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()> {

@@ -12,7 +12,7 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinHandle;
 
 use super::{Ask, Web, bare_etag, decode, time_ms};
-use crate::http1::{Payload, all_bytes};
+use crate::http1::Payload;
 use crate::listing::ListedKind;
 use crate::proof::by_chance;
 use crate::s3::Element;
@@ -78,7 +78,7 @@ impl Dav {
             .header(OVERWRITE, if replace { "T" } else { "F" });
         // Once: a second MOVE after a lost answer would find nothing to move.
         let response = self.web.ask_once(&ask).await?;
-        all_bytes(response.into_body()).await?;
+        self.web.http.all_bytes(response.into_body()).await?;
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Dav {
             let message = format!("the server said {} and knows no WebDAV here", response.status());
             return Err(Trouble::new(TroubleKind::Place, message));
         }
-        let text = all_bytes(response.into_body()).await?;
+        let text = self.web.http.all_bytes(response.into_body()).await?;
         let answer = Element::parse(&text);
         let answer = answer.ok_or_else(|| Trouble::passing("the server's answer is no whole XML"))?;
         Ok(answer.children.iter().filter_map(described).collect())
@@ -234,7 +234,7 @@ impl Remote for Dav {
                 ask.payload = Payload::coming(receiver, size);
                 // Once: its bytes are gone when they are sent.
                 let response = web.ask_once(&ask).await?;
-                all_bytes(response.into_body()).await?;
+                web.http.all_bytes(response.into_body()).await?;
                 Ok(())
             });
             Ok(Box::new(Put {

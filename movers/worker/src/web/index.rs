@@ -5,7 +5,6 @@ use std::ops::Range;
 use http::Method;
 
 use super::{Ask, Web, decode, entry};
-use crate::http1::all_bytes;
 use crate::listing::ListedKind;
 use crate::tree::remote::{Abilities, Asked, Coming, Entry, Remote, Sending, Trouble, TroubleKind, joined};
 
@@ -54,7 +53,7 @@ impl Remote for Index {
                 format!("{of}/")
             };
             let response = self.0.ask(&Ask::new(Method::GET, &path)).await?;
-            let page = all_bytes(response.into_body()).await?;
+            let page = self.0.http.all_bytes(response.into_body()).await?;
             let page = String::from_utf8_lossy(&page);
             let mut found = Vec::new();
             for link in links(&page) {

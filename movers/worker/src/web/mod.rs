@@ -25,7 +25,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use crate::credentials::{CredentialValues, Keys, resolve};
-use crate::http1::{Broken, Http, Payload, all_bytes, next_bytes};
+use crate::http1::{Broken, Http, Payload};
 use crate::redact::Redactor;
 use crate::s3::encode;
 use crate::tree::TreeStore;
@@ -184,14 +184,14 @@ impl Web {
             return Ok(response);
         }
         // Read, so that the connection can be used again; what is said in it is for browsers.
-        let _ = all_bytes(response.into_body()).await;
+        let _ = self.http.all_bytes(response.into_body()).await;
         Err(refused(status))
     }
 
     /// The same where nothing but success is of interest.
     async fn do_it(&self, ask: &Ask<'_>) -> Result<(), Trouble> {
         let response = self.ask(ask).await?;
-        all_bytes(response.into_body()).await?;
+        self.http.all_bytes(response.into_body()).await?;
         Ok(())
     }
 
@@ -218,6 +218,7 @@ impl Web {
             return Err(changed());
         }
         Ok(Box::new(Body {
+            http: self.http.clone(),
             body: response.into_body(),
             skip,
             left: size,
@@ -291,6 +292,7 @@ fn decode(text: &str) -> Option<String> {
 
 /// The bytes of an answer that were asked for.
 struct Body {
+    http: Http,
     body: Incoming,
     skip: u64,
     left: u64,
@@ -300,7 +302,7 @@ impl Coming for Body {
     fn next(&mut self) -> Asked<'_, Option<Bytes>> {
         Box::pin(async move {
             while self.left > 0 {
-                let Some(mut bytes) = next_bytes(&mut self.body).await? else {
+                let Some(mut bytes) = self.http.next_bytes(&mut self.body).await? else {
                     return Ok(None);
                 };
                 let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
