@@ -391,10 +391,14 @@ pub enum PolicyCommand {
 /// `dataset`.
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
-    /// Register many datasets from an inventory: CSV with the columns dataset, key, size
-    #[command(
-        after_help = "Example:\n  domicile dataset import inventory.csv.zst -f estate.yaml --domain debian --backend debian-pool"
-    )]
+    /// Register many datasets from an inventory (CSV with the columns dataset, key, size), or by a scan of what lies
+    /// in a place
+    #[command(after_help = "Examples:\n  \
+            domicile dataset import inventory.csv.zst -f estate.yaml --domain debian --backend debian-pool\n  \
+            domicile dataset import --scan nas/photos -f estate/             each folder in there becomes a dataset\n  \
+            domicile dataset import --scan nas/photos --as photos            all of it becomes one dataset\n\n\
+            A scan moves nothing. Scanned again, a place tells what is new, gone or changed there; what was changed is\n\
+            read and becomes a new version, which the next `apply` brings to the copies.")]
     Import(ImportArgs),
     /// Read copies back and compare them with what is recorded
     #[command(
@@ -422,13 +426,23 @@ pub enum DatasetCommand {
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The inventory (also .zst, .gz, .xz), or - for standard input
-    pub inventory: PathBuf,
+    #[arg(required_unless_present = "scan", conflicts_with = "scan")]
+    pub inventory: Option<PathBuf>,
+    /// Register what lies in a backend or a part of it where it lies, instead of an inventory
+    #[arg(long, value_name = "BACKEND[/PREFIX]", conflicts_with_all = ["backend", "prefix", "trust_inventory"])]
+    pub scan: Option<String>,
+    /// With --scan: one dataset of this name, instead of one for each folder
+    #[arg(long = "as", value_name = "NAME", requires = "scan")]
+    pub name: Option<String>,
+    /// With --scan: a label of the new datasets; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE", requires = "scan")]
+    pub label: Vec<String>,
     /// Manifests that it refers to
     #[command(flatten)]
     pub files: Files,
-    /// The owner of the datasets
-    #[arg(long)]
-    pub domain: String,
+    /// The owner of the datasets; with --scan that of the backend, if it is left out
+    #[arg(long, required_unless_present = "scan")]
+    pub domain: Option<String>,
     /// Where the datasets lie; without it the column `replicas` says so
     #[arg(long)]
     pub backend: Option<String>,

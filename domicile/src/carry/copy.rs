@@ -111,6 +111,7 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
         failures.add(&Failure::of_backend(FailureClass::TargetConflict, to, message));
         return Ok(());
     }
+    let _turn = carrier.turn(&step.dataset).await?;
     carrier.catalogue.begin_copy(&step.dataset, to).await?;
     // What a killed run left is swept before anything new is written.
     if let Err(failure) = carrier.worker.sweep(to, &step.dataset).await

@@ -34,7 +34,7 @@ use domicile_policies::{DatasetFacts, Enforcement, Policy};
 use domicile_scheduler::{Command, Event, Limits, RetireCaps, Rooms, Scheduler, Step, Summary};
 use domicile_worker::{Cancel, Progress, Worker};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
 
 use crate::cli::Global;
 use crate::progress::{self, Counters, Meter};
@@ -66,12 +66,27 @@ pub struct Carrier {
     pub leasing: consign::Leasing,
     /// For each target so far, the folders at its root that belong to origins.
     pub folders: Arc<Mutex<BTreeMap<BackendName, OriginFolders>>>,
+    /// For each dataset of which copies hold an old version: whose turn it is.
+    pub turns: Arc<Mutex<BTreeMap<DatasetName, Turn>>>,
 }
+
+/// One copy of a dataset after the other.
+type Turn = Arc<Mutex<()>>;
 
 /// First parts of paths, and the dataset whose origin has objects there.
 type OriginFolders = Arc<BTreeMap<String, DatasetName>>;
 
 impl Carrier {
+    /// Where copies hold an old version of a dataset, they are brought up to date one after the other: until one is
+    /// verified, the others have the old bytes.
+    pub async fn turn(&self, dataset: &DatasetName) -> Result<Option<OwnedMutexGuard<()>>, CatalogueError> {
+        if !self.catalogue.is_renewing(dataset).await? {
+            return Ok(None);
+        }
+        let turn = Arc::clone(self.turns.lock().await.entry(dataset.clone()).or_default());
+        Ok(Some(turn.lock_owned().await))
+    }
+
     /// The dataset whose origin has the folder on a backend in which a copy would lie, if there is one.
     pub async fn origin_in_the_way(
         &self,

@@ -246,6 +246,7 @@ pub fn carrier(world: &World) -> Carrier {
         slots: Arc::new(tokio::sync::Semaphore::new(carry::OBJECTS_UNDER_WAY)),
         leasing: Leasing::default(),
         folders: Arc::default(),
+        turns: Arc::default(),
     }
 }
 

@@ -12,6 +12,7 @@ mod plan;
 pub mod policy;
 mod rebuild;
 mod restore;
+mod scan;
 mod scrub;
 mod set_origin;
 mod solve;

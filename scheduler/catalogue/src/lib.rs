@@ -39,6 +39,7 @@ mod scrubs;
 mod settle;
 mod sums;
 mod usage;
+mod versions;
 
 pub use adopt::AdoptedObject;
 pub use backup::{Backup, BackupError};
@@ -59,3 +60,4 @@ pub use retire::Retirement;
 pub use row::PlacedState;
 pub use scrubs::ScrubMark;
 pub use usage::{StateUsage, Usage};
+pub use versions::{NewVersion, Versioned};

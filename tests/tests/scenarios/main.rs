@@ -22,6 +22,7 @@ mod recovery;
 mod retirement;
 mod routes;
 mod safety;
+mod scan;
 mod tariffs;
 
 use domicile_tests::{Estate, bytes, manifest};
