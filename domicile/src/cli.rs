@@ -534,7 +534,9 @@ impl std::str::FromStr for Share {
 /// `backend`.
 #[derive(Debug, Subcommand)]
 pub enum BackendCommand {
-    /// Try to list, write, read back and delete
+    /// Try out what a store can do, leave nothing there, and keep what it has shown for a day
+    ///
+    /// Example: domicile backend probe giessen-archive; `domicile describe backend giessen-archive` shows it again
     Probe(BackendNames),
     /// Put nothing new there
     Cordon(OneBackend),

@@ -13,6 +13,7 @@
 mod amount;
 mod answer;
 mod carry;
+mod certificate;
 mod cli;
 mod commands;
 mod init;

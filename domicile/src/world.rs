@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domicile_catalogue::{Catalogue, DatasetSource, Known, ManifestRow, Mode, OriginDiff, Registered};
+use domicile_catalogue::{
+    Catalogue, CertificateRow, DatasetSource, Known, ManifestRow, Mode, OriginDiff, Registered,
+};
 use domicile_estate::{
     AccessMode, Backend, BackendName, ByteCount, CopyState, Dataset, DatasetName, Observed, ObservedDataset,
     StoreKind,
@@ -13,8 +15,9 @@ use domicile_policies::{Manifests, Source};
 use domicile_worker::{CredentialValues, Limits, Stores, Worker};
 use serde_json::Value;
 
+use crate::carry::now_ms;
 use crate::cli::{Files, Global};
-use crate::{look, reading};
+use crate::{certificate, look, reading};
 
 /// What a command works on.
 pub struct World {
@@ -34,6 +37,8 @@ pub struct World {
     pub observed: Observed,
     /// Folders on backends that are taken for copies of datasets although none is recorded: while a catalogue is rebuilt.
     pub presumed: BTreeSet<(BackendName, DatasetName)>,
+    /// What stores have shown when they were tried out.
+    pub certificates: BTreeMap<BackendName, CertificateRow>,
     /// What a look at the stores found.
     pub sight: look::Sight,
     /// How origins differ from what is registered.
@@ -153,7 +158,16 @@ impl World {
             Stores::open(&backends, CredentialValues::from_environment()),
             Limits::default(),
         );
+        let certificates = catalogue.certificates().await?;
+        for (name, row) in &certificates {
+            let backend = manifests.backends.get(name);
+            let shown = backend.and_then(|backend| certificate::relied_on(row, &backend.store, now_ms()));
+            if let Some(shown) = shown {
+                worker.rely_on(name, &shown);
+            }
+        }
         Ok(Self {
+            certificates,
             catalogue,
             moved,
             pruned,

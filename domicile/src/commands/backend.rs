@@ -1,10 +1,12 @@
 //! `backend probe|cordon|uncordon|drain|usage`.
 
 use domicile_estate::{AccessMode, Backend, ByteCount};
+use domicile_worker::{Certificate, CredentialValues, Limits, Stores, Worker};
 use serde_json::{Value, json};
 
 use super::plan::Proposal;
 use crate::answer;
+use crate::certificate;
 use crate::cli::{BackendNames, Files, Format, Global};
 use crate::outcome::Outcome;
 use crate::render::plan::plural;
@@ -19,7 +21,7 @@ fn chosen<'a>(world: &'a World, names: &[String]) -> anyhow::Result<Vec<&'a Back
     names.iter().map(|name| world.backend(name)).collect()
 }
 
-/// `backend probe`: list, and where writing is allowed write, read back and delete. What was found is recorded if there
+/// `backend probe`: list, and where writing is allowed try out what the store can do. What was found is recorded if there
 /// is a catalogue that has the backend.
 pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outcome> {
     let reading = open_to_read(global).await?;
@@ -30,17 +32,34 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
         reading
     };
     let world = World::load(global, catalogue, &args.files).await?;
+    // One that relies on nothing that an earlier probe has seen.
+    let backends: Vec<_> = world.manifests.backends.values().collect();
+    let worker = Worker::new(
+        Stores::open(&backends, CredentialValues::from_environment()),
+        Limits::default(),
+    );
     let mut rows = Vec::new();
     let mut outcome = Outcome::Done;
     for backend in chosen(&world, &args.names)? {
         let write = backend.access_mode == AccessMode::ReadWrite;
-        let result = world
-            .worker
+        let probed = worker
             .probe(&backend.name, write, world.may_be_new(backend))
             .await;
+        let result = match probed {
+            Ok(report) if report.wrote => {
+                let certified = worker.certify(&backend.name).await;
+                certified.map(|certificate| (report, Some(certificate)))
+            }
+            other => other.map(|report| (report, None)),
+        };
         if exists {
             match &result {
-                Ok(_) => world.catalogue.set_reachable(&backend.name).await?,
+                Ok((_, certificate)) => {
+                    world.catalogue.set_reachable(&backend.name).await?;
+                    if let Some(certificate) = certificate {
+                        keep(&world, backend, certificate).await?;
+                    }
+                }
                 Err(failure) => {
                     world
                         .catalogue
@@ -50,8 +69,10 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
             }
         }
         rows.push(match result {
-            Ok(report) => json!({
+            Ok((report, certificate)) => json!({
                 "backend": backend.name.as_str(), "reachable": true, "wrote": report.wrote, "tookMs": report.took_ms,
+                "certificate": certificate.as_ref().map(certificate::kept),
+                "shown": certificate.as_ref().map_or(String::new(), certificate::in_words),
                 "message": match (report.wrote, write) {
                     (true, _) => "listed, wrote, read back and deleted",
                     (false, true) => "the folder is not there yet; the first copy makes it",
@@ -62,6 +83,7 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
                 outcome = Outcome::Error;
                 json!({
                     "backend": backend.name.as_str(), "reachable": false, "wrote": false, "tookMs": 0,
+                    "certificate": Value::Null, "shown": "",
                     "message": failure.to_string(),
                 })
             }
@@ -71,7 +93,7 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
     if !answer::structured(global.output, &answer::list(&rows), &rows)?
         && !answer::names(global.output, names)
     {
-        let mut table = table::table(&["backend", "reachable", "took", "message"]);
+        let mut table = table::table(&["backend", "reachable", "took", "message", "shown"]);
         for row in &rows {
             let text = |field: &str| row[field].as_str().unwrap_or("").to_owned();
             let reachable = if row["reachable"] == true { "yes" } else { "no" };
@@ -80,11 +102,23 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
                 reachable.into(),
                 format!("{} ms", row["tookMs"]),
                 text("message"),
+                text("shown"),
             ]);
         }
         terminal::answer(&table::text(&table));
     }
     Ok(outcome)
+}
+
+/// Keeps what a store has shown, for `describe backend` and for every mover of the next day.
+async fn keep(world: &World, backend: &Backend, certificate: &Certificate) -> anyhow::Result<()> {
+    let place = certificate::place(&backend.store);
+    let shown = certificate::kept(certificate).to_string();
+    world
+        .catalogue
+        .set_certificate(&backend.name, &place, &shown)
+        .await?;
+    Ok(())
 }
 
 async fn marked(global: &Global, name: &str) -> anyhow::Result<World> {

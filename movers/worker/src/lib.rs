@@ -15,6 +15,7 @@ mod attest;
 mod blame;
 mod buffers;
 mod carry;
+mod certificate;
 mod credentials;
 mod digest;
 mod fs;
@@ -38,6 +39,7 @@ mod tree;
 mod web;
 mod worker;
 
+pub use certificate::Certificate;
 pub use credentials::CredentialValues;
 pub use leased::Records;
 pub use listing::{Listed, ListedKind, Listing};

@@ -250,6 +250,8 @@ pub(crate) trait Sink {
     fn sweep<'a>(&'a self, prefix: &'a str) -> Doing<'a, u64>;
     /// What the store has shown by itself, tried once; what cannot be tried now is not shown.
     fn proven(&self) -> BoxFuture<'_, Proven>;
+    /// Takes this for shown, where nothing was tried yet.
+    fn assume(&self, _: Proven) {}
     /// Whether it can be used: looks and, if `write`, writes a small object, reads it back and removes it. Where
     /// `may_be_new`, a root that is not there is in order.
     fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed>;

@@ -10,7 +10,7 @@ use domicile_movers::{Failure, FailureClass, Place};
 
 use crate::CredentialValues;
 use crate::fs::FsStore;
-use crate::store::Store;
+use crate::store::{Proven, Store};
 use crate::{ftp, object, s3, sftp, web};
 
 /// The stores of an estate, by the names of their backends. A store is first touched when it is first used.
@@ -22,6 +22,8 @@ pub struct Stores {
 struct Slot {
     backend: Backend,
     driver: OnceLock<Result<Driver, Failure>>,
+    /// What it has shown to an earlier process.
+    assumed: OnceLock<Proven>,
 }
 
 /// How a store is driven.
@@ -41,6 +43,7 @@ impl Stores {
         let slot = |backend: &Backend| Slot {
             backend: backend.clone(),
             driver: OnceLock::new(),
+            assumed: OnceLock::new(),
         };
         let slots = backends
             .iter()
@@ -54,9 +57,22 @@ impl Stores {
             let message = "the estate has no backend of this name".to_owned();
             return Err(Failure::of_backend(FailureClass::StoreMissing, backend, message));
         };
-        slot.driver
-            .get_or_init(|| open(&slot.backend, &self.credentials))
-            .clone()
+        let opened = slot.driver.get_or_init(|| {
+            let driver = open(&slot.backend, &self.credentials)?;
+            if let Some(assumed) = slot.assumed.get() {
+                driver.assume(*assumed);
+            }
+            Ok(driver)
+        });
+        opened.clone()
+    }
+
+    /// What a store has shown to an earlier process, for when it is first used here.
+    pub(crate) fn assume(&self, backend: &BackendName, proven: Proven) {
+        if let Some(slot) = self.slots.get(backend) {
+            // The first word holds.
+            let _ = slot.assumed.set(proven);
+        }
     }
 
     /// The store of a place, if its path leads nowhere else.

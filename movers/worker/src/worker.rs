@@ -19,7 +19,7 @@ use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Store};
+use crate::store::{Aim, Proven, Store};
 use crate::stores::{Stores, check_path};
 
 /// Pages of a listing that wait for whoever reads it.
@@ -143,6 +143,14 @@ impl Worker {
         Ok(carrier
             .run(LeasedTransfer::new(spec.clone(), self.retry, claim))
             .await)
+    }
+
+    pub(crate) fn store(&self, backend: &BackendName) -> Result<Arc<dyn Store>, Failure> {
+        self.stores.driver(backend)
+    }
+
+    pub(crate) fn assume(&self, backend: &BackendName, proven: Proven) {
+        self.stores.assume(backend, proven);
     }
 
     fn carrier(&self, spec: &TransferSpec, target: Arc<dyn Store>, epoch: Epoch, watch: Watch) -> Carrier {

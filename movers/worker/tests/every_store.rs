@@ -15,6 +15,7 @@ use std::io::Write;
 use bench::{Bench, DATASET, bytes, name, served, servers, sha256};
 use domicile_estate::{ByteCount, CredentialsRef, StoreKind};
 use domicile_movers::{FailureClass, Place};
+use domicile_worker::Certificate;
 
 on_every_kind!(
     of_two_writers_of_one_name_one_wins,
@@ -154,11 +155,41 @@ async fn what_is_not_there_is_told_and_needs_no_deleting(bench: Bench) {
 }
 
 async fn what_the_store_has_shown_can_be_told(bench: Bench) {
-    let report = bench.worker.probe(&name("store"), true, false).await.unwrap();
-    // Memory is of this process, and the emulator heeds no condition.
+    let store = name("store");
+    let report = bench.worker.probe(&store, true, false).await.unwrap();
+    let certificate = bench.worker.certify(&store).await.unwrap();
+    // The emulator heeds no condition.
     let refuses = bench.server != "gcs";
+    let expected = Certificate {
+        checksums: bench.kind == StoreKind::S3,
+        refuses_to_overwrite: refuses,
+        one_writer_wins: refuses,
+        replaces: true,
+        keeps_empty: true,
+        reads_ranges: true,
+        // wsgidav cuts them off.
+        keeps_odd_names: bench.kind != StoreKind::Webdav,
+        goes_on: bench.kind == StoreKind::S3,
+        took_ms: certificate.took_ms,
+    };
+    let races = certificate.one_writer_wins;
+    assert_eq!(
+        certificate,
+        Certificate {
+            one_writer_wins: refuses || races,
+            ..expected
+        }
+    );
     assert_eq!(report.refuses_to_overwrite, refuses, "{report:?}");
-    assert_eq!(report.proves_checksums, bench.kind == StoreKind::S3);
+    assert_eq!(report.proves_checksums, expected.checksums);
+    assert_eq!(bench.list("").await, [], "it leaves nothing");
+    assert!(bench.worker.is_empty_or_gone(&store).await.unwrap());
+
+    // Another process that relies on it says the same without trying.
+    let again = bench.again();
+    again.worker.rely_on(&store, &certificate);
+    let reads_back = again.worker.always_reads_back(&store).await.unwrap();
+    assert_eq!(reads_back, !certificate.checksums);
 }
 
 async fn refuses(kind: StoreKind, server: &'static str) {

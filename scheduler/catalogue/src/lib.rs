@@ -15,6 +15,7 @@
 
 mod adopt;
 mod backup;
+mod certificates;
 mod copies;
 mod dataset;
 mod doubt;
@@ -43,6 +44,7 @@ mod versions;
 
 pub use adopt::AdoptedObject;
 pub use backup::{Backup, BackupError};
+pub use certificates::CertificateRow;
 pub use copies::{Finding, Inspection, Verification};
 pub use dataset::{DatasetSource, Registered};
 pub use error::{CatalogueError, ImportError, ImportProblem, LockError, OpenError, RetireError};

@@ -326,6 +326,47 @@ fn probing_folders_that_do_not_exist_yet_holds_nothing_up() {
 }
 
 #[test]
+fn what_a_store_has_shown_is_kept_and_told() {
+    let estate = simple(&["b1"], 2);
+    estate.apply().exits(0);
+    let described = || {
+        estate
+            .run(&["describe", "backend", "b1", "-o", "json"])
+            .exits(0)
+            .json()
+    };
+    assert!(
+        described()["status"]["certificate"].is_null(),
+        "nothing was tried out"
+    );
+    let probed = estate
+        .run(&["backend", "probe", "b1", "-o", "json"])
+        .exits(0)
+        .json();
+    let certificate = described()["status"]["certificate"].clone();
+    for (field, expected) in [
+        ("refusesToOverwrite", true),
+        ("oneWriterWins", true),
+        ("keepsEmpty", true),
+        ("checksums", false),
+        ("goesOn", false),
+        ("reliedOn", true),
+    ] {
+        assert_eq!(certificate[field], expected, "{field}: {certificate}");
+    }
+    assert_eq!(
+        probed["items"][0]["certificate"]["oneWriterWins"], true,
+        "{probed}"
+    );
+    let objects = stored(&estate, "b1");
+    assert!(
+        objects.keys().all(|path| path.starts_with("d/")),
+        "{:?}",
+        objects.keys()
+    );
+}
+
+#[test]
 fn the_catalogue_inside_an_origin_is_no_object() {
     for catalogue in ["sqlite://.domicile/catalogue.db", "sqlite://cat.db"] {
         let (estate, target) = (Estate::new(), Estate::new());

@@ -4,8 +4,9 @@ use domicile_estate::{AccessMode, Backend, Link, LinkEnd, Price, price_list};
 use serde_json::{Value, json};
 
 use super::{Headings, Item, Items, manifest, whole};
-use crate::amount;
+use crate::carry::now_ms;
 use crate::world::World;
+use crate::{amount, certificate};
 
 pub(super) fn backends(world: &World) -> Items<'_> {
     let headings: Headings = (
@@ -27,7 +28,12 @@ fn of_backend<'w>(world: &'w World, backend: &'w Backend) -> Item<'w> {
     let with_status = move || {
         let mut value = manifest(world, "Backend", name.as_str());
         if let Some(fields) = value.as_object_mut() {
-            fields.insert("status".to_owned(), status(backend, currency));
+            let mut status = status(backend, currency);
+            if let (Some(status), Some(row)) = (status.as_object_mut(), world.certificates.get(name)) {
+                let shown = certificate::shown(row, &backend.store, now_ms());
+                status.insert("certificate".to_owned(), shown);
+            }
+            fields.insert("status".to_owned(), status);
         }
         value
     };

@@ -164,6 +164,11 @@ impl Sink for S3Store {
         })
     }
 
+    fn assume(&self, proven: Proven) {
+        // What this process has seen itself holds.
+        let _ = self.learnt.proven.set(proven);
+    }
+
     fn probe(&self, write: bool, _: bool) -> Doing<'_, Probed> {
         Box::pin(async move {
             let holds_something = self.holds_something().await?;
