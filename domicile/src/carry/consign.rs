@@ -135,6 +135,13 @@ pub async fn lease(
 /// Carries one consignment to its end, and tells what failed of it.
 pub async fn carry(carrier: Carrier, keeper: Arc<Keeper>) -> Result<Failures, CatalogueError> {
     let _heartbeat = keeper.heartbeat();
+    let Consignment {
+        dataset,
+        sources,
+        target,
+        ..
+    } = &keeper.lease.consignment;
+    let _expected = copy::expect(&carrier, dataset, (sources, target));
     let mut failures = Failures::default();
     let page = carrier
         .catalogue

@@ -4,6 +4,7 @@ use domicile_catalogue::{CatalogueError, PendingObject, Verification};
 use domicile_estate::{BackendName, DatasetName};
 use domicile_movers::{Failure, FailureClass, Receipt, TargetRecorded, TransferSpec};
 use domicile_scheduler::{Action, CopyOutcome, Event, Step};
+use domicile_worker::Expected;
 use futures::StreamExt as _;
 
 use super::{Carrier, consign, now_ms};
@@ -112,6 +113,7 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
         return Ok(());
     }
     let _turn = carrier.turn(&step.dataset).await?;
+    let _expected = expect(carrier, &step.dataset, (sources, to));
     carrier.catalogue.begin_copy(&step.dataset, to).await?;
     // What a killed run left is swept before anything new is written.
     if let Err(failure) = carrier.worker.sweep(to, &step.dataset).await
@@ -146,6 +148,18 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
         }
     }
     carrier.catalogue.end_copy(&step.dataset, to).await
+}
+
+/// Announces what is going to be read, so that it is read once for all copies that are made at the same time.
+pub(super) fn expect(
+    carrier: &Carrier,
+    dataset: &DatasetName,
+    (sources, to): (&[BackendName], &BackendName),
+) -> Expected {
+    let below = |backend: &BackendName| (backend.clone(), carrier.layout.prefix(dataset, backend));
+    carrier
+        .worker
+        .expect_copy(sources.iter().map(below).collect(), to)
 }
 
 /// Offers all that a copy has to carry, and nothing of what an earlier attempt had offered.

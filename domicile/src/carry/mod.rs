@@ -201,6 +201,12 @@ impl Layout {
         }
     }
 
+    /// What the paths of all objects of a dataset on a backend begin with.
+    pub fn prefix(&self, dataset: &DatasetName, backend: &BackendName) -> String {
+        let origin = self.origin_prefix(dataset, backend);
+        origin.map_or_else(|| format!("{dataset}/"), str::to_owned)
+    }
+
     /// Whether nothing is recorded on a backend, so that its root may be yet to be made.
     pub fn is_fresh(&self, backend: &BackendName) -> bool {
         self.fresh.contains(backend)

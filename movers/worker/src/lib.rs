@@ -17,6 +17,7 @@ mod buffers;
 mod carry;
 mod credentials;
 mod digest;
+mod fan_out;
 mod fs;
 mod ftp;
 mod http1;
@@ -39,6 +40,7 @@ mod web;
 mod worker;
 
 pub use credentials::CredentialValues;
+pub use fan_out::Expected;
 pub use leased::Records;
 pub use listing::{Listed, ListedKind, Listing};
 pub use progress::{Cancel, Progress};
