@@ -147,6 +147,9 @@ pub enum Command {
         after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more\n  domicile mover --scrub-days 90   beside that, every copy is read back within about 90 days"
     )]
     Mover(MoverArgs),
+    /// See how far the moves of the latest plan have come; pause, resume, retry or cancel them, whoever carries them
+    #[command(subcommand)]
+    Moves(MovesCommand),
     /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, the runner-up, what would help
     #[command(
         after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive\n  domicile why --policy eu-only            what it costs and emits, and what each of its rules costs"
@@ -290,6 +293,48 @@ pub struct MoverArgs {
     /// When there is nothing to carry, read copies back that were not for so many days
     #[arg(long, value_name = "DAYS")]
     pub scrub_days: Option<u32>,
+}
+
+/// `moves`.
+#[derive(Debug, Subcommand)]
+pub enum MovesCommand {
+    /// List them: how much is done, how long the rest takes, who carries it
+    #[command(
+        after_help = "Examples:\n  domicile moves ls\n  domicile moves ls --dataset hessian-plants -o json"
+    )]
+    Ls(MovesArgs),
+    /// Let them rest; what is under way stops, and nothing of it is lost
+    #[command(
+        after_help = "Examples:\n  domicile moves pause 5f1c2a     the beginning of an id is enough\n  domicile moves pause --backend giessen-archive"
+    )]
+    Pause(MovesArgs),
+    /// Let paused moves go on
+    #[command(after_help = "Example:\n  domicile moves resume --all")]
+    Resume(MovesArgs),
+    /// Have failed or cancelled moves tried again
+    #[command(after_help = "Example:\n  domicile moves retry --all && domicile apply --yes")]
+    Retry(MovesArgs),
+    /// Have them not made, by this plan or a later one, until they are retried
+    #[command(
+        after_help = "Example:\n  domicile moves cancel --dataset hessian-plants --backend giessen-archive"
+    )]
+    Cancel(MovesArgs),
+}
+
+/// Which moves.
+#[derive(Debug, Args)]
+pub struct MovesArgs {
+    /// Their ids, or how these begin
+    pub ids: Vec<String>,
+    /// Only those of this dataset
+    #[arg(long)]
+    pub dataset: Option<String>,
+    /// Only those that write to this backend, or delete from it
+    #[arg(long)]
+    pub backend: Option<String>,
+    /// All of them
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
 }
 
 /// `why`.

@@ -191,14 +191,21 @@ async fn carry_out(
     tell(global, world, proposal, &summary)
 }
 
-/// A copy that is not to be retired any more waits anew if it is to be later.
+/// A copy that is not to be retired any more waits anew if it is to be later; and what people have ordered of moves that
+/// are not planned any more is over.
 async fn keep_waiting(world: &World, proposal: &Proposal) -> anyhow::Result<()> {
     let moves = proposal.plan.moves.iter();
     let retired = moves.filter_map(|planned| match &planned.action {
         Action::Retire { from } => Some((&planned.dataset, from)),
         Action::Copy { .. } => None,
     });
-    Ok(world.catalogue.keep_waiting(&retired.collect()).await?)
+    world.catalogue.keep_waiting(&retired.collect()).await?;
+    let moves = proposal.plan.moves.iter();
+    let moved = moves.map(|planned| match &planned.action {
+        Action::Retire { from } => (&planned.dataset, from, true),
+        Action::Copy { to, .. } => (&planned.dataset, to, false),
+    });
+    Ok(world.catalogue.keep_holds(&moved.collect()).await?)
 }
 
 /// Records what was read: manifests, datasets, what lies at the origins, which backends are out of reach.
@@ -355,6 +362,16 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
     let mut outcome = proposal.outcome(world);
     if !told.is_empty() {
         outcome = outcome.or(Outcome::MovesFailed);
+    }
+    let copies = |id: &str| {
+        proposal
+            .plan
+            .moves
+            .iter()
+            .any(|m| matches!(m.action, Action::Copy { .. }) && m.id.to_string() == id)
+    };
+    if held.iter().any(|(id, _)| copies(id)) {
+        outcome = outcome.or(Outcome::Unsatisfied);
     }
     if summary.stopped {
         outcome = Outcome::Interrupted;
