@@ -1,13 +1,14 @@
 //! `apply`: plan, show, ask, record, carry out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState, Unswept};
 use domicile_movers::FailureClass;
-use domicile_placement::Action;
 use domicile_placement::wire::MoveDocument;
+use domicile_placement::{Action, Move};
 use domicile_policies::Source;
 use domicile_scheduler::{RetireCaps, Summary, approved};
 use domicile_worker::{Cancel, Progress};
@@ -345,6 +346,26 @@ fn say_each(global: &Global, proposal: &Proposal, how: &str, moves: &[(&str, &St
     }
 }
 
+/// How it ended. Copies that a person or a bound holds back leave their datasets unsatisfied for now.
+fn came_of(world: &World, proposal: &Proposal, summary: &Summary) -> Outcome {
+    if summary.stopped {
+        return Outcome::Interrupted;
+    }
+    let mut outcome = proposal.outcome(world);
+    if !(summary.failed.is_empty() && summary.skipped.is_empty()) {
+        outcome = outcome.or(Outcome::MovesFailed);
+    }
+    let held: BTreeSet<&str> = summary.held.iter().map(|(id, _)| id.as_str()).collect();
+    let mut moves = proposal.plan.moves.iter();
+    let is_held_copy = |planned: &Move| {
+        matches!(planned.action, Action::Copy { .. }) && held.contains(planned.id.to_string().as_str())
+    };
+    if !held.is_empty() && moves.any(is_held_copy) {
+        outcome = outcome.or(Outcome::Unsatisfied);
+    }
+    outcome
+}
+
 fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) -> anyhow::Result<Outcome> {
     let told: Vec<_> = summary
         .failed
@@ -359,23 +380,7 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         .collect();
     say_each(global, proposal, "waits", &held);
     say_each(global, proposal, "failed", &told);
-    let mut outcome = proposal.outcome(world);
-    if !told.is_empty() {
-        outcome = outcome.or(Outcome::MovesFailed);
-    }
-    let copies = |id: &str| {
-        proposal
-            .plan
-            .moves
-            .iter()
-            .any(|m| matches!(m.action, Action::Copy { .. }) && m.id.to_string() == id)
-    };
-    if held.iter().any(|(id, _)| copies(id)) {
-        outcome = outcome.or(Outcome::Unsatisfied);
-    }
-    if summary.stopped {
-        outcome = Outcome::Interrupted;
-    }
+    let outcome = came_of(world, proposal, summary);
     let happened = if proposal.plan.moves.is_empty() {
         "nothing to do".to_owned()
     } else {

@@ -373,7 +373,7 @@ async fn a_held_copy_is_taken_from_whoever_carries_it_and_given_to_nobody_until_
         .unwrap();
     assert_eq!(catalogue.holds().await.unwrap().len(), 1);
     catalogue
-        .keep_holds(&std::collections::BTreeSet::new())
+        .keep_holds(&[(&name("d"), &backend("b"), true)].into_iter().collect())
         .await
         .unwrap();
     assert!(catalogue.holds().await.unwrap().is_empty());
