@@ -1,9 +1,12 @@
 //! The command line: what can be asked, with its help.
 
+mod carrying;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domicile_estate::{ByteCount, parse_decimal, parse_quantity};
+
+pub use carrying::{ApplyArgs, MoverArgs, MovesArgs, MovesCommand, Share};
 
 /// The scheduler for data: decides where every copy lives, shows the price, and makes it so.
 #[derive(Debug, Parser)]
@@ -147,6 +150,9 @@ pub enum Command {
         after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more\n  domicile mover --scrub-days 90   beside that, every copy is read back within about 90 days"
     )]
     Mover(MoverArgs),
+    /// See how far the moves of the latest plan have come; pause, resume, retry or cancel them, whoever carries them
+    #[command(subcommand)]
+    Moves(MovesCommand),
     /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, the runner-up, what would help
     #[command(
         after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive\n  domicile why --policy eu-only            what it costs and emits, and what each of its rules costs"
@@ -255,41 +261,6 @@ pub struct SolveArgs {
     /// The problem file, or - for standard input
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
-}
-
-/// `apply`.
-#[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// A plan written by `plan --out`: carries out exactly that, or refuses it as stale
-    #[arg(value_name = "PLAN", conflicts_with = "files")]
-    pub plan: Option<PathBuf>,
-    /// Manifests to apply
-    #[command(flatten)]
-    pub files: Files,
-    /// Copies that this run retires at most; the others wait for another run
-    #[arg(long, value_name = "N")]
-    pub max_retire: Option<u64>,
-    /// Bytes in the copies that this run retires at most, such as 500Gi
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub max_retire_bytes: Option<ByteCount>,
-}
-
-fn size(text: &str) -> Result<ByteCount, String> {
-    parse_quantity(text).map_err(|error| error.to_string())
-}
-
-/// `mover`.
-#[derive(Debug, Args)]
-pub struct MoverArgs {
-    /// End when nothing is offered, rather than wait for more
-    #[arg(long)]
-    pub once: bool,
-    /// Seconds until others may take up what a mover carries that is not heard of any more
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub lease: u64,
-    /// When there is nothing to carry, read copies back that were not for so many days
-    #[arg(long, value_name = "DAYS")]
-    pub scrub_days: Option<u32>,
 }
 
 /// `why`.
@@ -498,37 +469,6 @@ pub struct ScrubArgs {
     /// Only this share of them, from where the last sample ended: in time every object is read
     #[arg(long, value_name = "PERCENT")]
     pub sample: Option<Share>,
-}
-
-/// A share, written as `1%` or `0.5%`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    millionths: u32,
-}
-
-impl Share {
-    /// This share of something, rounded up; of anything at least one.
-    pub fn of(self, whole: u64) -> u64 {
-        let share = (u128::from(whole) * u128::from(self.millionths)).div_ceil(1_000_000);
-        u64::try_from(share).unwrap_or(u64::MAX).max(1)
-    }
-}
-
-impl std::str::FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no share above 0% and up to 100%: write `1%` or `0.5%`");
-        let percent = text.strip_suffix('%').ok_or_else(wrong)?;
-        let percent = parse_decimal(percent).map_err(|_| wrong())?;
-        let millionths = (percent * 10_000.0).round();
-        if !(1.0..=1_000_000.0).contains(&millionths) {
-            return Err(wrong());
-        }
-        Ok(Self {
-            millionths: millionths as u32,
-        })
-    }
 }
 
 /// `backend`.

@@ -1,7 +1,8 @@
 //! `backend probe|cordon|uncordon|drain|usage`.
 
-use domicile_estate::{AccessMode, Backend, ByteCount};
-use domicile_worker::{Certificate, CredentialValues, Limits, Stores, Worker};
+use domicile_estate::{AccessMode, Backend, BackendName, ByteCount};
+use domicile_movers::Failure;
+use domicile_worker::{Certificate, CredentialValues, Limits, ProbeReport, Stores, Worker};
 use serde_json::{Value, json};
 
 use super::plan::Proposal;
@@ -42,16 +43,7 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
     let mut outcome = Outcome::Done;
     for backend in chosen(&world, &args.names)? {
         let write = backend.access_mode == AccessMode::ReadWrite;
-        let probed = worker
-            .probe(&backend.name, write, world.may_be_new(backend))
-            .await;
-        let result = match probed {
-            Ok(report) if report.wrote => {
-                let certified = worker.certify(&backend.name).await;
-                certified.map(|certificate| (report, Some(certificate)))
-            }
-            other => other.map(|report| (report, None)),
-        };
+        let result = try_out(&worker, &backend.name, write, world.may_be_new(backend)).await;
         if exists {
             match &result {
                 Ok((_, certificate)) => {
@@ -68,26 +60,10 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
                 }
             }
         }
-        rows.push(match result {
-            Ok((report, certificate)) => json!({
-                "backend": backend.name.as_str(), "reachable": true, "wrote": report.wrote, "tookMs": report.took_ms,
-                "certificate": certificate.as_ref().map(certificate::kept),
-                "shown": certificate.as_ref().map_or(String::new(), certificate::in_words),
-                "message": match (report.wrote, write) {
-                    (true, _) => "listed, wrote, read back and deleted",
-                    (false, true) => "the folder is not there yet; the first copy makes it",
-                    (false, false) => "listed",
-                },
-            }),
-            Err(failure) => {
-                outcome = Outcome::Error;
-                json!({
-                    "backend": backend.name.as_str(), "reachable": false, "wrote": false, "tookMs": 0,
-                    "certificate": Value::Null, "shown": "",
-                    "message": failure.to_string(),
-                })
-            }
-        });
+        if result.is_err() {
+            outcome = Outcome::Error;
+        }
+        rows.push(told(&backend.name, write, result));
     }
     let names = rows.iter().filter_map(|row| row["backend"].as_str());
     if !answer::structured(global.output, &answer::list(&rows), &rows)?
@@ -108,6 +84,40 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
         terminal::answer(&table::text(&table));
     }
     Ok(outcome)
+}
+
+/// What came of trying a store out: how it was reached, and what it has shown if it was written to.
+type Tried = Result<(ProbeReport, Option<Certificate>), Failure>;
+
+async fn try_out(worker: &Worker, backend: &BackendName, write: bool, may_be_new: bool) -> Tried {
+    let report = worker.probe(backend, write, may_be_new).await?;
+    let certificate = match report.wrote {
+        true => Some(worker.certify(backend).await?),
+        false => None,
+    };
+    Ok((report, certificate))
+}
+
+fn told(backend: &BackendName, write: bool, result: Tried) -> Value {
+    match result {
+        Ok((report, certificate)) => json!({
+            "backend": backend.as_str(), "reachable": true, "wrote": report.wrote, "tookMs": report.took_ms,
+            "certificate": certificate.as_ref().map(certificate::kept),
+            "shown": certificate.as_ref().map_or(String::new(), certificate::in_words),
+            "message": match (report.wrote, write) {
+                (true, _) => "listed, wrote, read back and deleted",
+                (false, true) => "the folder is not there yet; the first copy makes it",
+                (false, false) => "listed",
+            },
+        }),
+        Err(failure) => {
+            json!({
+                "backend": backend.as_str(), "reachable": false, "wrote": false, "tookMs": 0,
+                "certificate": Value::Null, "shown": "",
+                "message": failure.to_string(),
+            })
+        }
+    }
 }
 
 /// Keeps what a store has shown, for `describe backend` and for every mover of the next day.

@@ -8,6 +8,7 @@ mod frontier;
 mod get;
 mod init;
 mod mover;
+mod moves;
 mod plan;
 pub mod policy;
 mod rebuild;
@@ -40,6 +41,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Plan(args) => plan::plan(global, args).await,
         Command::Solve(args) => solve::solve(global, args),
         Command::Apply(args) => apply::apply(global, args).await,
+        Command::Moves(command) => moves::moves(global, command).await,
         Command::Mover(args) => mover::mover(global, args).await,
         Command::Why(args) => why::why(global, args).await,
         Command::Whereis(args) => whereis::whereis(global, args).await,

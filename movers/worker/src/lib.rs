@@ -18,6 +18,7 @@ mod carry;
 mod certificate;
 mod credentials;
 mod digest;
+mod fan_out;
 mod fs;
 mod ftp;
 mod http1;
@@ -41,6 +42,7 @@ mod worker;
 
 pub use certificate::Certificate;
 pub use credentials::CredentialValues;
+pub use fan_out::Expected;
 pub use leased::Records;
 pub use listing::{Listed, ListedKind, Listing};
 pub use progress::{Cancel, Progress};

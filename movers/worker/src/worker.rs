@@ -13,7 +13,8 @@ use domicile_movers::{
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::carry::{self, Budget, Carrier, Watch};
+use crate::carry::{self, Carrier, Watch};
+use crate::fan_out::{Expected, FanOut};
 use crate::leased::{self, LeasedCarrier, Records};
 use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
@@ -63,7 +64,7 @@ pub struct ProbeReport {
 #[derive(Debug)]
 pub struct Worker {
     pub(crate) stores: Arc<Stores>,
-    budget: Budget,
+    fan_out: FanOut,
     retry: RetryPolicy,
 }
 
@@ -73,7 +74,7 @@ impl Worker {
     pub fn new(stores: Stores, limits: Limits) -> Self {
         Self {
             stores: Arc::new(stores),
-            budget: Budget::new(limits.buffer_bytes),
+            fan_out: FanOut::new(limits.buffer_bytes),
             retry: limits.retry,
         }
     }
@@ -156,7 +157,7 @@ impl Worker {
     fn carrier(&self, spec: &TransferSpec, target: Arc<dyn Store>, epoch: Epoch, watch: Watch) -> Carrier {
         Carrier {
             stores: self.stores.clone(),
-            budget: self.budget.clone(),
+            fan_out: self.fan_out.clone(),
             spec: spec.clone(),
             target,
             watch,
@@ -166,6 +167,20 @@ impl Worker {
             must_look: false,
             skipped_look: false,
         }
+    }
+
+    /// Announces a copy to a backend: what is read of these sources, below these prefixes, and is wanted by another copy
+    /// too is read once for both. From folder to folder the system copies by itself, and nothing is announced.
+    pub fn expect_copy(&self, sources: Vec<(BackendName, String)>, target: &BackendName) -> Expected {
+        let is_folder = |backend: &BackendName| {
+            let store = self.stores.driver(backend);
+            store.is_ok_and(|store| store.as_folder().is_some())
+        };
+        let into_folder = is_folder(target);
+        let shared = sources
+            .into_iter()
+            .filter(|(source, _)| !(into_folder && is_folder(source)));
+        self.fan_out.expect(shared.collect(), target)
     }
 
     /// Whether another process can go on in the middle of an object of this size on a backend.

@@ -21,7 +21,7 @@ const READERS_MAX: u32 = 4;
 /// Marks a SQLite file as ours: `Domi` in ASCII.
 pub(crate) const APPLICATION_ID: i64 = 0x446f_6d69;
 /// The steps from an empty file to the newest version; version n is reached by the first n.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_sums.sql"),
     include_str!("../migrations/0003_plan_parts.sql"),
@@ -29,7 +29,8 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0005_drops.sql"),
     include_str!("../migrations/0006_scrubs.sql"),
     include_str!("../migrations/0007_versions.sql"),
-    include_str!("../migrations/0008_certificates.sql"),
+    include_str!("../migrations/0008_holds.sql"),
+    include_str!("../migrations/0009_certificates.sql"),
 ];
 
 /// Whether a catalogue is opened to be changed.

@@ -15,6 +15,7 @@ mod memory;
 mod mistakes;
 mod names;
 mod oracle;
+mod orders;
 mod problems;
 mod quickstart;
 mod rebuild;

@@ -1,4 +1,4 @@
--- Version 8. What each store has shown when it was tried out.
+-- Version 9. What each store has shown when it was tried out.
 
 CREATE TABLE certificates (
     backend_id INTEGER PRIMARY KEY REFERENCES backends (id),
