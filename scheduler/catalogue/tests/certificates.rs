@@ -12,9 +12,8 @@ async fn the_last_certificate_of_each_store_is_kept() {
     let fixture = Fixture::new().await;
     let before = fixture.catalogue.revision().await.unwrap();
     for (name, shown) in [("a", "{\"version\":1}"), ("b", "{}"), ("a", "{\"version\":2}")] {
-        let kept = fixture
-            .catalogue
-            .set_certificate(&backend(name), "S3 bucket=x", shown);
+        let backend = backend(name);
+        let kept = fixture.catalogue.set_certificate(&backend, "S3 bucket=x", shown);
         kept.await.unwrap();
     }
     assert_eq!(fixture.catalogue.revision().await.unwrap(), before);
