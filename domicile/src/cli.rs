@@ -1,9 +1,12 @@
 //! The command line: what can be asked, with its help.
 
+mod carrying;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domicile_estate::{ByteCount, parse_decimal, parse_quantity};
+
+pub use carrying::{ApplyArgs, MoverArgs, MovesArgs, MovesCommand, Share};
 
 /// The scheduler for data: decides where every copy lives, shows the price, and makes it so.
 #[derive(Debug, Parser)]
@@ -115,6 +118,15 @@ pub struct Files {
 /// What is asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first folder of manifests from the places that you name, ready to plan with
+    #[command(after_help = "Examples:\n  \
+            domicile init                                                   asks\n  \
+            domicile init --data /srv/photos --backend /mnt/disk2 --backend s3://archive --country DE\n  \
+            domicile init --from ~/.config/rclone/rclone.conf --data /srv/photos --backend remote:bucket/folder my-estate\n\n\
+            A place is a folder, s3://BUCKET[/PREFIX][?endpoint=URL&region=REGION], or REMOTE:PATH of an rclone.conf;\n\
+            NAME= before it names it. Keys that stand in the rclone.conf are kept in files that only you can read,\n\
+            never in a manifest; all others are taken from variables that are named for you.")]
+    Init(InitArgs),
     /// Show what would change, why, and what it costs; changes nothing
     #[command(
         after_help = "Examples:\n  domicile plan -f estate/\n  domicile plan -f estate/ --out plan.json && domicile apply plan.json\n  domicile plan -f estate/ --pareto cost,carbon    what less carbon would cost\n  domicile plan -f estate/ --write-problem problem.jsonl.gz --anonymous"
@@ -138,6 +150,9 @@ pub enum Command {
         after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more\n  domicile mover --scrub-days 90   beside that, every copy is read back within about 90 days"
     )]
     Mover(MoverArgs),
+    /// See how far the moves of the latest plan have come; pause, resume, retry or cancel them, whoever carries them
+    #[command(subcommand)]
+    Moves(MovesCommand),
     /// Explain where a dataset's copies lie: policies, candidates, refusals, costs, the runner-up, what would help
     #[command(
         after_help = "Examples:\n  domicile why hessian-plants\n  domicile why hessian-plants --backend giessen-archive\n  domicile why --policy eu-only            what it costs and emits, and what each of its rules costs"
@@ -183,6 +198,32 @@ pub enum Command {
     Version,
 }
 
+/// `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder to write; there must be no manifests in it
+    #[arg(default_value = "estate")]
+    pub folder: PathBuf,
+    /// An rclone.conf whose remotes may be named
+    #[arg(long, value_name = "RCLONE.CONF")]
+    pub from: Option<PathBuf>,
+    /// Data to keep safe: it is read where it lies and never written; may be given more than once
+    #[arg(long, value_name = "PLACE")]
+    pub data: Vec<String>,
+    /// A place for copies; without --data what holds something already is taken for data
+    #[arg(long, value_name = "PLACE")]
+    pub backend: Vec<String>,
+    /// The country whose law you answer to; else that of your language setting
+    #[arg(long, value_name = "CODE")]
+    pub country: Option<String>,
+    /// What your organisation is called here
+    #[arg(long, default_value = "home", value_name = "NAME")]
+    pub domain: String,
+    /// Copies that there must be in all, the data itself included; else 2
+    #[arg(long, value_name = "NUMBER", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
+    pub copies: Option<usize>,
+}
+
 /// `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -220,41 +261,6 @@ pub struct SolveArgs {
     /// The problem file, or - for standard input
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
-}
-
-/// `apply`.
-#[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// A plan written by `plan --out`: carries out exactly that, or refuses it as stale
-    #[arg(value_name = "PLAN", conflicts_with = "files")]
-    pub plan: Option<PathBuf>,
-    /// Manifests to apply
-    #[command(flatten)]
-    pub files: Files,
-    /// Copies that this run retires at most; the others wait for another run
-    #[arg(long, value_name = "N")]
-    pub max_retire: Option<u64>,
-    /// Bytes in the copies that this run retires at most, such as 500Gi
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub max_retire_bytes: Option<ByteCount>,
-}
-
-fn size(text: &str) -> Result<ByteCount, String> {
-    parse_quantity(text).map_err(|error| error.to_string())
-}
-
-/// `mover`.
-#[derive(Debug, Args)]
-pub struct MoverArgs {
-    /// End when nothing is offered, rather than wait for more
-    #[arg(long)]
-    pub once: bool,
-    /// Seconds until others may take up what a mover carries that is not heard of any more
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub lease: u64,
-    /// When there is nothing to carry, read copies back that were not for so many days
-    #[arg(long, value_name = "DAYS")]
-    pub scrub_days: Option<u32>,
 }
 
 /// `why`.
@@ -356,10 +362,14 @@ pub enum PolicyCommand {
 /// `dataset`.
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
-    /// Register many datasets from an inventory: CSV with the columns dataset, key, size
-    #[command(
-        after_help = "Example:\n  domicile dataset import inventory.csv.zst -f estate.yaml --domain debian --backend debian-pool"
-    )]
+    /// Register many datasets from an inventory (CSV with the columns dataset, key, size), or by a scan of what lies
+    /// in a place
+    #[command(after_help = "Examples:\n  \
+            domicile dataset import inventory.csv.zst -f estate.yaml --domain debian --backend debian-pool\n  \
+            domicile dataset import --scan nas/photos -f estate/             each folder in there becomes a dataset\n  \
+            domicile dataset import --scan nas/photos --as photos            all of it becomes one dataset\n\n\
+            A scan moves nothing. Scanned again, a place tells what is new, gone or changed there; what was changed is\n\
+            read and becomes a new version, which the next `apply` brings to the copies.")]
     Import(ImportArgs),
     /// Read copies back and compare them with what is recorded
     #[command(
@@ -387,13 +397,23 @@ pub enum DatasetCommand {
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The inventory (also .zst, .gz, .xz), or - for standard input
-    pub inventory: PathBuf,
+    #[arg(required_unless_present = "scan", conflicts_with = "scan")]
+    pub inventory: Option<PathBuf>,
+    /// Register what lies in a backend or a part of it where it lies, instead of an inventory
+    #[arg(long, value_name = "BACKEND[/PREFIX]", conflicts_with_all = ["backend", "prefix", "trust_inventory"])]
+    pub scan: Option<String>,
+    /// With --scan: one dataset of this name, instead of one for each folder
+    #[arg(long = "as", value_name = "NAME", requires = "scan")]
+    pub name: Option<String>,
+    /// With --scan: a label of the new datasets; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE", requires = "scan")]
+    pub label: Vec<String>,
     /// Manifests that it refers to
     #[command(flatten)]
     pub files: Files,
-    /// The owner of the datasets
-    #[arg(long)]
-    pub domain: String,
+    /// The owner of the datasets; with --scan that of the backend, if it is left out
+    #[arg(long, required_unless_present = "scan")]
+    pub domain: Option<String>,
     /// Where the datasets lie; without it the column `replicas` says so
     #[arg(long)]
     pub backend: Option<String>,
@@ -449,37 +469,6 @@ pub struct ScrubArgs {
     /// Only this share of them, from where the last sample ended: in time every object is read
     #[arg(long, value_name = "PERCENT")]
     pub sample: Option<Share>,
-}
-
-/// A share, written as `1%` or `0.5%`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    millionths: u32,
-}
-
-impl Share {
-    /// This share of something, rounded up; of anything at least one.
-    pub fn of(self, whole: u64) -> u64 {
-        let share = (u128::from(whole) * u128::from(self.millionths)).div_ceil(1_000_000);
-        u64::try_from(share).unwrap_or(u64::MAX).max(1)
-    }
-}
-
-impl std::str::FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no share above 0% and up to 100%: write `1%` or `0.5%`");
-        let percent = text.strip_suffix('%').ok_or_else(wrong)?;
-        let percent = parse_decimal(percent).map_err(|_| wrong())?;
-        let millionths = (percent * 10_000.0).round();
-        if !(1.0..=1_000_000.0).contains(&millionths) {
-            return Err(wrong());
-        }
-        Ok(Self {
-            millionths: millionths as u32,
-        })
-    }
 }
 
 /// `backend`.

@@ -284,9 +284,13 @@ impl<'w> CopiesOn<'w> {
     where
         'w: 'o,
     {
-        let mut on: BTreeMap<_, BTreeSet<&str>> = origins
-            .map(|(_, origin)| (&origin.backend, BTreeSet::new()))
-            .collect();
+        Self::on(world, origins.map(|(_, origin)| &origin.backend))
+    }
+
+    /// The copies on some backends.
+    fn on(world: &'w World, backends: impl Iterator<Item = &'w BackendName>) -> Self {
+        let mut on: BTreeMap<_, BTreeSet<&str>> =
+            backends.map(|backend| (backend, BTreeSet::new())).collect();
         if on.is_empty() {
             return Self(on);
         }
@@ -369,6 +373,33 @@ pub fn not_of_backend(world: &World, backend: &Backend) -> Vec<String> {
     paths
         .extend(others.filter_map(|other| other.store.option("root").strip_prefix(&root).map(str::to_owned)));
     paths
+}
+
+/// Lists a place that may become origins: without our copies of other datasets there, and without other backends' roots.
+pub async fn list_place(
+    world: &World,
+    dataset: Option<&DatasetName>,
+    origin: &Origin,
+) -> Result<Vec<Listed>, Failure> {
+    let skip = match world.manifests.backends.get_key_value(&origin.backend) {
+        Some((backend, _)) => {
+            let others = CopiesOn::on(world, std::iter::once(backend));
+            paths_of_others(world, &others, dataset, origin)
+        }
+        None => Vec::new(),
+    };
+    match list(world, origin, &skip).await {
+        Err(failure) if failure.class == FailureClass::SourceGone => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// What was listed at one origin, as it is recorded.
+pub fn listing_of(world: &World, dataset: &Dataset, origin: &Origin, listed: Vec<Listed>) -> OriginListing {
+    let mut sight = Sight::default();
+    take(world, &mut sight, dataset, origin, Ok(listed));
+    let listing = sight.listings.pop();
+    listing.unwrap_or_else(|| empty_listing(dataset, origin))
 }
 
 fn take(

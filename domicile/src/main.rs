@@ -15,6 +15,7 @@ mod answer;
 mod carry;
 mod cli;
 mod commands;
+mod init;
 mod inventory;
 mod look;
 mod outcome;

@@ -1,11 +1,13 @@
 //! Progress on standard error: bars on a terminal, else a line now and then, or events for programs.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domicile_estate::ByteCount;
+use domicile_scheduler::StepState;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -13,6 +15,8 @@ use crate::cli::{self, Global};
 
 /// How often a line is written where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(30);
+/// How many seconds the rate is measured over.
+const PACE_SECONDS: f64 = 60.0;
 /// How often an event is written for programs.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
 
@@ -126,6 +130,7 @@ async fn show(
         Mode::None => return,
     };
     let started = Instant::now();
+    let mut pace = Pace::default();
     let mut ticks = tokio::time::interval(every);
     ticks.tick().await;
     loop {
@@ -135,14 +140,58 @@ async fn show(
             bar.set_position(bytes);
             bar.set_message(format!("{objects}/{} objects", total.1));
         } else {
-            say_progress(mode, stage, (bytes, objects, failed), total, started.elapsed());
+            let rate = pace.at(started.elapsed().as_secs_f64(), bytes);
+            say_progress(mode, stage, (bytes, objects, failed), total, rate);
         }
     }
 }
 
-fn say_progress(mode: Mode, stage: &str, done: (u64, u64, u64), total: (u64, u64), elapsed: Duration) {
+/// Tells programs where a move stands.
+pub fn tell_move(global: &Global, id: &str, state: &StepState) {
+    if Mode::of(global) != Mode::Jsonl {
+        return;
+    }
+    let (word, reason) = match state {
+        StepState::Waiting => ("waiting", ""),
+        StepState::Running { .. } => ("running", ""),
+        StepState::RetryAt { reason, .. } => ("retrying", reason.as_str()),
+        StepState::Done => ("done", ""),
+        StepState::Failed { reason } => ("failed", reason.as_str()),
+        StepState::Held { reason, .. } => ("held", reason.as_str()),
+        StepState::Skipped { reason } => ("skipped", reason.as_str()),
+    };
+    let event = json!({"event": "move", "id": id, "state": word, "reason": reason});
+    let _ = writeln!(std::io::stderr().lock(), "{event}");
+}
+
+/// How fast it goes, by the last while: what was slow or fast long ago says little of what is left.
+#[derive(Debug, Default)]
+struct Pace {
+    seen: VecDeque<(f64, u64)>,
+}
+
+impl Pace {
+    /// Bytes per second, at so many seconds after the beginning with so many bytes done.
+    fn at(&mut self, seconds: f64, bytes: u64) -> f64 {
+        if self.seen.is_empty() {
+            self.seen.push_back((0.0, 0));
+        }
+        self.seen.push_back((seconds, bytes));
+        while self.seen.len() > 2
+            && self
+                .seen
+                .get(1)
+                .is_some_and(|(then, _)| seconds - then >= PACE_SECONDS)
+        {
+            self.seen.pop_front();
+        }
+        let (then, before) = self.seen.front().copied().unwrap_or_default();
+        bytes.saturating_sub(before) as f64 / (seconds - then).max(0.001)
+    }
+}
+
+fn say_progress(mode: Mode, stage: &str, done: (u64, u64, u64), total: (u64, u64), rate: f64) {
     let (bytes, objects, failed) = done;
-    let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
     let left = total.0.saturating_sub(bytes) as f64;
     let eta_seconds = if rate > 0.0 { (left / rate).ceil() } else { 0.0 };
     let line = if mode == Mode::Jsonl {
@@ -179,7 +228,18 @@ pub fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{Pace, duration};
+
+    #[test]
+    fn the_rate_is_that_of_the_last_while() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.at(10.0, 1000), 100.0);
+        assert_eq!(pace.at(20.0, 2000), 100.0);
+        // It stands still: a minute later nothing of the old rate is left.
+        assert!(pace.at(50.0, 2000) < 100.0);
+        assert_eq!(pace.at(81.0, 2000), 0.0);
+        assert_eq!(pace.at(111.0, 5000), 3000.0 / 61.0);
+    }
 
     #[test]
     fn durations_read_well() {

@@ -98,13 +98,35 @@ pub enum StoreKind {
     Fs,
     /// An S3 bucket.
     S3,
+    /// A container of Azure Blob Storage.
+    Azblob,
+    /// A bucket of Google Cloud Storage.
+    Gcs,
+    /// A folder behind WebDAV.
+    Webdav,
+    /// A folder behind SFTP, reached by the machine's own `ssh`.
+    Sftp,
+    /// A folder behind FTP, or FTP with TLS.
+    Ftp,
+    /// Files that a web server gives out; they can only be read.
+    Http,
     /// The memory of this process, for tests.
     Memory,
 }
 
 impl StoreKind {
     /// Every kind, in the order in which they are listed to users.
-    pub const ALL: [StoreKind; 3] = [Self::Fs, Self::S3, Self::Memory];
+    pub const ALL: [StoreKind; 9] = [
+        Self::Fs,
+        Self::S3,
+        Self::Azblob,
+        Self::Gcs,
+        Self::Webdav,
+        Self::Sftp,
+        Self::Ftp,
+        Self::Http,
+        Self::Memory,
+    ];
 
     /// The kind as manifests write it.
     #[must_use]
@@ -112,6 +134,12 @@ impl StoreKind {
         match self {
             Self::Fs => "Fs",
             Self::S3 => "S3",
+            Self::Azblob => "Azblob",
+            Self::Gcs => "Gcs",
+            Self::Webdav => "Webdav",
+            Self::Sftp => "Sftp",
+            Self::Ftp => "Ftp",
+            Self::Http => "Http",
             Self::Memory => "Memory",
         }
     }
@@ -128,7 +156,8 @@ impl fmt::Display for StoreKind {
 pub struct Store {
     /// The kind of store.
     pub kind: StoreKind,
-    /// What the kind needs: `root` for all (absolute for `Fs`); `bucket`, `endpoint`, `region` for `S3`.
+    /// What the kind needs, by the names of manifests: `root` for most (absolute for `Fs`), `bucket` or `container`,
+    /// `endpoint`, `region`.
     pub options: BTreeMap<String, String>,
 }
 
@@ -143,8 +172,8 @@ impl Store {
 /// Where credentials are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialsRef {
-    /// Environment variables with this prefix: `GIESSEN` stands for `GIESSEN_ACCESS_KEY_ID`,
-    /// `GIESSEN_SECRET_ACCESS_KEY` and `GIESSEN_SESSION_TOKEN`.
+    /// Environment variables with this prefix. Which ones follows from the kind of store: `GIESSEN` stands for
+    /// `GIESSEN_ACCESS_KEY_ID`, `GIESSEN_SECRET_ACCESS_KEY` and `GIESSEN_SESSION_TOKEN` where the store is `S3`.
     Env(String),
     /// A file with lines such as `access_key_id = …`, absolute.
     File(String),

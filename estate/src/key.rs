@@ -57,6 +57,12 @@ pub enum KeyRefusal {
         /// The kind of store.
         kind: StoreKind,
     },
+    /// The key has a character that the protocol of the store ends its lines by, or that servers of it drop.
+    #[error("the key has a line break or another control character, which a {kind} backend cannot name")]
+    Control {
+        /// The kind of store.
+        kind: StoreKind,
+    },
     /// The path begins or ends with white space, which the storage library trims.
     #[error("the path begins or ends with white space, which a {kind} backend cannot hold byte for byte")]
     OuterWhiteSpace {
@@ -123,12 +129,15 @@ impl ObjectKey {
     ///
     /// # Errors
     /// [`KeyRefusal`] names what the store would trim, fold or refuse. Sources: the S3 API reference (1,024 bytes),
-    /// `normalize_path` of OpenDAL 0.59 (trims outer white space).
+    /// `normalize_path` of OpenDAL 0.59 (trims outer white space), RFC 959 (a command is a line), and wsgidav 4.3,
+    /// which drops line breaks and tabs from names.
     pub fn fits(&self, dataset: &DatasetName, kind: StoreKind) -> Result<(), KeyRefusal> {
         let path = self.path_in_copy(dataset);
         let max = match kind {
-            StoreKind::Fs => FS_PATH_MAX,
-            StoreKind::S3 => S3_KEY_MAX,
+            StoreKind::Fs | StoreKind::Webdav | StoreKind::Sftp | StoreKind::Ftp | StoreKind::Http => {
+                FS_PATH_MAX
+            }
+            StoreKind::S3 | StoreKind::Azblob | StoreKind::Gcs => S3_KEY_MAX,
             StoreKind::Memory => usize::MAX,
         };
         if path.len() > max {
@@ -137,6 +146,14 @@ impl ObjectKey {
                 max,
                 kind,
             });
+        }
+        let cannot_be_named = match kind {
+            StoreKind::Ftp => path.contains(['\r', '\n']),
+            StoreKind::Webdav => path.chars().any(char::is_control),
+            _ => false,
+        };
+        if cannot_be_named {
+            return Err(KeyRefusal::Control { kind });
         }
         if kind != StoreKind::Fs && path.trim() != path {
             return Err(KeyRefusal::OuterWhiteSpace { kind });
@@ -209,6 +226,11 @@ mod tests {
         let dataset = DatasetName::new("d").expect("a name");
         let key = ObjectKey::new("a\n").expect("a key");
         assert!(key.fits(&dataset, StoreKind::Fs).is_ok());
+        let broken = ObjectKey::new("a\tb\nc").unwrap();
+        for kind in [StoreKind::Ftp, StoreKind::Webdav] {
+            assert_eq!(broken.fits(&dataset, kind), Err(KeyRefusal::Control { kind }));
+        }
+        assert!(broken.fits(&dataset, StoreKind::Sftp).is_ok());
         assert_eq!(
             key.fits(&dataset, StoreKind::S3),
             Err(KeyRefusal::OuterWhiteSpace { kind: StoreKind::S3 })

@@ -7,6 +7,8 @@ use crate::{Digests, Failure, FailureClass, Place, Receipt, Seen, TargetRecorded
 
 /// How often bytes that the target gave back wrong are written anew.
 const CORRUPT_WRITES_MAX: u32 = 2;
+/// How often a source that gave wrong bytes is read again before anybody is blamed: they may have turned on the way.
+const READ_AGAIN_MAX: u32 = 2;
 
 /// How an object comes to be visible under its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,9 @@ pub struct Transfer {
     attempt: u32,
     source: usize,
     source_failures: Vec<Failure>,
+    /// What the present source gave last when that was wrong, and how often it was.
+    suspect: Option<Seen>,
+    wrong_readings: u32,
     corrupt_writes: u32,
     /// Whether this very transfer has published an object that is still there: then it is ours.
     published: bool,
@@ -126,6 +131,8 @@ impl Transfer {
             attempt: 1,
             source: 0,
             source_failures: Vec::new(),
+            suspect: None,
+            wrong_readings: 0,
             corrupt_writes: 0,
             published: false,
         }
@@ -245,8 +252,8 @@ impl Transfer {
 
     fn compare_with_source(&mut self, target: Seen, source: &Seen) -> State {
         if !self.spec.matches(source) {
-            let failure = self.damaged_source(source);
-            return self.next_source(failure);
+            let again = State::CompareWithSource { target };
+            return self.read_again_or_blame(source, again);
         }
         if target.same_bytes(source) {
             let from = self.present_source().clone();
@@ -259,9 +266,30 @@ impl Transfer {
         if self.spec.matches(&seen) {
             return State::Publish(publication, seen);
         }
-        let failure = self.damaged_source(&seen);
-        let then = self.next_source(failure);
+        let then = self.read_again_or_blame(&seen, State::Stage(publication));
         State::Discard { then: Box::new(then) }
+    }
+
+    /// Two readings that agree are what the source holds. One that nobody confirms says nothing: a bit may have turned on
+    /// the way, or an answer may have come short.
+    fn read_again_or_blame(&mut self, seen: &Seen, again: State) -> State {
+        self.wrong_readings += 1;
+        let agree = self.suspect.as_ref() == Some(seen);
+        if !agree && self.wrong_readings <= READ_AGAIN_MAX {
+            self.suspect = Some(seen.clone());
+            return again;
+        }
+        let failure = if agree {
+            self.damaged_source(seen)
+        } else {
+            let Place { backend, path } = self.present_source();
+            let message = format!(
+                "it gave other wrong bytes each time in {} readings: check the store and the network to it",
+                self.wrong_readings
+            );
+            Failure::of_object(FailureClass::Transient, backend, path, message)
+        };
+        self.next_source(failure)
     }
 
     /// Where nothing was known but the size, another size says that the owner changed the object, not that a
@@ -298,6 +326,7 @@ impl Transfer {
         self.source_failures.push(failure);
         self.source += 1;
         self.attempt = 1;
+        (self.suspect, self.wrong_readings) = (None, 0);
         if self.spec.source(self.source).is_some() {
             return State::StatTarget;
         }

@@ -1,6 +1,8 @@
 //! What a shell tells the scheduler and what it is told.
 
-use domicile_estate::{BackendName, ByteCount};
+use std::collections::BTreeMap;
+
+use domicile_estate::{BackendName, ByteCount, DatasetName};
 
 use crate::room::Rooms;
 use crate::step::{Step, StepId, StepState};
@@ -41,6 +43,18 @@ impl Default for Limits {
     }
 }
 
+/// What a person has ordered of a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// It is to rest until it is resumed.
+    Pause,
+    /// It is not to be made.
+    Cancel,
+}
+
+/// Orders by the dataset and the backend that a move writes to or deletes from.
+pub type Orders = BTreeMap<(DatasetName, BackendName), Order>;
+
 /// What a shell tells the scheduler.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -65,6 +79,8 @@ pub enum Event {
         /// How.
         outcome: RetireOutcome,
     },
+    /// What people have ordered of moves is this now; what was ordered before and is not there is lifted.
+    Ordered(Orders),
     /// The time of a `WakeAt` has come.
     Woke,
     /// Begin nothing more; what is under way ends by itself.
@@ -76,6 +92,8 @@ pub enum Event {
 pub enum CopyOutcome {
     /// Every object was read back, matches and is recorded as verified.
     Verified,
+    /// It rests, for a person has ordered so; what was carried is recorded.
+    Ordered(Order),
     /// Some objects failed; the others are verified and recorded.
     Failed {
         /// Why, for people: backend, object, what happened.

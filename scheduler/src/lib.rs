@@ -26,8 +26,8 @@ mod step;
 
 pub use approved::approved;
 pub use demand::{Demand, DemandedCopies, DemandedNines, Unprotected};
-pub use events::{Command, CopyOutcome, Event, Limits, RetireCaps, RetireOutcome, Summary};
+pub use events::{Command, CopyOutcome, Event, Limits, Order, Orders, RetireCaps, RetireOutcome, Summary};
 pub use machine::Scheduler;
 pub use room::Rooms;
 pub use scrubs::{Scrubbable, order_scrubs, scrub_effort};
-pub use step::{Action, Step, StepId, StepState};
+pub use step::{Action, HeldBy, Step, StepId, StepState};

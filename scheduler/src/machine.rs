@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use domicile_estate::{BackendName, ByteCount};
 
 use crate::caps::Used;
-use crate::events::{Command, CopyOutcome, Event, Limits, RetireOutcome, Summary};
+use crate::events::{Command, CopyOutcome, Event, Limits, Order, Orders, RetireOutcome, Summary};
 use crate::room::Rooms;
 use crate::run::Run;
-use crate::step::{Action, Step, StepId, StepState};
+use crate::step::{Action, HeldBy, Step, StepId, StepState};
 
 /// The state machine of one run.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,7 @@ pub struct Scheduler {
     run: Run,
     lost: BTreeMap<BackendName, String>,
     retired: Used,
+    orders: Orders,
     stopping: bool,
     settled: bool,
 }
@@ -30,6 +31,7 @@ impl Scheduler {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            settled: true,
             ..Self::default()
         }
     }
@@ -54,6 +56,10 @@ impl Scheduler {
             Event::Approved { steps, rooms } => self.begin(steps, rooms),
             Event::CopyEnded { id, outcome } => self.copy_ended(now_ms, &id, outcome, &mut commands),
             Event::RetireEnded { id, outcome } => self.retire_ended(now_ms, &id, outcome, &mut commands),
+            Event::Ordered(orders) => {
+                self.orders = orders;
+                self.run.unpark();
+            }
             Event::Woke => {}
             Event::Stop => {
                 self.stopping = true;
@@ -97,6 +103,7 @@ impl Scheduler {
         };
         match outcome {
             CopyOutcome::Verified => self.set(at, StepState::Done, commands),
+            CopyOutcome::Ordered(order) => self.set(at, ordered(order), commands),
             CopyOutcome::Failed {
                 reason,
                 transient,
@@ -133,7 +140,10 @@ impl Scheduler {
             }
             RetireOutcome::NotYet { reason } => {
                 self.deleted_nothing(at);
-                StepState::Held { reason }
+                StepState::Held {
+                    by: HeldBy::Bound,
+                    reason,
+                }
             }
             RetireOutcome::Needed { reason } => {
                 self.deleted_nothing(at);
@@ -195,9 +205,20 @@ impl Scheduler {
         let parked = self.run.take_parked();
         for at in &parked {
             let step = self.run.step(*at);
+            if let Some(order) = self.order_for(step) {
+                self.set(*at, ordered(order), commands);
+                continue;
+            }
             let reason = self.retired.reason_to_hold(&self.limits.retiring, step);
             let reason = reason.unwrap_or_else(|| "held back".to_owned());
-            self.set(*at, StepState::Held { reason }, commands);
+            self.set(
+                *at,
+                StepState::Held {
+                    by: HeldBy::Bound,
+                    reason,
+                },
+                commands,
+            );
         }
         !parked.is_empty()
     }
@@ -291,6 +312,15 @@ impl Scheduler {
         made
     }
 
+    /// What a person has ordered of the move that a step is. What this run has put on relays is removed all the same.
+    fn order_for(&self, step: &Step) -> Option<Order> {
+        if self.orders.is_empty() || step.id.is_part() {
+            return None;
+        }
+        let copy = (step.dataset.clone(), step.target().clone());
+        self.orders.get(&copy).copied()
+    }
+
     fn start_what_can(&mut self, now_ms: u64, commands: &mut Vec<Command>) {
         self.run.wake(now_ms);
         while self.run.running() < self.limits.running
@@ -298,6 +328,14 @@ impl Scheduler {
             && let Some(at) = self.run.first_ready()
         {
             let (step, first) = (self.run.step(at), *self.run.state(at) == StepState::Waiting);
+            if let Some(order) = self.order_for(step) {
+                match first {
+                    // It may be lifted while others are under way.
+                    true => self.run.park(at),
+                    false => self.set(at, ordered(order), commands),
+                }
+                continue;
+            }
             if first && !step.is_copy() {
                 if self.retired.reason_to_hold(&self.limits.retiring, step).is_some() {
                     self.run.park(at);
@@ -337,7 +375,10 @@ impl Scheduler {
             // Room that a retirement will make which only waits is no failure.
             let held = self.run.held_at(target).filter(|_| step.is_copy());
             let state = match held {
-                Some(_) => StepState::Held { reason },
+                Some(_) => StepState::Held {
+                    by: HeldBy::Bound,
+                    reason,
+                },
                 None => StepState::Skipped { reason },
             };
             self.set(at, state, commands);
@@ -356,7 +397,7 @@ impl Scheduler {
                 StepState::Done if step.is_copy() => summary.copied += 1,
                 StepState::Done => summary.retired += 1,
                 StepState::Failed { reason } => summary.failed.push((id.of_move(), reason.clone())),
-                StepState::Held { reason } => summary.held.push((id.of_move(), reason.clone())),
+                StepState::Held { reason, .. } => summary.held.push((id.of_move(), reason.clone())),
                 StepState::Skipped { reason } => summary.skipped.push((id.of_move(), reason.clone())),
                 StepState::Waiting | StepState::Running { .. } | StepState::RetryAt { .. } => {
                     unreachable!("a run settles when every step has ended")
@@ -367,10 +408,25 @@ impl Scheduler {
     }
 }
 
+/// Where a step stands that a person holds back.
+fn ordered(order: Order) -> StepState {
+    let (by, reason) = match order {
+        Order::Pause => (HeldBy::Pause, "paused; `domicile moves resume` lifts that"),
+        Order::Cancel => (HeldBy::Cancel, "cancelled; `domicile moves retry` lifts that"),
+    };
+    StepState::Held {
+        by,
+        reason: reason.to_owned(),
+    }
+}
+
 /// Where a step stands that does not begin because of another: held back as well if that one only waits.
 fn unbegun(because_of: Option<&StepState>, reason: String) -> StepState {
     match because_of {
-        Some(StepState::Held { .. }) => StepState::Held { reason },
+        Some(StepState::Held { .. }) => StepState::Held {
+            by: HeldBy::Bound,
+            reason,
+        },
         _ => StepState::Skipped { reason },
     }
 }

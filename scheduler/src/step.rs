@@ -119,6 +119,17 @@ impl Step {
     }
 }
 
+/// Who or what holds a step back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldBy {
+    /// A bound of this run or a time that has to pass, for it or for what it waits for.
+    Bound,
+    /// A person, until he resumes it.
+    Pause,
+    /// A person, for good.
+    Cancel,
+}
+
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepState {
@@ -147,6 +158,8 @@ pub enum StepState {
     },
     /// It could be done, but not in this run; a later one may do it. Nothing is wrong.
     Held {
+        /// Who or what holds it back.
+        by: HeldBy,
         /// Why, for people.
         reason: String,
     },

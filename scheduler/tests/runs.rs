@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_scheduler::{
-    Action, Command, CopyOutcome, Demand, Event, Limits, RetireCaps, RetireOutcome, Rooms, Scheduler, Step,
-    StepId, StepState, Summary,
+    Action, Command, CopyOutcome, Demand, Event, HeldBy, Limits, Order, Orders, RetireCaps, RetireOutcome,
+    Rooms, Scheduler, Step, StepId, StepState, Summary,
 };
 use proptest::prelude::*;
 
@@ -422,4 +422,66 @@ fn what_waits_for_a_retirement_that_waits_is_no_failure() {
     let held: Vec<_> = summary.held.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(held, ["m00", "m01", "m02"]);
     assert_eq!((summary.failed.len(), summary.skipped.len()), (0, 0));
+}
+
+#[test]
+fn what_a_person_holds_does_not_begin_until_it_is_lifted_and_holds_up_nothing_else() {
+    let copy = |target| Sketch {
+        copy: true,
+        target,
+        bytes: 1,
+        after: vec![],
+    };
+    let all = steps(&[copy(0), copy(1), copy(2), copy(3)]);
+    let order = |at: usize, order| ((DatasetName::new("d").expect("a name"), backend(at)), order);
+    let started = |commands: &[Command]| -> Vec<BackendName> {
+        let started = commands.iter().filter_map(|command| match command {
+            Command::StartCopy(step) => Some(step.target().clone()),
+            _ => None,
+        });
+        started.collect()
+    };
+    let ended = |at: usize, outcome| Event::CopyEnded {
+        id: StepId::new(&format!("m0{at}")),
+        outcome,
+    };
+    let mut scheduler = Scheduler::new(Limits::default());
+    let orders = Orders::from([
+        order(0, Order::Pause),
+        order(1, Order::Pause),
+        order(2, Order::Cancel),
+    ]);
+    assert_eq!(scheduler.handle(0, Event::Ordered(orders)), []);
+    let approved = Event::Approved {
+        steps: all,
+        rooms: rooms(),
+    };
+    assert_eq!(started(&scheduler.handle(0, approved)), [backend(3)]);
+    // One is resumed while the run goes on.
+    let orders = Orders::from([order(1, Order::Pause), order(2, Order::Cancel)]);
+    assert_eq!(
+        started(&scheduler.handle(1, Event::Ordered(orders))),
+        [backend(0)]
+    );
+    // Another one is paused in its middle.
+    assert!(
+        scheduler
+            .handle(2, ended(3, CopyOutcome::Ordered(Order::Pause)))
+            .len()
+            == 1
+    );
+    let commands = scheduler.handle(3, ended(0, CopyOutcome::Verified));
+    let Some(Command::Settled(summary)) = commands.last() else {
+        panic!("it has not settled: {commands:?}");
+    };
+    let held: Vec<_> = summary.held.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!((summary.copied, held), (1, vec!["m01", "m02", "m03"]));
+    let by = |at: usize| match scheduler.state_of(&StepId::new(&format!("m0{at}"))) {
+        Some(StepState::Held { by, .. }) => *by,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        [by(1), by(2), by(3)],
+        [HeldBy::Pause, HeldBy::Cancel, HeldBy::Pause]
+    );
 }

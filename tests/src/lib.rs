@@ -21,7 +21,7 @@ mod tree;
 
 pub use estate::Estate;
 pub use outcome::Outcome;
-pub use proxy::Proxy;
+pub use proxy::{Asked, Exchange, Fault, Kind, Proxy};
 pub use server::{Server, installed, rclone};
 pub use tree::{Random, bytes, files, temporary_files};
 

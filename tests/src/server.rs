@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ const START_TRIES: usize = 240;
 pub struct Server {
     child: Child,
     folder: TempDir,
+    arguments: Vec<String>,
+    port: u16,
     /// `http://127.0.0.1:<port>`
     pub endpoint: String,
     /// The access key id.
@@ -33,6 +35,19 @@ impl Server {
     /// When it is installed and does not start.
     #[must_use]
     pub fn start(name: &str) -> Option<Self> {
+        Self::start_with(name, true)
+    }
+
+    /// The same, and it takes every request, whoever has signed it, and when.
+    ///
+    /// # Panics
+    /// When it is installed and does not start.
+    #[must_use]
+    pub fn start_open(name: &str) -> Option<Self> {
+        Self::start_with(name, false)
+    }
+
+    fn start_with(name: &str, checks_keys: bool) -> Option<Self> {
         let weed = tool("weed")?;
         let folder = tempfile::Builder::new()
             .prefix("s3-")
@@ -48,23 +63,35 @@ impl Server {
         let config = folder.path().join("s3.json");
         std::fs::write(&config, identities.to_string()).expect("the server's configuration");
         let ports = free_ports::<10>();
-        let log = File::create(folder.path().join("server.log")).expect("the server's log");
-        let child = Command::new(weed)
-            .args(arguments(&folder, &config, ports))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the server's log"))
-            .stderr(log)
-            .spawn()
-            .expect("the server starts");
+        let mut arguments = arguments(&folder, ports);
+        if checks_keys {
+            arguments.push(format!("-s3.config={}", config.display()));
+        }
+        let child = launch(&weed, &folder, &arguments);
         let mut server = Self {
             child,
             folder,
+            arguments,
+            port: ports[0],
             endpoint: format!("http://127.0.0.1:{}", ports[0]),
             key,
             secret,
         };
         server.wait(ports[0]);
         Some(server)
+    }
+
+    /// Ends the server as a power cut would, and starts it again where it was.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let weed = tool("weed").expect("it was there before");
+        self.child = launch(&weed, &self.folder, &self.arguments);
+        self.wait(self.port);
     }
 
     fn wait(&mut self, port: u16) {
@@ -129,7 +156,22 @@ impl Drop for Server {
     }
 }
 
-fn arguments(folder: &TempDir, config: &std::path::Path, ports: [u16; 10]) -> Vec<String> {
+fn launch(weed: &Path, folder: &TempDir, arguments: &[String]) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.path().join("server.log"))
+        .expect("the server's log");
+    Command::new(weed)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the server's log"))
+        .stderr(log)
+        .spawn()
+        .expect("the server starts")
+}
+
+fn arguments(folder: &TempDir, ports: [u16; 10]) -> Vec<String> {
     let names = [
         "s3.port",
         "s3.port.grpc",
@@ -141,12 +183,13 @@ fn arguments(folder: &TempDir, config: &std::path::Path, ports: [u16; 10]) -> Ve
         "filer.port.grpc",
     ];
     let mut arguments = vec![
+        // Else its logs would stay in the folder of all temporary files.
+        format!("-logdir={}", folder.path().display()),
         "server".to_owned(),
         format!("-dir={}", folder.path().display()),
         "-ip=127.0.0.1".to_owned(),
         "-filer".to_owned(),
         "-s3".to_owned(),
-        format!("-s3.config={}", config.display()),
         "-s3.port.iceberg=0".to_owned(),
         "-s3.port.lance=0".to_owned(),
         "-master.volumeSizeLimitMB=64".to_owned(),

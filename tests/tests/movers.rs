@@ -5,14 +5,17 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use domicile_tests::{Estate, Proxy, Random, Server, bytes, files, manifest, rclone, skip, temporary_files};
+use domicile_tests::{
+    Estate, Exchange, Kind, Proxy, Random, Server, bytes, files, manifest, rclone, skip, temporary_files,
+};
 
 /// Kills, unless `DOMICILE_MOVER_KILLS` says how many.
-const KILLS: u64 = 12;
+const KILLS: u64 = 10;
 /// Movers at once.
 const MOVERS: usize = 3;
 /// Seconds that a lease of theirs lasts.
@@ -151,11 +154,116 @@ fn what_has_arrived_of_a_large_object_is_not_sent_again() {
     assert_clean(&estate, &server);
 }
 
-/// Movers that are killed and halted at random until nothing is left to carry.
-fn disturb(estate: &Estate, random: &mut Random, kills: u64) {
+/// Parts of one object that are under way at once.
+const AT_ONCE: usize = 4;
+/// How long the last apply of an estate may take before it is said to hang.
+const HANGS: Duration = Duration::from_secs(240);
+/// How often a run that takes long says what it waits for.
+const TELLS: Duration = Duration::from_secs(20);
+
+/// An apply to its end. One that takes long says what it waits for, and one that hangs is a failure that says so.
+fn apply_to_the_end(estate: &Estate, proxy: &Proxy) {
+    let begun = Instant::now();
+    let mut told = begun;
+    let mut child = start(estate, &["apply", "-f", "manifests", "--yes", "-v"]);
+    loop {
+        if let Some(status) = child.try_wait().expect("the child can be asked for") {
+            assert!(
+                status.success(),
+                "the last apply: {status}\n{}",
+                last_lines(estate)
+            );
+            return;
+        }
+        if told.elapsed() > TELLS {
+            told = Instant::now();
+            eprintln!(
+                "after {} s: {} requests, {} bytes sent; under way: {}",
+                begun.elapsed().as_secs(),
+                proxy.log().len(),
+                proxy.sent(),
+                proxy.under_way()
+            );
+        }
+        if begun.elapsed() > HANGS {
+            let status = estate.run(&["status"]);
+            kill(child);
+            panic!("the last apply hangs: {}\n{}", status.all(), last_lines(estate));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn last_lines(estate: &Estate) -> String {
+    let text = std::fs::read_to_string(estate.path("movers.log")).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+/// What went over the line, so that nothing was done twice.
+#[derive(Debug, Default)]
+struct Account {
+    objects: usize,
+    parts: usize,
+    /// Parts that the store had, and that were sent again by somebody who could not have known.
+    in_flight: usize,
+    /// Parts that the store had had for longer than a lease lasts when they were sent again.
+    sent_again: usize,
+}
+
+/// Demands that each object became visible once, and that the parts of each belong to one upload; counts what was sent again.
+fn account(log: &[Exchange]) -> Account {
+    let mut published: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut uploads: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut parts: BTreeMap<(&str, u32), Vec<&Exchange>> = BTreeMap::new();
+    let ours = |exchange: &&Exchange| exchange.status == 200 && exchange.asked.is_about("/data/d/");
+    for exchange in log.iter().filter(ours) {
+        let asked = &exchange.asked;
+        match asked.kind {
+            Kind::Put | Kind::Complete => *published.entry(&asked.path).or_default() += 1,
+            Kind::PutPart => {
+                let upload = asked.upload.as_deref().expect("a part has an upload");
+                uploads.entry(&asked.path).or_default().insert(upload);
+                let part = asked.part.expect("a part has a number");
+                parts.entry((upload, part)).or_default().push(exchange);
+            }
+            _ => {}
+        }
+    }
+    let twice: Vec<_> = published.iter().filter(|(_, times)| **times != 1).collect();
+    assert_eq!(
+        twice,
+        Vec::new(),
+        "objects that did not become visible exactly once"
+    );
+    let split: Vec<_> = uploads.iter().filter(|(_, uploads)| uploads.len() != 1).collect();
+    assert_eq!(split, Vec::new(), "objects with parts in more than one upload");
+    let lease = Duration::from_secs(LEASE.parse().expect("seconds"));
+    let mut account = Account {
+        objects: published.len(),
+        parts: parts.len(),
+        ..Account::default()
+    };
+    for mut sent in parts.into_values() {
+        sent.sort_by_key(|exchange| exchange.answered);
+        for again in &sent[1..] {
+            let late = again.begun > sent[0].answered + lease;
+            *(if late {
+                &mut account.sent_again
+            } else {
+                &mut account.in_flight
+            }) += 1;
+        }
+    }
+    account
+}
+
+/// Movers that are killed and halted at random; how many of them woke again.
+fn disturb(estate: &Estate, random: &mut Random, kills: u64) -> usize {
     let mover = || start(estate, &["mover", "--lease", LEASE]);
     let mut movers: Vec<Child> = (0..MOVERS).map(|_| mover()).collect();
     let mut halted: Vec<Child> = Vec::new();
+    let mut woken = 0;
     for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(100 + random.below(900)));
         let at = random.below(MOVERS as u64) as usize;
@@ -170,6 +278,7 @@ fn disturb(estate: &Estate, random: &mut Random, kills: u64) {
         if halted.len() > 2 {
             let sleeper = halted.remove(0);
             signal(&sleeper, "-CONT");
+            woken += 1;
             std::thread::sleep(Duration::from_millis(random.below(500)));
             kill(std::mem::replace(&mut movers[at], sleeper));
         }
@@ -177,10 +286,12 @@ fn disturb(estate: &Estate, random: &mut Random, kills: u64) {
     for sleeper in &halted {
         signal(sleeper, "-CONT");
     }
+    woken += halted.len();
     std::thread::sleep(Duration::from_secs(1));
     for child in movers.into_iter().chain(halted) {
         kill(child);
     }
+    woken
 }
 
 #[test]
@@ -192,6 +303,7 @@ fn kills_and_sleepers_among_three_movers_lose_and_double_nothing() {
     let kills = number("DOMICILE_MOVER_KILLS", KILLS);
     eprintln!("{kills} kills from seed {seed}");
     let mut random = Random::new(seed);
+    let begun = Instant::now();
     let mut killed = 0;
     while killed < kills {
         let proxy = Proxy::before(&server.endpoint, 6 << 20);
@@ -212,7 +324,7 @@ fn kills_and_sleepers_among_three_movers_lose_and_double_nothing() {
         std::thread::sleep(Duration::from_millis(1500 + random.below(1500)));
         kill(apply);
         let now = (kills - killed).min(10);
-        disturb(&estate, &mut random, now);
+        let woken = disturb(&estate, &mut random, now);
         killed += now + 1;
         // What is visible is whole, also now.
         for (path, content) in files(&estate.path("stores/last/d")) {
@@ -227,7 +339,24 @@ fn kills_and_sleepers_among_three_movers_lose_and_double_nothing() {
                 );
             }
         }
-        estate.apply().exits(0);
+        apply_to_the_end(&estate, &proxy);
+        let account = account(&proxy.log());
+        eprintln!("{killed} kills, {} s: {account:?}", begun.elapsed().as_secs());
+        assert_eq!(
+            account.objects,
+            source.len(),
+            "each object became visible under way"
+        );
+        assert_eq!(account.parts, 9, "three objects of three parts each");
+        // A sleeper may have had parts in hand that others have sent meanwhile.
+        assert!(
+            account.sent_again <= AT_ONCE * woken,
+            "what the store had was sent again: {account:?}, {woken} sleepers"
+        );
+        assert!(
+            account.in_flight <= AT_ONCE * (now as usize + 1),
+            "more was sent again than was in flight: {account:?}"
+        );
         assert_same(&estate, &server);
         assert!(
             files(&estate.path("stores/last/d")) == source,

@@ -290,3 +290,67 @@ fn the_catalogue_and_an_origin_are_deleted_and_everything_comes_back() {
     ]);
     assert_eq!(same, Some(true));
 }
+
+#[test]
+fn from_a_folder_a_bucket_and_an_rclone_conf_to_a_first_plan() {
+    let Some((a, b)) = servers("from_a_folder_a_bucket_and_an_rclone_conf_to_a_first_plan") else {
+        return;
+    };
+    let mut estate = Estate::new();
+    for at in 0..20 {
+        estate.write(&format!("photos/2024/{at}.jpg"), bytes(at, 50_000));
+    }
+    let source = files(&estate.path("photos"));
+    // What people have: a folder, a bucket of one server in an rclone.conf, and another by its URL.
+    let conf = format!(
+        "[alpha]\ntype = s3\nprovider = SeaweedFS\naccess_key_id = {}\nsecret_access_key = {}\nendpoint = {}\n\n[safe]\ntype = \
+         alias\nremote = alpha:first/backups\n",
+        a.key, a.secret, a.endpoint
+    );
+    estate.write("rclone.conf", conf);
+    estate.set("AWS_ACCESS_KEY_ID", &b.key);
+    estate.set("AWS_SECRET_ACCESS_KEY", &b.secret);
+    let bucket = format!("s3://second?endpoint={}&region=us-east-1", b.endpoint);
+    let outcome = estate
+        .run(&[
+            "init",
+            "--from",
+            "rclone.conf",
+            "--data",
+            "photos",
+            "--backend",
+            "safe:",
+            "--backend",
+            &bucket,
+            "--country",
+            "de",
+            "--copies",
+            "3",
+        ])
+        .exits(0)
+        .says("domicile plan -f estate");
+    outcome.never_says(&a.secret).never_says("not reached");
+    for (path, content) in files(&estate.path("estate")) {
+        let text = String::from_utf8(content).expect("manifests are text");
+        assert!(
+            path.ends_with(".keys") || !text.contains(&a.secret),
+            "a secret lies in {path}"
+        );
+        assert!(!text.contains(&b.secret), "a secret lies in {path}");
+    }
+    let plan = estate
+        .run(&["plan", "-f", "estate", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        plan["datasets"][0]["backends"],
+        serde_json::json!(["first-backups", "photos", "second"])
+    );
+    estate.run(&["apply", "-f", "estate", "--yes"]).exits(0);
+    assert!(files(&estate.path("photos")) == source, "the data is as it was");
+    let photos = estate.path("photos");
+    let photos = photos.to_str().expect("a path");
+    for copy in [a.remote("first/backups/photos"), b.remote("second/photos")] {
+        assert_eq!(rclone(&["check", "--download", photos, &copy]), Some(true));
+    }
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domicile_catalogue::{
-    CatalogueError, Consignment, ConsignmentEnd, Held, Lease, PendingObject, Verification,
+    CatalogueError, Consignment, ConsignmentEnd, Held, Hold, Lease, PendingObject, Verification,
 };
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::{Ending, Failure, Receipt, TransferId};
@@ -107,6 +107,9 @@ pub async fn carry_copy(
         if carrier.cancel.is_cancelled() || failures.lost.is_some() {
             break;
         }
+        if is_held(carrier, (dataset, target)).await?.is_some() {
+            return Ok(());
+        }
         let offers = carrier.catalogue.offers(dataset, target).await?;
         if offers.waiting + offers.leased == 0 {
             failures.others(&offers.failed);
@@ -119,6 +122,15 @@ pub async fn carry_copy(
         carrier.catalogue.withdraw_offers(Some((dataset, target))).await?;
     }
     Ok(())
+}
+
+/// What a person has ordered of a copy.
+pub async fn is_held(
+    carrier: &Carrier,
+    (dataset, target): (&DatasetName, &BackendName),
+) -> Result<Option<Hold>, CatalogueError> {
+    let mut holds = carrier.catalogue.holds().await?;
+    Ok(holds.remove(&(dataset.clone(), target.clone())))
 }
 
 /// Takes up what is offered, of one copy or of any.
@@ -135,6 +147,13 @@ pub async fn lease(
 /// Carries one consignment to its end, and tells what failed of it.
 pub async fn carry(carrier: Carrier, keeper: Arc<Keeper>) -> Result<Failures, CatalogueError> {
     let _heartbeat = keeper.heartbeat();
+    let Consignment {
+        dataset,
+        sources,
+        target,
+        ..
+    } = &keeper.lease.consignment;
+    let _expected = copy::expect(&carrier, dataset, (sources, target));
     let mut failures = Failures::default();
     let page = carrier
         .catalogue

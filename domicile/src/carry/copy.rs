@@ -1,12 +1,13 @@
 //! One copy: every object that is not yet whole on the target is carried, read back, verified and recorded.
 
-use domicile_catalogue::{CatalogueError, PendingObject, Verification};
+use domicile_catalogue::{CatalogueError, Hold, PendingObject, Verification};
 use domicile_estate::{BackendName, DatasetName};
 use domicile_movers::{Failure, FailureClass, Receipt, TargetRecorded, TransferSpec};
 use domicile_scheduler::{Action, CopyOutcome, Event, Step};
+use domicile_worker::Expected;
 use futures::StreamExt as _;
 
-use super::{Carrier, consign, now_ms};
+use super::{Carrier, consign, now_ms, order};
 
 /// Objects read from the catalogue at once.
 pub(super) const PAGE: u32 = 512;
@@ -21,8 +22,9 @@ const TOLD_FAILURES: usize = 5;
 pub async fn copy(carrier: Carrier, step: Step) -> Event {
     let mut failures = Failures::default();
     let outcome = match run(&carrier, &step, &mut failures).await {
-        Ok(()) if failures.count == 0 => CopyOutcome::Verified,
-        Ok(()) => failures.outcome(),
+        Ok(Some(hold)) => CopyOutcome::Ordered(order(hold)),
+        Ok(None) if failures.count == 0 => CopyOutcome::Verified,
+        Ok(None) => failures.outcome(),
         Err(error) => CopyOutcome::Failed {
             reason: format!("dataset `{}`: {error}", step.dataset),
             transient: error.is_retryable(),
@@ -98,7 +100,12 @@ impl Failures {
     }
 }
 
-async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<(), CatalogueError> {
+/// Carries what is missing, unless a person has ordered otherwise.
+async fn run(
+    carrier: &Carrier,
+    step: &Step,
+    failures: &mut Failures,
+) -> Result<Option<Hold>, CatalogueError> {
     let Action::Copy { sources, to } = &step.action else {
         unreachable!("StartCopy carries a copy")
     };
@@ -109,15 +116,17 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
             step.dataset
         );
         failures.add(&Failure::of_backend(FailureClass::TargetConflict, to, message));
-        return Ok(());
+        return Ok(None);
     }
+    let _turn = carrier.turn(&step.dataset).await?;
+    let _expected = expect(carrier, &step.dataset, (sources, to));
     carrier.catalogue.begin_copy(&step.dataset, to).await?;
     // What a killed run left is swept before anything new is written.
     if let Err(failure) = carrier.worker.sweep(to, &step.dataset).await
         && failure.class != FailureClass::StoreMissing
     {
         failures.add(&failure);
-        return Ok(());
+        return Ok(None);
     }
     let first = carrier
         .catalogue
@@ -136,7 +145,16 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
     }
     if carrier.cancel.is_cancelled() {
         // Others may go on with what is offered.
-        return Ok(());
+        return Ok(None);
+    }
+    if failures.count == 0 && is_short(carrier, step, to).await? {
+        // What was offered is not there, and nobody says that it failed.
+        let hold = consign::is_held(carrier, (&step.dataset, to)).await?;
+        if hold.is_none() {
+            let message = "what was offered of the copy was withdrawn".to_owned();
+            failures.add(&Failure::of_backend(FailureClass::Transient, to, message));
+        }
+        return Ok(hold);
     }
     if failures.count == 0 && !carrier.cancel.is_cancelled() {
         // Everything is there, so what is still unfinished is of nobody. If it cannot be given up now, the next copy does.
@@ -144,7 +162,29 @@ async fn run(carrier: &Carrier, step: &Step, failures: &mut Failures) -> Result<
             tracing::info!("unfinished uploads stay: {failure}");
         }
     }
-    carrier.catalogue.end_copy(&step.dataset, to).await
+    carrier.catalogue.end_copy(&step.dataset, to).await?;
+    Ok(None)
+}
+
+/// Whether a copy lacks anything, as far as is recorded.
+async fn is_short(carrier: &Carrier, step: &Step, to: &BackendName) -> Result<bool, CatalogueError> {
+    let missing = carrier
+        .catalogue
+        .objects_missing_on(&step.dataset, to, None, 1)
+        .await?;
+    Ok(!missing.is_empty())
+}
+
+/// Announces what is going to be read, so that it is read once for all copies that are made at the same time.
+pub(super) fn expect(
+    carrier: &Carrier,
+    dataset: &DatasetName,
+    (sources, to): (&[BackendName], &BackendName),
+) -> Expected {
+    let below = |backend: &BackendName| (backend.clone(), carrier.layout.prefix(dataset, backend));
+    carrier
+        .worker
+        .expect_copy(sources.iter().map(below).collect(), to)
 }
 
 /// Offers all that a copy has to carry, and nothing of what an earlier attempt had offered.

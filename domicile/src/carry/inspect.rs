@@ -85,9 +85,10 @@ pub async fn inspect_part(
             let digests = digests(&numbered.object);
             let carrier = carrier.clone();
             async move {
+                let judge = |seen: &Seen| judge(&numbered.object, seen);
                 let seen = carrier
                     .worker
-                    .read(&place, digests, &carrier.progress, &carrier.cancel)
+                    .read_surely(&place, digests, &judge, &carrier.progress, &carrier.cancel)
                     .await;
                 (numbered, seen)
             }
@@ -136,6 +137,19 @@ pub fn digests(object: &Object) -> Digests {
         Digests::Both
     } else {
         Digests::Blake3
+    }
+}
+
+/// Whether what was read is what is recorded; `None` where no digest is.
+fn judge(object: &Object, seen: &Seen) -> Option<bool> {
+    let same = |want: &Option<String>, have: Option<&String>| Some(want.as_ref()? == have?);
+    let sha256 = same(&object.sha256, seen.sha256.as_ref());
+    let blake3 = same(&object.blake3, Some(&seen.blake3));
+    let known = [sha256, blake3].into_iter().flatten().reduce(|a, b| a && b);
+    if seen.size == object.size.0 {
+        known
+    } else {
+        Some(false)
     }
 }
 

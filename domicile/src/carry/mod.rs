@@ -24,17 +24,19 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use domicile_catalogue::{Catalogue, CatalogueError};
+use domicile_catalogue::{Catalogue, CatalogueError, Hold};
 use domicile_estate::{
     AccessMode, Backend, BackendName, Dataset, DatasetName, DatasetSummary, ObjectKey, Observed,
     ObservedDataset, PolicyName, Verify,
 };
 use domicile_movers::Place;
 use domicile_policies::{DatasetFacts, Enforcement, Policy};
-use domicile_scheduler::{Command, Event, Limits, RetireCaps, Rooms, Scheduler, Step, Summary};
+use domicile_scheduler::{
+    Command, Event, Limits, Order, Orders, RetireCaps, Rooms, Scheduler, Step, Summary,
+};
 use domicile_worker::{Cancel, Progress, Worker};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
 
 use crate::cli::Global;
 use crate::progress::{self, Counters, Meter};
@@ -42,6 +44,8 @@ use crate::progress::{self, Counters, Meter};
 /// Copies and retirements under way at once. Those of small datasets wait for the disk most of the time, and share the
 /// commits of the catalogue.
 const STEPS: usize = 16;
+/// How often it is looked what people have ordered of moves.
+const ORDERS_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 /// Objects under way at once, over all copies: each takes a few open files.
 pub const OBJECTS_UNDER_WAY: usize = 128;
 
@@ -66,12 +70,27 @@ pub struct Carrier {
     pub leasing: consign::Leasing,
     /// For each target so far, the folders at its root that belong to origins.
     pub folders: Arc<Mutex<BTreeMap<BackendName, OriginFolders>>>,
+    /// For each dataset of which copies hold an old version: whose turn it is.
+    pub turns: Arc<Mutex<BTreeMap<DatasetName, Turn>>>,
 }
+
+/// One copy of a dataset after the other.
+type Turn = Arc<Mutex<()>>;
 
 /// First parts of paths, and the dataset whose origin has objects there.
 type OriginFolders = Arc<BTreeMap<String, DatasetName>>;
 
 impl Carrier {
+    /// Where copies hold an old version of a dataset, they are brought up to date one after the other: until one is
+    /// verified, the others have the old bytes.
+    pub async fn turn(&self, dataset: &DatasetName) -> Result<Option<OwnedMutexGuard<()>>, CatalogueError> {
+        if !self.catalogue.is_renewing(dataset).await? {
+            return Ok(None);
+        }
+        let turn = Arc::clone(self.turns.lock().await.entry(dataset.clone()).or_default());
+        Ok(Some(turn.lock_owned().await))
+    }
+
     /// The dataset whose origin has the folder on a backend in which a copy would lie, if there is one.
     pub async fn origin_in_the_way(
         &self,
@@ -186,6 +205,12 @@ impl Layout {
         }
     }
 
+    /// What the paths of all objects of a dataset on a backend begin with.
+    pub fn prefix(&self, dataset: &DatasetName, backend: &BackendName) -> String {
+        let origin = self.origin_prefix(dataset, backend);
+        origin.map_or_else(|| format!("{dataset}/"), str::to_owned)
+    }
+
     /// Whether nothing is recorded on a backend, so that its root may be yet to be made.
     pub fn is_fresh(&self, backend: &BackendName) -> bool {
         self.fresh.contains(backend)
@@ -231,8 +256,12 @@ pub async fn carry(
     });
     let notes = Notes::of(Arc::clone(&carrier.catalogue), plan);
     let (events, mut inbox) = mpsc::unbounded_channel();
+    let mut ordered = orders(&carrier.catalogue).await?;
+    let mut look = tokio::time::interval(ORDERS_EVERY);
     let started = std::time::Instant::now();
-    let mut event = Event::Approved { steps, rooms };
+    // Orders come before the steps that they are about.
+    let _ = events.send(Event::Approved { steps, rooms });
+    let mut event = Event::Ordered(ordered.clone());
     loop {
         let now = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         for command in scheduler.handle(now, event) {
@@ -242,7 +271,10 @@ pub async fn carry(
                     notes.end().await?;
                     return Ok(summary);
                 }
-                Command::Note { id, state } => notes.add(id.as_str(), &state),
+                Command::Note { id, state } => {
+                    progress::tell_move(global, id.as_str(), &state);
+                    notes.add(id.as_str(), &state);
+                }
                 Command::MarkUnreachable { backend, reason } => {
                     carrier.catalogue.set_unreachable(&backend, &reason).await?;
                 }
@@ -251,13 +283,36 @@ pub async fn carry(
                 Command::StartRetire(step) => start(retire::retire(carrier.clone(), step), events.clone()),
             }
         }
-        event = tokio::select! {
-            event = inbox.recv() => event.context("the carriers are gone before the plan has settled")?,
-            _ = tokio::signal::ctrl_c(), if !carrier.cancel.is_cancelled() => {
-                carrier.cancel.cancel();
-                Event::Stop
+        event = loop {
+            tokio::select! {
+                event = inbox.recv() => break event.context("the carriers are gone before the plan has settled")?,
+                _ = tokio::signal::ctrl_c(), if !carrier.cancel.is_cancelled() => {
+                    carrier.cancel.cancel();
+                    break Event::Stop;
+                }
+                _ = look.tick() => {
+                    let now = orders(&carrier.catalogue).await?;
+                    if now != ordered {
+                        ordered = now;
+                        break Event::Ordered(ordered.clone());
+                    }
+                }
             }
         };
+    }
+}
+
+/// What people have ordered of moves.
+async fn orders(catalogue: &Catalogue) -> Result<Orders, CatalogueError> {
+    let holds = catalogue.holds().await?.into_iter();
+    Ok(holds.map(|(copy, hold)| (copy, order(hold))).collect())
+}
+
+/// What an order in the catalogue is to the scheduler.
+pub fn order(hold: Hold) -> Order {
+    match hold {
+        Hold::Paused => Order::Pause,
+        Hold::Cancelled => Order::Cancel,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domicile_catalogue::{Catalogue, CatalogueError, MoveNote, MoveState};
-use domicile_scheduler::StepState;
+use domicile_scheduler::{HeldBy, StepState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -42,7 +42,14 @@ impl Notes {
             StepState::RetryAt { attempts, reason, .. } => {
                 (MoveState::Pending, format!("attempt {attempts} failed: {reason}"))
             }
-            StepState::Held { reason } => (MoveState::Pending, reason.clone()),
+            StepState::Held { by, reason } => {
+                let state = match by {
+                    HeldBy::Bound => MoveState::Pending,
+                    HeldBy::Pause => MoveState::Paused,
+                    HeldBy::Cancel => MoveState::Cancelled,
+                };
+                (state, reason.clone())
+            }
             StepState::Done => (MoveState::Done, String::new()),
             StepState::Failed { reason } => (MoveState::Failed, reason.clone()),
             StepState::Skipped { reason } => (MoveState::Cancelled, reason.clone()),

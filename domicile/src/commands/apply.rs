@@ -1,13 +1,14 @@
 //! `apply`: plan, show, ask, record, carry out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState, Unswept};
 use domicile_movers::FailureClass;
-use domicile_placement::Action;
 use domicile_placement::wire::MoveDocument;
+use domicile_placement::{Action, Move};
 use domicile_policies::Source;
 use domicile_scheduler::{RetireCaps, Summary, approved};
 use domicile_worker::{Cancel, Progress};
@@ -191,14 +192,21 @@ async fn carry_out(
     tell(global, world, proposal, &summary)
 }
 
-/// A copy that is not to be retired any more waits anew if it is to be later.
+/// A copy that is not to be retired any more waits anew if it is to be later; and what people have ordered of moves that
+/// are not planned any more is over.
 async fn keep_waiting(world: &World, proposal: &Proposal) -> anyhow::Result<()> {
     let moves = proposal.plan.moves.iter();
     let retired = moves.filter_map(|planned| match &planned.action {
         Action::Retire { from } => Some((&planned.dataset, from)),
         Action::Copy { .. } => None,
     });
-    Ok(world.catalogue.keep_waiting(&retired.collect()).await?)
+    world.catalogue.keep_waiting(&retired.collect()).await?;
+    let moves = proposal.plan.moves.iter();
+    let moved = moves.map(|planned| match &planned.action {
+        Action::Retire { from } => (&planned.dataset, from, true),
+        Action::Copy { to, .. } => (&planned.dataset, to, false),
+    });
+    Ok(world.catalogue.keep_holds(&moved.collect()).await?)
 }
 
 /// Records what was read: manifests, datasets, what lies at the origins, which backends are out of reach.
@@ -246,6 +254,7 @@ pub fn carrier(world: &World) -> Carrier {
         slots: Arc::new(tokio::sync::Semaphore::new(carry::OBJECTS_UNDER_WAY)),
         leasing: Leasing::default(),
         folders: Arc::default(),
+        turns: Arc::default(),
     }
 }
 
@@ -337,6 +346,26 @@ fn say_each(global: &Global, proposal: &Proposal, how: &str, moves: &[(&str, &St
     }
 }
 
+/// How it ended. Copies that a person or a bound holds back leave their datasets unsatisfied for now.
+fn came_of(world: &World, proposal: &Proposal, summary: &Summary) -> Outcome {
+    if summary.stopped {
+        return Outcome::Interrupted;
+    }
+    let mut outcome = proposal.outcome(world);
+    if !(summary.failed.is_empty() && summary.skipped.is_empty()) {
+        outcome = outcome.or(Outcome::MovesFailed);
+    }
+    let held: BTreeSet<&str> = summary.held.iter().map(|(id, _)| id.as_str()).collect();
+    let mut moves = proposal.plan.moves.iter();
+    let is_held_copy = |planned: &Move| {
+        matches!(planned.action, Action::Copy { .. }) && held.contains(planned.id.to_string().as_str())
+    };
+    if !held.is_empty() && moves.any(is_held_copy) {
+        outcome = outcome.or(Outcome::Unsatisfied);
+    }
+    outcome
+}
+
 fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) -> anyhow::Result<Outcome> {
     let told: Vec<_> = summary
         .failed
@@ -351,13 +380,7 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
         .collect();
     say_each(global, proposal, "waits", &held);
     say_each(global, proposal, "failed", &told);
-    let mut outcome = proposal.outcome(world);
-    if !told.is_empty() {
-        outcome = outcome.or(Outcome::MovesFailed);
-    }
-    if summary.stopped {
-        outcome = Outcome::Interrupted;
-    }
+    let outcome = came_of(world, proposal, summary);
     let happened = if proposal.plan.moves.is_empty() {
         "nothing to do".to_owned()
     } else {

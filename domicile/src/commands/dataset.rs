@@ -9,6 +9,7 @@ use domicile_estate::{BackendName, DomainName};
 use serde_json::json;
 
 use super::plan::manifests_to_record;
+use super::scan;
 use crate::answer;
 use crate::cli::{Global, ImportArgs};
 use crate::inventory::Inventory;
@@ -20,6 +21,9 @@ use crate::world::{Ruling, open_to_read, open_to_write};
 const BATCH: usize = 4_096;
 /// `dataset import`.
 pub async fn import(global: &Global, args: &ImportArgs) -> anyhow::Result<Outcome> {
+    if let Some(place) = &args.scan {
+        return scan::scan(global, args, place).await;
+    }
     // Every mistake that the command line and the manifests have is found before the catalogue is made.
     let fresh = crate::reading::fresh_sources(&args.files)?;
     let reading = open_to_read(global).await?;
@@ -28,7 +32,8 @@ pub async fn import(global: &Global, args: &ImportArgs) -> anyhow::Result<Outcom
     reading.close().await;
     let options = options(&before, args)?;
     let kinds: Vec<_> = before.target_kinds().into_iter().collect();
-    let mut inventory = Inventory::open(&args.inventory, &kinds)?;
+    let file = args.inventory.as_deref().unwrap_or(Path::new("-"));
+    let mut inventory = Inventory::open(file, &kinds)?;
     let catalogue = open_to_write(global).await?;
     let lock = catalogue.lock()?;
     let ruling = Ruling::read(global, &catalogue, fresh, args.files.prune).await?;
@@ -50,8 +55,9 @@ pub async fn import(global: &Global, args: &ImportArgs) -> anyhow::Result<Outcom
 
 fn options(ruling: &Ruling, args: &ImportArgs) -> anyhow::Result<ImportOptions> {
     let domains = ruling.manifests.domains.keys().map(DomainName::as_str);
-    let domain = ruling.manifests.domains.get(args.domain.as_str());
-    let domain = domain.ok_or_else(|| crate::world::unknown("domain", &args.domain, domains))?;
+    let asked = args.domain.as_deref().unwrap_or_default();
+    let domain = ruling.manifests.domains.get(asked);
+    let domain = domain.ok_or_else(|| crate::world::unknown("domain", asked, domains))?;
     let backend = args
         .backend
         .as_deref()

@@ -6,11 +6,14 @@ mod catalogue;
 mod dataset;
 mod frontier;
 mod get;
+mod init;
 mod mover;
+mod moves;
 mod plan;
 pub mod policy;
 mod rebuild;
 mod restore;
+mod scan;
 mod scrub;
 mod set_origin;
 mod solve;
@@ -34,9 +37,11 @@ pub fn stops_by_itself(command: &Command) -> bool {
 pub async fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     let global = &cli.global;
     match &cli.command {
+        Command::Init(args) => init::init(global, args).await,
         Command::Plan(args) => plan::plan(global, args).await,
         Command::Solve(args) => solve::solve(global, args),
         Command::Apply(args) => apply::apply(global, args).await,
+        Command::Moves(command) => moves::moves(global, command).await,
         Command::Mover(args) => mover::mover(global, args).await,
         Command::Why(args) => why::why(global, args).await,
         Command::Whereis(args) => whereis::whereis(global, args).await,

@@ -242,7 +242,9 @@ pub fn describe_finding(finding: &OriginFinding) -> (&'static str, &str, String)
         OriginFinding::Changed { key } => (
             "Changed",
             key,
-            "has another size or time than was registered; it is not copied".to_owned(),
+            "has another size or time than was registered; it is not copied, until `dataset import --scan` takes it as a \
+             new version"
+                .to_owned(),
         ),
         OriginFinding::RefusedKey { key, reason } => {
             ("RefusedKey", key, format!("is not registered: {reason}"))

@@ -36,7 +36,7 @@ impl LeasedTransfer {
         if self.restarts > RESTARTS_MAX {
             let place = self.source();
             let message = format!(
-                "it changes while it is read, or its upload is lost, {} times",
+                "it changes while it is read, what comes differs each time, or its upload is lost, {} times",
                 self.restarts
             );
             let failure = Failure::of_object(FailureClass::Transient, &place.backend, &place.path, message);

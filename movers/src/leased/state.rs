@@ -40,7 +40,8 @@ pub(super) enum State {
     List,
     Copy(Vec<PartPlan>),
     Keep(Vec<PartReceipt>, Vec<PartPlan>),
-    /// The parts have no SHA-256 together, and the catalogue knows nothing else: one more reading tells both digests.
+    /// The parts have no SHA-256 together, and the catalogue knows nothing else: one more reading tells both digests. Or it
+    /// knows none at all: then somebody else has to confirm what was read.
     Compare(Seen),
     Seal(Seen),
     Renew(Guarded),

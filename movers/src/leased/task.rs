@@ -1,7 +1,7 @@
 //! What a transfer under a lease tells its carrier to do, and what it can be told.
 
 use crate::ledger::{Opening, PartPlan, PartReceipt, Record, SourceVersion, StoredPart, UploadToken};
-use crate::{Answer, Failure, Place, Publication, Receipt, Step, TransferId};
+use crate::{Answer, Failure, Place, Publication, Receipt, Seen, Step, TransferId};
 
 /// What to do next. Every task may be done twice, or be cut off by a crash, without harm (MV-3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,16 @@ pub enum Task {
     Reclaim,
     /// Look which version of the object a source has. Reply: `Source`.
     LookAtSource(Place),
+    /// Make sure that a source holds the bytes that were read of it for the first time: by its own checksum of them, or by
+    /// reading them again. Reply: `Answer` with `Contents`.
+    Confirm {
+        /// Where they were read.
+        source: Place,
+        /// What was read.
+        seen: Seen,
+        /// Their parts.
+        parts: Vec<PartReceipt>,
+    },
     /// Begin an upload that bears our tag. Reply: `Begun`.
     Begin(Opening),
     /// List the parts of an upload. Replies: `Parts`, `NoUpload`.

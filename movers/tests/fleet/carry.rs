@@ -64,12 +64,7 @@ impl Fleet {
             worker.machine.task(),
             "asking changes nothing"
         );
-        self.only_sweep_helps |= matches!(
-            (fault, &task),
-            (Fault::CrashBefore | Fault::CrashAfter, _)
-                | (Fault::Doubled | Fault::FailAfter, Task::Begin(_))
-                | (Fault::FailBefore, Task::Abort(_) | Task::Reclaim)
-        );
+        self.only_sweep_helps |= self.leaves_what_nobody_knows(worker, &task, fault);
         match fault {
             Fault::CrashBefore => return false,
             Fault::FailBefore => {
@@ -111,6 +106,19 @@ impl Fleet {
         true
     }
 
+    /// Whether an upload may be left that nobody who comes later can know of: that of a worker without a lease who dies before
+    /// he has taken it back, one that is begun by a request that arrives again, and one that could not be given up. Whoever
+    /// has the lease may die at any moment, and the next one cleans up.
+    fn leaves_what_nobody_knows(&self, worker: &Worker, task: &Task, fault: Fault) -> bool {
+        let stale = worker.epoch.0 != self.catalogue.epoch;
+        match (fault, task) {
+            (Fault::Doubled, Task::Begin(_)) | (Fault::FailBefore, Task::Abort(_) | Task::Reclaim) => true,
+            (Fault::CrashAfter | Fault::FailAfter, Task::Begin(_)) => stale,
+            (Fault::CrashBefore | Fault::CrashAfter, _) => stale && worker.untold,
+            _ => false,
+        }
+    }
+
     /// Tells a reply, and perhaps once more an older one, which must change nothing.
     fn tell(&mut self, worker: &mut Worker, serial: u64, reply: Reply) {
         if let Some((old, echo)) = worker.echo.take() {
@@ -134,7 +142,8 @@ impl Fleet {
         }
         let at = match task {
             Task::Carry(Step::ReadSource(place) | Step::Stage { source: place, .. })
-            | Task::LookAtSource(place) => place.backend.clone(),
+            | Task::LookAtSource(place)
+            | Task::Confirm { source: place, .. } => place.backend.clone(),
             _ => super::backend("target"),
         };
         Reply::Failed(Failure::of_object(
@@ -153,17 +162,37 @@ impl Fleet {
         let reply = match task {
             Task::Carry(step) => self.carry_step(worker, step, fault),
             Task::Reclaim => {
-                self.store.reclaim(&self.id);
+                if self.case.mistake != Mistake::NoReclaim {
+                    self.store.reclaim(&self.id);
+                }
                 Reply::Done
             }
-            Task::LookAtSource(_) => Reply::Source(self.source_version()),
+            Task::LookAtSource(_) => {
+                worker.looked = Some(self.source_version());
+                Reply::Source(match (&self.catalogue.ledger.opening, self.case.mistake) {
+                    (Some(opening), Mistake::OtherVersionAtFirstLook) => opening.version.clone(),
+                    _ => self.source_version(),
+                })
+            }
+            Task::Confirm { seen, .. } if self.case.safe_way => Reply::Answer(Answer::Contents(seen.clone())),
+            Task::Confirm { .. } => {
+                let mut content = version(self.version, self.case.parts);
+                if fault == Fault::Turn {
+                    content[0] |= TURNED << 1;
+                }
+                Reply::Answer(Answer::Contents(seen(&content)))
+            }
             Task::Begin(_) => {
                 if fault == Fault::Doubled {
                     self.late.push(Late::Begin(worker.machine.tag()));
                 }
+                worker.untold = true;
                 Reply::Begun(UploadToken(self.store.begin(worker.machine.tag())))
             }
-            Task::ListParts(token) => self.list(token),
+            Task::ListParts(token) => {
+                self.check_goes_on_with_what_it_saw(worker);
+                self.list(token)
+            }
             Task::CopyParts {
                 token,
                 opening,
@@ -173,7 +202,10 @@ impl Fleet {
             }
             Task::CopyParts { .. } => Reply::SourceChanged,
             Task::Abort(token) => {
-                self.store.uploads.remove(&token.0);
+                worker.untold = false;
+                if self.case.mistake != Mistake::NoAbort {
+                    self.store.uploads.remove(&token.0);
+                }
                 Reply::Done
             }
             Task::Complete { .. } | Task::Publish { .. } | Task::RemovePublished { .. } => {
@@ -199,13 +231,38 @@ impl Fleet {
             worker.kept_back = Some(record.clone());
             return Reply::Recorded;
         }
+        self.registered_over.clone_from(&self.catalogue.ledger.token);
         if !self.catalogue.record(worker.epoch, record) {
             worker.accepted = None;
             return Reply::Fenced;
         }
+        worker.untold &= !matches!(record, Record::Opened(_));
         self.check_receipt(worker.epoch, record);
+        self.check_nothing_open(record);
         worker.accepted = Some(record.clone());
         Reply::Recorded
+    }
+
+    /// Who has just looked at the source goes on only with an upload of that version.
+    fn check_goes_on_with_what_it_saw(&self, worker: &Worker) {
+        let opening = worker.machine.ledger().opening.as_ref();
+        if let (Some(opening), Some(looked)) = (opening, &worker.looked) {
+            assert!(
+                opening.version == *looked,
+                "parts of {:?} are gone on with, and the source is {looked:?}",
+                opening.version
+            );
+        }
+    }
+
+    /// What is registered must stay as it is: nobody may be able to complete an upload of ours any more.
+    fn check_nothing_open(&self, record: &Record) {
+        if let (Record::Registered(_), Some(token)) = (record, &self.registered_over) {
+            assert!(
+                !self.store.uploads.contains_key(&token.0),
+                "it is registered, and an upload of it is open"
+            );
+        }
     }
 
     fn write_what_was_kept_back(&mut self, worker: &mut Worker) {
@@ -222,10 +279,10 @@ impl Fleet {
         }
     }
 
-    /// What the source gives; turned only where the catalogue could tell.
-    fn read_source(&self, fault: Fault) -> Vec<u64> {
+    /// What the source gives; turned only where the catalogue could tell, or somebody has to confirm it.
+    fn read_source(&self, fault: Fault, confirmed: bool) -> Vec<u64> {
         let mut content = version(self.version, self.case.parts);
-        if fault == Fault::Turn && self.spec.has_digest() {
+        if fault == Fault::Turn && (self.spec.has_digest() || confirmed && !self.case.safe_way) {
             content[0] |= TURNED;
         }
         content
@@ -254,9 +311,9 @@ impl Fleet {
                     Answer::Contents(seen(&content))
                 }
             },
-            Step::ReadSource(_) => Answer::Contents(seen(&self.read_source(fault))),
+            Step::ReadSource(_) => Answer::Contents(seen(&self.read_source(fault, false))),
             Step::Stage { .. } => {
-                let content = self.read_source(fault);
+                let content = self.read_source(fault, false);
                 let staged = seen(&content);
                 worker.staged = Some(content);
                 Answer::Staged(staged)
@@ -292,14 +349,21 @@ impl Fleet {
         parts: &[PartPlan],
         fault: Fault,
     ) -> Reply {
-        let content = self.read_source(fault);
+        // Either they turn on the way here, or on the way there.
+        let turns_here = self.spec.has_digest() || !self.case.safe_way && self.chance.one_in(2);
+        let (here, there) = if turns_here {
+            (fault, Fault::None)
+        } else {
+            (Fault::None, fault)
+        };
+        let content = self.read_source(here, true);
         let mut receipts = Vec::new();
         for plan in parts {
             if !receipts.is_empty() && self.chance.one_in(3) {
                 break;
             }
             let label = content[plan.number as usize - 1];
-            let there = self
+            let listed = self
                 .store
                 .uploads
                 .get(&token.0)
@@ -307,7 +371,7 @@ impl Fleet {
             let kept = plan
                 .present
                 .as_ref()
-                .and_then(|part| there.filter(|(stored, etag)| *stored == label && *etag == part.etag));
+                .and_then(|part| listed.filter(|(stored, etag)| *stored == label && *etag == part.etag));
             let etag = match kept {
                 Some((_, etag)) => etag.clone(),
                 None => {
@@ -315,7 +379,7 @@ impl Fleet {
                     if plan.present.is_none() {
                         self.check_not_sent_twice(worker, token, plan.number);
                     }
-                    let turn = fault == Fault::Turn && !self.spec.has_digest();
+                    let turn = there == Fault::Turn;
                     let Some(etag) = self.store.put_part(&token.0, plan.number, label, turn) else {
                         return Reply::NoUpload;
                     };

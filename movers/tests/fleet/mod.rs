@@ -10,8 +10,8 @@ use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
 use domicile_movers::invariants::{TargetEvent, mv1_visible_is_complete, mv2_read_back_before_receipt};
 use domicile_movers::retry::RetryPolicy;
 use domicile_movers::{
-    Claim, Ending, Epoch, LeasedTransfer, Place, Record, Reply, Seen, TargetRecorded, Task, TransferId,
-    TransferSpec,
+    Claim, Ending, Epoch, LeasedTransfer, Place, Record, Reply, Seen, SourceVersion, TargetRecorded, Task,
+    TransferId, TransferSpec, UploadToken,
 };
 
 use catalogue::{Catalogue, Final};
@@ -40,6 +40,12 @@ pub enum Mistake {
     RecordAfterAct,
     /// Nobody notices that the source has changed since the upload was begun.
     MixedVersions,
+    /// Uploads that may have begun are not looked for.
+    NoReclaim,
+    /// Uploads are said to be given up, and are not.
+    NoAbort,
+    /// Nobody notices that the source has changed between two workers.
+    OtherVersionAtFirstLook,
 }
 
 /// What one schedule is about.
@@ -54,6 +60,8 @@ pub struct Case {
     pub before: Option<Content>,
     /// Whether the source may change.
     pub source_changes: bool,
+    /// Whether bytes cannot turn between the source and us, so that a first reading is believed.
+    pub safe_way: bool,
     /// Whether bytes may turn, and others may write to the target.
     pub lies: bool,
     pub mistake: Mistake,
@@ -74,6 +82,10 @@ struct Worker {
     machine: LeasedTransfer,
     epoch: Epoch,
     staged: Option<Content>,
+    /// Whether it has begun an upload that the catalogue does not know.
+    untold: bool,
+    /// The version that it saw when it last looked at the source.
+    looked: Option<SourceVersion>,
     /// The record that the catalogue has accepted right before.
     accepted: Option<Record>,
     /// A record that a mistaken worker keeps back.
@@ -101,6 +113,8 @@ pub struct Fleet {
     intruded: bool,
     turned: bool,
     undisturbed: bool,
+    /// The upload that was recorded as open right before the last record.
+    registered_over: Option<UploadToken>,
     /// Something happened after which only the sweep can find what is left.
     only_sweep_helps: bool,
     chance: Chance,
@@ -156,6 +170,7 @@ impl Fleet {
             intruded: case.before.is_some(),
             turned: false,
             undisturbed: false,
+            registered_over: None,
             only_sweep_helps: false,
             chance: Chance::new(seed),
             case,
@@ -225,6 +240,8 @@ impl Fleet {
             machine: LeasedTransfer::new(self.spec.clone(), POLICY, claim),
             epoch,
             staged: None,
+            untold: false,
+            looked: None,
             accepted: None,
             kept_back: None,
             echo: None,

@@ -17,7 +17,8 @@ pub(crate) const REFUSED_KEYS: [&str; 8] = [
     "RequestTimeTooSkewed",
 ];
 /// Codes that say that there is no room.
-pub(crate) const NO_ROOM: [&str; 4] = [
+pub(crate) const NO_ROOM: [&str; 5] = [
+    "InsufficientStorage",
     "QuotaExceeded",
     "EntityTooLarge",
     "XMinioStorageFull",
@@ -44,6 +45,9 @@ pub(crate) fn failure(
 pub(crate) fn advice(class: FailureClass, anonymous: bool) -> &'static str {
     match class {
         FailureClass::StoreMissing => "; create the bucket or correct the manifest",
+        FailureClass::TargetFull => {
+            "; there is no room: make some, or give its manifest the capacity that it has"
+        }
         FailureClass::CredentialsRefused => "; check the backend's credentials",
         FailureClass::SourceUnreadable | FailureClass::TargetDenied if anonymous => {
             "; no credentials are given for this backend: add `credentials`"

@@ -11,6 +11,7 @@ use domicile_movers::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::digest::Digester;
+use crate::fan_out::{FanOut, Memory, Want};
 use crate::fs::{BUFFER, FsStore};
 use crate::parts::{Outcome, PartCopy, stored};
 use crate::progress::{Cancel, Progress};
@@ -27,7 +28,7 @@ const LOOK_ABOVE: u64 = 256 * 1024;
 /// What one transfer has in hand.
 pub(crate) struct Carrier {
     pub stores: Arc<Stores>,
-    pub budget: Budget,
+    pub fan_out: FanOut,
     pub spec: TransferSpec,
     pub target: Arc<dyn Store>,
     pub watch: Watch,
@@ -50,7 +51,7 @@ pub(crate) struct Staged {
 
 enum StagedHow {
     /// In memory, with its share of it.
-    Whole(Whole, OwnedSemaphorePermit),
+    Whole(Whole, Memory),
     /// At the store, unseen.
     Parts(Box<dyn Upload>, Vec<StoredPart>),
 }
@@ -239,8 +240,8 @@ impl Carrier {
         let whole = self.spec.size.0 <= able.whole_max || able.parts == Parts::Never;
         match (from.as_folder(), self.target.as_folder()) {
             (Some(from), Some(to)) => self.copy_file(from.clone(), source, to.clone(), how).await,
-            _ if whole => self.stage_whole(&*from, source).await,
-            _ => self.stage_parts(&*from, source, how).await,
+            _ if whole => self.stage_whole(&from, source).await,
+            _ => self.stage_parts(&from, source, how).await,
         }
     }
 
@@ -253,7 +254,7 @@ impl Carrier {
         how: Publication,
     ) -> Result<Seen, Failure> {
         let size = self.spec.size.0;
-        let memory = self.budget.take(size.min(BUFFER as u64));
+        let memory = self.fan_out.budget().take(size.min(BUFFER as u64));
         let _memory = self.watch.or_stop(memory).await?;
         let from = (from, source.path.clone(), size);
         let path = self.spec.target.path.clone();
@@ -276,19 +277,25 @@ impl Carrier {
     }
 
     /// A small object: into memory, and out of it when it is published.
-    async fn stage_whole(&mut self, from: &dyn Store, source: &Place) -> Result<Seen, Failure> {
-        let memory = self.budget.take(self.spec.size.0);
-        let Some(memory) = self.watch.or_stop(memory).await? else {
-            return Err(self.watch.stopped());
+    async fn stage_whole(&mut self, from: &Arc<dyn Store>, source: &Place) -> Result<Seen, Failure> {
+        let want = Want {
+            from,
+            source: &source.backend,
+            path: &source.path,
+            range: None,
+            version: None,
+            bytes: self.spec.size.0,
+            target: &self.spec.target.backend,
         };
-        let opened = from.open(Wanted::whole(&source.path, Role::Source));
-        let mut content = self.watch.or_stop(opened).await??;
+        let (mut content, memory) = self.fan_out.open(want, &self.watch).await?;
         if content.size() != self.spec.size.0 {
             return Ok(Seen::of_size(content.size()));
         }
         let mut digester = Digester::new(self.spec.digests());
         let chunks = self.collect(&mut *content, &mut digester).await?;
         let (seen, checksum) = digester.finish_with_checksum();
+        self.confirm_small((&**from, source), (&seen, checksum, &chunks), &content.attested())
+            .await?;
         self.staged = Some(Staged {
             how: StagedHow::Whole(Whole { chunks, checksum }, memory),
             proof: Proof {
@@ -315,7 +322,7 @@ impl Carrier {
 
     async fn stage_parts(
         &mut self,
-        from: &dyn Store,
+        from: &Arc<dyn Store>,
         source: &Place,
         how: Publication,
     ) -> Result<Seen, Failure> {
@@ -327,16 +334,23 @@ impl Carrier {
         let (upload, there) = self.take_up(self.aim(how, &tag)).await?;
         let copy = PartCopy {
             from,
+            source: &source.backend,
             path: &source.path,
+            target: &self.spec.target.backend,
             size: self.spec.size.0,
             digests: self.spec.digests(),
             upload: &*upload,
             at_once,
-            budget: &self.budget,
+            fan_out: &self.fan_out,
             watch: &self.watch,
         };
         match copy.run(there).await {
             Ok(Outcome::Copied(copied)) => {
+                let confirmed = self.confirm_large((&**from, source), &copied.seen, Some(copied.checksum));
+                if let Err(failure) = confirmed.await {
+                    upload.abort().await;
+                    return Err(failure);
+                }
                 self.staged = Some(Staged {
                     how: StagedHow::Parts(upload, copied.receipts.iter().map(stored).collect()),
                     proof: Proof {

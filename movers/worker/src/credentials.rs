@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use domicile_estate::{Backend, CredentialsRef};
+use domicile_estate::{Backend, CredentialsRef, StoreKind};
 
 /// Where the values of credentials come from.
 #[derive(Clone, Default)]
@@ -49,7 +49,9 @@ impl CredentialValues {
 /// The keys to one store.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
+    /// The key's id, the account or the user.
     pub access_key_id: String,
+    /// The secret, the account's key or the password.
     pub secret_access_key: String,
     pub session_token: Option<String>,
 }
@@ -74,45 +76,82 @@ impl Keys {
     }
 }
 
-/// The keys that a backend's manifest points at; `None` where it names none. The error is a sentence for people
-/// which has names of variables and files in it, never a value.
-pub(crate) fn resolve(backend: &Backend, values: &CredentialValues) -> Result<Option<Keys>, String> {
-    match &backend.credentials {
-        None => Ok(None),
-        Some(CredentialsRef::Env(prefix)) => from_variables(prefix, values).map(Some),
-        Some(CredentialsRef::File(path)) => from_file(path).map(Some),
-        Some(CredentialsRef::Secret(name)) => Err(format!(
-            "its credentials are the Kubernetes secret `{name}`, which can be read on Kubernetes only: here, use \
-             `credentials: {{env: …}}` or `{{file: …}}`"
-        )),
+/// What the two halves of a store's keys are called, in files; variables have them in capitals.
+fn names(kind: StoreKind) -> (&'static str, &'static str) {
+    match kind {
+        StoreKind::Azblob => ("account_name", "account_key"),
+        StoreKind::Webdav | StoreKind::Ftp | StoreKind::Http => ("user", "password"),
+        _ => ("access_key_id", "secret_access_key"),
     }
 }
 
-fn from_variables(prefix: &str, values: &CredentialValues) -> Result<Keys, String> {
-    let wanted = |suffix: &str| {
-        let name = format!("{prefix}_{suffix}");
-        values
-            .variable(&name)
-            .ok_or_else(|| format!("the environment variable `{name}` is not set: set it"))
-    };
+/// The keys that a backend's manifest points at; `None` where it names none. The error is a sentence for people
+/// which has names of variables and files in it, never a value.
+pub(crate) fn resolve(backend: &Backend, values: &CredentialValues) -> Result<Option<Keys>, String> {
+    let names = names(backend.store.kind);
+    match &backend.credentials {
+        None => Ok(None),
+        Some(CredentialsRef::Env(prefix)) => from_variables(prefix, names, values).map(Some),
+        Some(CredentialsRef::File(path)) => from_file(path, names).map(Some),
+        Some(CredentialsRef::Secret(name)) => Err(secret_refused(name)),
+    }
+}
+
+/// The same for a store whose credentials are one document, such as the key of a service account.
+pub(crate) fn resolve_document(
+    backend: &Backend,
+    suffix: &str,
+    values: &CredentialValues,
+) -> Result<Option<String>, String> {
+    match &backend.credentials {
+        None => Ok(None),
+        Some(CredentialsRef::Env(prefix)) => wanted(prefix, suffix, values).map(Some),
+        Some(CredentialsRef::File(path)) => read_file(path).map(Some),
+        Some(CredentialsRef::Secret(name)) => Err(secret_refused(name)),
+    }
+}
+
+fn secret_refused(name: &str) -> String {
+    format!(
+        "its credentials are the Kubernetes secret `{name}`, which can be read on Kubernetes only: here, use \
+         `credentials: {{env: …}}` or `{{file: …}}`"
+    )
+}
+
+fn wanted(prefix: &str, suffix: &str, values: &CredentialValues) -> Result<String, String> {
+    let name = format!("{prefix}_{suffix}");
+    values
+        .variable(&name)
+        .ok_or_else(|| format!("the environment variable `{name}` is not set: set it"))
+}
+
+fn from_variables(
+    prefix: &str,
+    (id, secret): (&str, &str),
+    values: &CredentialValues,
+) -> Result<Keys, String> {
     Ok(Keys {
-        access_key_id: wanted("ACCESS_KEY_ID")?,
-        secret_access_key: wanted("SECRET_ACCESS_KEY")?,
+        access_key_id: wanted(prefix, &id.to_ascii_uppercase(), values)?,
+        secret_access_key: wanted(prefix, &secret.to_ascii_uppercase(), values)?,
         session_token: values.variable(&format!("{prefix}_SESSION_TOKEN")),
     })
 }
 
-fn from_file(path: &str) -> Result<Keys, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the credentials file `{path}`: {}", error.kind()))?;
+fn read_file(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the credentials file `{path}`: {}", error.kind()))
+}
+
+fn from_file(path: &str, (id, secret): (&str, &str)) -> Result<Keys, String> {
+    let text = read_file(path)?;
     let mut fields = parse_fields(&text);
     let mut wanted = |name: &str| {
         fields.remove(name).ok_or_else(|| {
             format!("the credentials file `{path}` has no `{name}`: write a line `{name} = …`")
         })
     };
-    let access_key_id = wanted("access_key_id")?;
-    let secret_access_key = wanted("secret_access_key")?;
+    let access_key_id = wanted(id)?;
+    let secret_access_key = wanted(secret)?;
     Ok(Keys {
         access_key_id,
         secret_access_key,
@@ -168,7 +207,7 @@ mod tests {
             "G_ACCESS_KEY_ID".to_owned(),
             "AKIA-seen".to_owned(),
         )]));
-        let error = from_variables("G", &values).unwrap_err();
+        let error = from_variables("G", names(StoreKind::S3), &values).unwrap_err();
         assert!(error.contains("`G_SECRET_ACCESS_KEY`"), "{error}");
         assert!(!error.contains("AKIA-seen") && !format!("{values:?}").contains("AKIA-seen"));
     }

@@ -36,7 +36,7 @@ struct Flight {
     token: UploadToken,
     upload: Arc<dyn Upload>,
     from: Arc<dyn Store>,
-    path: String,
+    source: Place,
     shared: Arc<Shared>,
     begun: BTreeSet<u32>,
     tasks: JoinSet<Result<Option<PartReceipt>, Failure>>,
@@ -106,6 +106,10 @@ impl<'a> LeasedCarrier<'a> {
             },
             Task::Reclaim => self.reclaim().await,
             Task::LookAtSource(place) => self.look_at_source(&place).await,
+            Task::Confirm { source, seen, parts } => {
+                let confirmed = self.carrier.confirmed(&source, &seen, &parts).await;
+                confirmed.map(|seen| Reply::Answer(Answer::Contents(seen)))
+            }
             Task::Begin(_) => self.begin().await,
             Task::ListParts(token) => self.list_parts(&token).await,
             Task::CopyParts {
@@ -283,7 +287,7 @@ impl<'a> LeasedCarrier<'a> {
             token: token.clone(),
             upload: Arc::from(self.resume(token)?),
             from: self.carrier.stores.at(&opening.source)?,
-            path: opening.source.path.clone(),
+            source: opening.source.clone(),
             shared: Arc::new(Shared::in_any_order(version, there)),
             begun: BTreeSet::new(),
             tasks: JoinSet::new(),
@@ -305,21 +309,24 @@ impl<'a> LeasedCarrier<'a> {
             }
             let number = plan.number;
             let (upload, from, shared) = (flight.upload.clone(), flight.from.clone(), flight.shared.clone());
-            let path = flight.path.clone();
-            let (size, budget, watch) = (
+            let source = flight.source.clone();
+            let target = self.carrier.spec.target.backend.clone();
+            let (size, fan_out, watch) = (
                 self.carrier.spec.size.0,
-                self.carrier.budget.clone(),
+                self.carrier.fan_out.clone(),
                 self.carrier.watch.clone(),
             );
             flight.tasks.spawn(async move {
                 let copy = PartCopy {
-                    from: &*from,
-                    path: &path,
+                    from: &from,
+                    source: &source.backend,
+                    path: &source.path,
+                    target: &target,
                     size,
                     digests: domicile_movers::Digests::Blake3,
                     upload: &*upload,
                     at_once,
-                    budget: &budget,
+                    fan_out: &fan_out,
                     watch: &watch,
                 };
                 copy.copy_part(number, None, &shared).await

@@ -3,7 +3,7 @@
 //! Reads, writes, verifies and deletes objects on real stores, as the state machine of `domicile-movers` says.
 //!
 //! ```text
-//!  Transfer ──Step──▶ Worker ──▶ Source, Sink ──▶ Fs, S3 (own drivers)  |  Memory (OpenDAL)
+//!  Transfer ──Step──▶ Worker ──▶ Source, Sink ──▶ fs, s3, tree (web, sftp, ftp)  |  object (OpenDAL)
 //!     ▲                 │
 //!     └─────Answer──────┘
 //! ```
@@ -11,12 +11,16 @@
 //! This crate decides nothing about data: what to do next, when to retry and who is to blame is said by the pure
 //! crate. It shows nothing to users, and no credential leaves it in an error, a log or a `Debug`.
 
+mod attest;
 mod blame;
 mod buffers;
 mod carry;
 mod credentials;
 mod digest;
+mod fan_out;
 mod fs;
+mod ftp;
+mod http1;
 mod leased;
 mod listing;
 mod object;
@@ -27,12 +31,16 @@ mod redact;
 mod removal;
 mod role;
 mod s3;
+mod sftp;
 mod store;
 mod stores;
 mod threads;
+mod tree;
+mod web;
 mod worker;
 
 pub use credentials::CredentialValues;
+pub use fan_out::Expected;
 pub use leased::Records;
 pub use listing::{Listed, ListedKind, Listing};
 pub use progress::{Cancel, Progress};

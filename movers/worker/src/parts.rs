@@ -4,9 +4,10 @@
 //! again without reading it again. The parts are subtrees of BLAKE3, so their digests make that of the object.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use domicile_estate::BackendName;
 use domicile_movers::tree::{self, part_size};
 use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Seen, StoredPart};
 use futures::StreamExt as _;
@@ -14,21 +15,25 @@ use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::carry::{Budget, Watch};
+use crate::carry::Watch;
 use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
-use crate::role::Role;
-use crate::store::{Content, Crc64, Part, Store, Upload, Version, Wanted};
+use crate::fan_out::{FanOut, Memory, Want};
+use crate::store::{Content, Crc64, Part, Store, Upload, Version};
 
 /// The copying of one object in parts.
 pub(crate) struct PartCopy<'a> {
-    pub from: &'a dyn Store,
+    pub from: &'a Arc<dyn Store>,
+    /// Where it lies.
+    pub source: &'a BackendName,
     pub path: &'a str,
+    /// Where it goes.
+    pub target: &'a BackendName,
     pub size: u64,
     pub digests: Digests,
     pub upload: &'a dyn Upload,
     /// Parts under way at once.
     pub at_once: usize,
-    pub budget: &'a Budget,
+    pub fan_out: &'a FanOut,
     pub watch: &'a Watch,
 }
 
@@ -78,12 +83,12 @@ impl PartCopy<'_> {
     /// Copies what is not among the parts in `there`, which the store holds already: those are read and hashed, and
     /// only sent again if the store's checksum of them is another one, or there is none.
     pub(crate) async fn run(&self, there: Vec<StoredPart>) -> Result<Outcome, Failure> {
-        let first = self.watch.or_stop(self.from.open(self.wanted(1, None))).await??;
-        if first.size() != self.size {
-            return Ok(Outcome::OtherSize(first.size()));
+        let first = self.open(1, None).await?;
+        if first.0.size() != self.size {
+            return Ok(Outcome::OtherSize(first.0.size()));
         }
         let shared = Shared {
-            version: first.version().clone(),
+            version: first.0.version().clone(),
             turn: (self.digests == Digests::Both).then(|| InTurn {
                 next: watch::Sender::new(1),
                 sha256: Mutex::new(Sha256::new()),
@@ -136,38 +141,42 @@ impl PartCopy<'_> {
         })
     }
 
-    fn wanted<'v>(&'v self, number: u32, version: Option<&'v Version>) -> Wanted<'v> {
+    /// Opens a part at the source, with memory for it.
+    async fn open(
+        &self,
+        number: u32,
+        version: Option<&Version>,
+    ) -> Result<(Box<dyn Content>, Memory), Failure> {
         let part_size = part_size(self.size);
         let offset = u64::from(number - 1) * part_size;
-        Wanted {
+        let want = Want {
+            from: self.from,
+            source: self.source,
             path: self.path,
-            role: Role::Source,
             range: Some(offset..(offset + part_size).min(self.size)),
             version,
-        }
+            bytes: part_size,
+            target: self.target,
+        };
+        self.fan_out.open(want, self.watch).await
     }
 
     /// Copies one part; `None` if the store knows no such upload any more.
     pub(crate) async fn copy_part(
         &self,
         number: u32,
-        opened: Option<Box<dyn Content>>,
+        opened: Option<(Box<dyn Content>, Memory)>,
         shared: &Shared,
     ) -> Result<Option<PartReceipt>, Failure> {
         if let Some(turn) = &shared.turn {
             // Nobody drops the sender while parts are under way.
             let _ = turn.next.subscribe().wait_for(|next| *next == number).await;
         }
-        let part_size = part_size(self.size);
-        let _memory = self.watch.or_stop(self.budget.take(part_size)).await?;
-        let content = match opened {
-            Some(content) => content,
-            None => {
-                let opened = self.from.open(self.wanted(number, Some(&shared.version)));
-                self.watch.or_stop(opened).await??
-            }
+        let (content, _memory) = match opened {
+            Some(opened) => opened,
+            None => self.open(number, Some(&shared.version)).await?,
         };
-        let offset = u64::from(number - 1) * part_size;
+        let offset = u64::from(number - 1) * part_size(self.size);
         let (chunks, digest) = self.read(content, offset, shared.turn.as_ref()).await?;
         if let Some(turn) = &shared.turn {
             turn.next.send_replace(number + 1);

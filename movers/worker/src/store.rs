@@ -110,12 +110,25 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// What a store says of the bytes that it holds, as evidence against bits that turn on the way from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Attested {
+    /// Its CRC-64/NVME of the whole object.
+    pub crc64: Option<Crc64>,
+    /// Its MD5 of the whole object, in lower case hexadecimal.
+    pub md5: Option<String>,
+}
+
 /// Bytes that are being read.
 pub(crate) trait Content: Send {
     /// The bytes of the whole object when it was opened.
     fn size(&self) -> u64;
     /// Its state when it was opened.
     fn version(&self) -> &Version;
+    /// What the store said of the whole object when it was opened.
+    fn attested(&self) -> Attested {
+        Attested::default()
+    }
     /// The next bytes; `None` at the end. An object that changes meanwhile is a failure, here at the latest.
     fn next(&mut self) -> Doing<'_, Option<Bytes>>;
 }
@@ -126,6 +139,14 @@ pub(crate) trait Source {
     fn stat<'a>(&'a self, path: &'a str, role: Role) -> Doing<'a, Option<Stat>>;
     /// Opens an object for reading.
     fn open<'a>(&'a self, wanted: Wanted<'a>) -> Doing<'a, Box<dyn Content>>;
+    /// What the store says of the bytes of an object.
+    fn attested<'a>(&'a self, _path: &'a str) -> Doing<'a, Attested> {
+        Box::pin(async { Ok(Attested::default()) })
+    }
+    /// Whether bits that turn on the way from it are noticed anyhow: there is no way, or TLS guards it.
+    fn way_is_safe(&self) -> bool {
+        false
+    }
     /// Lists what lies below a prefix, without what lies at or below the paths in `skip` and without temporary files
     /// of ours.
     fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()>;

@@ -11,7 +11,7 @@ use domicile_movers::{Failure, FailureClass, Place};
 use crate::CredentialValues;
 use crate::fs::FsStore;
 use crate::store::Store;
-use crate::{object, s3};
+use crate::{ftp, object, s3, sftp, web};
 
 /// The stores of an estate, by the names of their backends. A store is first touched when it is first used.
 pub struct Stores {
@@ -82,7 +82,12 @@ fn open(backend: &Backend, credentials: &CredentialValues) -> Result<Driver, Fai
             ))
         }
         StoreKind::S3 => Ok(Arc::new(s3::open(backend, credentials)?)),
-        StoreKind::Memory => Ok(Arc::new(object::open(backend, credentials)?)),
+        StoreKind::Memory | StoreKind::Azblob | StoreKind::Gcs => {
+            Ok(Arc::new(object::open(backend, credentials)?))
+        }
+        StoreKind::Webdav | StoreKind::Http => Ok(Arc::new(web::open(backend, credentials)?)),
+        StoreKind::Ftp => Ok(Arc::new(ftp::open(backend, credentials)?)),
+        StoreKind::Sftp => Ok(Arc::new(sftp::open(backend)?)),
     }
 }
 

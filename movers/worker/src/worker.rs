@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
 use domicile_movers::{
-    Claim, Digests, Ending, Epoch, Failure, LeasedTransfer, Ledger, Place, Receipt, Seen, Step, Transfer,
-    TransferId, TransferSpec, UploadToken, tree,
+    Claim, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Place, Receipt, Seen, Step,
+    Transfer, TransferId, TransferSpec, UploadToken, tree,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::carry::{self, Budget, Carrier, Watch};
+use crate::carry::{self, Carrier, Watch};
+use crate::fan_out::{Expected, FanOut};
 use crate::leased::{self, LeasedCarrier, Records};
 use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
@@ -63,7 +64,7 @@ pub struct ProbeReport {
 #[derive(Debug)]
 pub struct Worker {
     pub(crate) stores: Arc<Stores>,
-    budget: Budget,
+    fan_out: FanOut,
     retry: RetryPolicy,
 }
 
@@ -73,7 +74,7 @@ impl Worker {
     pub fn new(stores: Stores, limits: Limits) -> Self {
         Self {
             stores: Arc::new(stores),
-            budget: Budget::new(limits.buffer_bytes),
+            fan_out: FanOut::new(limits.buffer_bytes),
             retry: limits.retry,
         }
     }
@@ -148,7 +149,7 @@ impl Worker {
     fn carrier(&self, spec: &TransferSpec, target: Arc<dyn Store>, epoch: Epoch, watch: Watch) -> Carrier {
         Carrier {
             stores: self.stores.clone(),
-            budget: self.budget.clone(),
+            fan_out: self.fan_out.clone(),
             spec: spec.clone(),
             target,
             watch,
@@ -158,6 +159,20 @@ impl Worker {
             must_look: false,
             skipped_look: false,
         }
+    }
+
+    /// Announces a copy to a backend: what is read of these sources, below these prefixes, and is wanted by another copy
+    /// too is read once for both. From folder to folder the system copies by itself, and nothing is announced.
+    pub fn expect_copy(&self, sources: Vec<(BackendName, String)>, target: &BackendName) -> Expected {
+        let is_folder = |backend: &BackendName| {
+            let store = self.stores.driver(backend);
+            store.is_ok_and(|store| store.as_folder().is_some())
+        };
+        let into_folder = is_folder(target);
+        let shared = sources
+            .into_iter()
+            .filter(|(source, _)| !(into_folder && is_folder(source)));
+        self.fan_out.expect(shared.collect(), target)
     }
 
     /// Whether another process can go on in the middle of an object of this size on a backend.
@@ -236,6 +251,41 @@ impl Worker {
         let at = (place.path.as_str(), Role::Source);
         self.retrying(cancel, || carry::read(&*store, at, digests, &count, &watch))
             .await
+    }
+
+    /// Reads an object as [`Worker::read`] does, and once more where one reading is not enough: `judge` says whether what was
+    /// seen is right, or `None` if nobody knows. Bits may turn on the way, so nobody is blamed, and nothing is taken for known,
+    /// that two readings do not agree on.
+    ///
+    /// # Errors
+    /// As [`Worker::read`]; `Transient` if two readings differ and neither is right.
+    pub async fn read_surely(
+        &self,
+        place: &Place,
+        digests: Digests,
+        judge: &(dyn Fn(&Seen) -> Option<bool> + Sync),
+        progress: &Arc<Progress>,
+        cancel: &Cancel,
+    ) -> Result<Seen, Failure> {
+        let first = self.read(place, digests, progress, cancel).await?;
+        let store = self.stores.at(place)?;
+        match judge(&first) {
+            Some(true) => return Ok(first),
+            None if store.as_folder().is_some() || store.way_is_safe() => return Ok(first),
+            Some(false) | None => {}
+        }
+        let again = self.read(place, digests, progress, cancel).await?;
+        if judge(&again) == Some(true) || again == first {
+            return Ok(again);
+        }
+        let message = "two readings of it differ: check the store and the network to it".to_owned();
+        let Place { backend, path } = place;
+        Err(Failure::of_object(
+            FailureClass::Transient,
+            backend,
+            path,
+            message,
+        ))
     }
 
     /// Deletes an object. One that is not there is deleted. With `dataset`, which says that the object lies in our

@@ -12,20 +12,9 @@ mod bench;
 use std::collections::BTreeMap;
 
 use bench::{Bench, DATASET, bytes, files, name, sha256};
-use domicile_estate::{DatasetName, StoreKind};
+use domicile_estate::{DatasetName, ObjectKey, StoreKind};
 use domicile_movers::{FailureClass, Place, TargetRecorded};
 use domicile_worker::ListedKind;
-
-macro_rules! on_every_kind {
-    ($($test:ident),+ $(,)?) => {
-        mod on_fs { $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
-            if let Some(bench) = super::Bench::of(super::StoreKind::Fs) { super::$test(bench).await } })+ }
-        mod on_memory { $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
-            if let Some(bench) = super::Bench::of(super::StoreKind::Memory) { super::$test(bench).await } })+ }
-        mod on_s3 { $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
-            if let Some(bench) = super::Bench::of(super::StoreKind::S3) { super::$test(bench).await } })+ }
-    };
-}
 
 on_every_kind!(
     odd_names_come_back_as_they_went,
@@ -64,6 +53,16 @@ async fn odd_names_come_back_as_they_went(bench: Bench) {
     let mut expected = BTreeMap::new();
     for (seed, key) in names.iter().enumerate() {
         let content = bytes(50 + seed, seed as u64);
+        let dataset = DatasetName::new(DATASET).unwrap();
+        let key = &**key;
+        let is_cut_off = bench.server == "webdav" && key.contains(['?', '#', ';']);
+        if is_cut_off || ObjectKey::new(key).unwrap().fits(&dataset, bench.kind).is_err() {
+            // It cannot be named there, and nothing else is done instead.
+            bench.seed(key, &content);
+            let refused = bench.transfer(&bench.spec(key, &content, "store")).await;
+            assert_eq!(refused.unwrap_err().class, FailureClass::KeyRefused, "{key:?}");
+            continue;
+        }
         let receipt = bench.put(key, &content).await;
         assert_eq!(receipt.sha256, Some(sha256(&content)), "{key:?}");
         let mut home = bench.spec(key, &content, "back");
@@ -278,7 +277,8 @@ async fn a_listing_shows_what_is_there_and_skips_what_it_should(bench: Bench) {
     bench.put("deeper", b"1").await;
     let all = bench.list(&format!("{DATASET}/deep/")).await;
     assert_eq!(all.len(), 25);
-    let has_times = bench.kind != StoreKind::Memory;
+    // The long lines of vsftpd tell times for people only.
+    let has_times = bench.kind != StoreKind::Memory && bench.server != "vsftpd";
     assert!(
         all.iter()
             .all(|found| found.kind == ListedKind::File && found.modified_ms.is_some() == has_times)

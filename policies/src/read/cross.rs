@@ -89,16 +89,17 @@ fn place_of_bytes(backend: &Backend) -> Option<String> {
     let store = &backend.store;
     match store.kind {
         StoreKind::Fs => Some(format!("Fs {}/", store.option("root").trim_end_matches('/'))),
-        StoreKind::S3 => {
+        StoreKind::Memory => None,
+        kind => {
             let endpoint = store.option("endpoint").trim_end_matches('/').to_lowercase();
             let root = store.option("root").trim_matches('/');
             Some(format!(
-                "S3 {endpoint} {}/{root}{}",
+                "{kind} {endpoint} {}{}/{root}{}",
                 store.option("bucket"),
+                store.option("container"),
                 if root.is_empty() { "" } else { "/" }
             ))
         }
-        StoreKind::Memory => None,
     }
 }
 

@@ -74,19 +74,27 @@ pub(super) fn backend(
         Some(found) => Some(found?),
         None => None,
     };
+    let store = store?;
+    let access_mode = match spec.text("accessMode") {
+        "ReadOnly" => AccessMode::ReadOnly,
+        _ => AccessMode::ReadWrite,
+    };
+    if store.kind == StoreKind::Http && access_mode == AccessMode::ReadWrite {
+        let place = spec.key_of("store");
+        let message = "an `Http` backend can only be read";
+        report.error_help(place, message, "add `accessMode: ReadOnly`");
+        return None;
+    }
     Some(Backend {
         name: BackendName::new(&draft.name).ok()?,
         labels: draft.labels.clone(),
         domain,
         location,
         operator_country,
-        store: store?,
+        store,
         credentials,
         capacity: spec.bytes("capacity")?,
-        access_mode: match spec.text("accessMode") {
-            "ReadOnly" => AccessMode::ReadOnly,
-            _ => AccessMode::ReadWrite,
-        },
+        access_mode,
         cordoned: spec.boolean("cordoned").unwrap_or(false),
         drain: spec.boolean("drain").unwrap_or(false),
         relay: spec.boolean("relay").unwrap_or(false),
@@ -112,7 +120,7 @@ fn store(record: &Record, folder: &str, report: &mut Report<'_>) -> Option<Store
         .into_iter()
         .find(|kind| kind.as_str() == record.variant)?;
     let mut options = BTreeMap::new();
-    for name in ["root", "bucket", "endpoint", "region"] {
+    for name in ["root", "bucket", "container", "endpoint", "region", "user"] {
         if let Some(value) = record.word(name) {
             options.insert(name.to_owned(), value);
         }
@@ -121,19 +129,31 @@ fn store(record: &Record, folder: &str, report: &mut Report<'_>) -> Option<Store
         let root = path::absolute(folder, &record.word("root")?);
         options.insert("root".to_owned(), root);
     }
-    if kind == StoreKind::S3
+    if kind != StoreKind::Fs
         && let Some(root) = record.word("root")
     {
         options.insert("root".to_owned(), path::absolute("", &root));
     }
+    if let Some(config) = record.word("config") {
+        options.insert("config".to_owned(), path::absolute(folder, &config));
+    }
     if let Some(endpoint) = record.word("endpoint") {
-        check_endpoint(record, &endpoint, report)?;
+        check_endpoint(record, &endpoint, schemes(kind), report)?;
     }
     Some(Store { kind, options })
 }
 
+/// How the endpoint of a kind of store may begin.
+fn schemes(kind: StoreKind) -> &'static [&'static str] {
+    match kind {
+        StoreKind::Sftp => &["sftp://"],
+        StoreKind::Ftp => &["ftp://"],
+        _ => &["https://", "http://"],
+    }
+}
+
 /// An endpoint is a plain URL: what else a URL can hold is a place for secrets.
-fn check_endpoint(record: &Record, endpoint: &str, report: &mut Report<'_>) -> Option<()> {
+fn check_endpoint(record: &Record, endpoint: &str, schemes: &[&str], report: &mut Report<'_>) -> Option<()> {
     let place = record.place_of("endpoint");
     if endpoint.contains(['@', '?', '#']) {
         report.secret(place);
@@ -141,16 +161,19 @@ fn check_endpoint(record: &Record, endpoint: &str, report: &mut Report<'_>) -> O
         report.error_help(record.key_of("endpoint"), message, credentials_help());
         return None;
     }
-    let host = endpoint
-        .strip_prefix("https://")
-        .or_else(|| endpoint.strip_prefix("http://"));
+    let host = schemes.iter().find_map(|scheme| endpoint.strip_prefix(scheme));
     if host.is_none_or(|host| host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace))
     {
-        let help = "write for example `https://s3.example.org`";
+        let wanted: Vec<_> = schemes.iter().rev().map(|scheme| format!("`{scheme}`")).collect();
+        let example = schemes.first().copied().unwrap_or_default();
+        let example = match example {
+            "https://" => "https://s3.example.org".to_owned(),
+            scheme => format!("{scheme}host.example.org"),
+        };
         report.error_help(
             place,
-            "`endpoint` must be a URL with `http://` or `https://`",
-            help,
+            format!("`endpoint` must be a URL with {}", wanted.join(" or ")),
+            format!("write for example `{example}`"),
         );
         return None;
     }

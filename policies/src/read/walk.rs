@@ -11,9 +11,8 @@ use crate::diagnostic::Place;
 use crate::suggest;
 
 /// Stores of OpenDAL that a user may know and that no mover can use yet.
-const STORES_NOT_YET: [&str; 16] = [
-    "Azblob", "Azdls", "Azfile", "B2", "Cos", "Dropbox", "Ftp", "Gcs", "Gdrive", "Hdfs", "Http", "Obs",
-    "Oss", "Sftp", "Webdav", "Webhdfs",
+const STORES_NOT_YET: [&str; 10] = [
+    "Azdls", "Azfile", "B2", "Cos", "Dropbox", "Gdrive", "Hdfs", "Obs", "Oss", "Webhdfs",
 ];
 
 /// An object by its fields. `key` is where its own key is, for what is missing from it.

@@ -21,13 +21,15 @@ const READERS_MAX: u32 = 4;
 /// Marks a SQLite file as ours: `Domi` in ASCII.
 pub(crate) const APPLICATION_ID: i64 = 0x446f_6d69;
 /// The steps from an empty file to the newest version; version n is reached by the first n.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_sums.sql"),
     include_str!("../migrations/0003_plan_parts.sql"),
     include_str!("../migrations/0004_leases.sql"),
     include_str!("../migrations/0005_drops.sql"),
     include_str!("../migrations/0006_scrubs.sql"),
+    include_str!("../migrations/0007_versions.sql"),
+    include_str!("../migrations/0008_holds.sql"),
 ];
 
 /// Whether a catalogue is opened to be changed.

@@ -61,6 +61,8 @@ stored_state!(
         Pending,
         /// Under way, or it was when the process was killed.
         Running,
+        /// A person has paused it.
+        Paused,
         /// Made.
         Done,
         /// Given up, with a reason.

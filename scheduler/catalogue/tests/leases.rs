@@ -8,7 +8,7 @@
 
 mod support;
 
-use domicile_catalogue::{Catalogue, Consignment, ConsignmentEnd, Held, Lease, Verification};
+use domicile_catalogue::{Catalogue, Consignment, ConsignmentEnd, Held, HeldMove, Hold, Lease, Verification};
 use domicile_estate::ByteCount;
 use domicile_movers::{
     Epoch, Ledger, Opening, PartReceipt, Phase, Place, Record, Seen, SourceVersion, TransferId, UploadToken,
@@ -330,4 +330,51 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn a_held_copy_is_taken_from_whoever_carries_it_and_given_to_nobody_until_it_is_lifted() {
+    let fixture = offered(&[consignment("a", "b")]).await;
+    let catalogue = &fixture.catalogue;
+    let held = [HeldMove {
+        id: "m".to_owned(),
+        dataset: name("d"),
+        backend: backend("b"),
+        retires: false,
+    }];
+    for hold in [Hold::Paused, Hold::Cancelled] {
+        let before = lease(&fixture, "one").await.expect("it is offered");
+        catalogue.hold(1, &held, hold).await.unwrap();
+        assert_eq!(catalogue.holds().await.unwrap()[&(name("d"), backend("b"))], hold);
+        assert_eq!(catalogue.renew(&before, TTL_MS).await.unwrap(), Held::No);
+        assert_eq!(
+            record(&fixture, &before, &Record::Withdrawing { etag: None }).await,
+            Held::No
+        );
+        let end = ConsignmentEnd::Done;
+        assert_eq!(catalogue.end_consignment(&before, &end).await.unwrap(), Held::No);
+        assert!(lease(&fixture, "two").await.is_none());
+        assert!(catalogue.carriers().await.unwrap().is_empty());
+        catalogue.lift(1, &held).await.unwrap();
+        if hold == Hold::Cancelled {
+            assert!(lease(&fixture, "two").await.is_none(), "it was withdrawn");
+            catalogue.offer(&[consignment("a", "b")]).await.unwrap();
+        }
+        let after = lease(&fixture, "two").await.expect("it is offered again");
+        assert!(after.epoch > before.epoch);
+        assert!(catalogue.carriers().await.unwrap()[&(name("d"), backend("b"))].contains("two"));
+        assert_eq!(catalogue.give_back(&after).await.unwrap(), Held::Yes);
+    }
+    // A plan that does not have the move forgets what was ordered of it.
+    catalogue.hold(1, &held, Hold::Paused).await.unwrap();
+    catalogue
+        .keep_holds(&[(&name("d"), &backend("b"), false)].into_iter().collect())
+        .await
+        .unwrap();
+    assert_eq!(catalogue.holds().await.unwrap().len(), 1);
+    catalogue
+        .keep_holds(&[(&name("d"), &backend("b"), true)].into_iter().collect())
+        .await
+        .unwrap();
+    assert!(catalogue.holds().await.unwrap().is_empty());
 }

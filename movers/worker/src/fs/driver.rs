@@ -61,6 +61,12 @@ impl Source for FsStore {
     }
 }
 
+/// What the calls of the system promise, and tests of ours have seen.
+const PROVEN: Proven = Proven {
+    checksums: false,
+    refuses_to_overwrite: true,
+};
+
 impl Sink for FsStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -115,11 +121,7 @@ impl Sink for FsStore {
 
     /// The system renames without overwriting. It keeps no checksums.
     fn proven(&self) -> BoxFuture<'_, Proven> {
-        let proven = Proven {
-            checksums: false,
-            refuses_to_overwrite: true,
-        };
-        Box::pin(std::future::ready(proven))
+        Box::pin(std::future::ready(PROVEN))
     }
 
     fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed> {
@@ -140,7 +142,7 @@ impl Sink for FsStore {
             Ok(Probed {
                 holds_something,
                 wrote: write,
-                proven: Proven::default(),
+                proven: if write { PROVEN } else { Proven::default() },
             })
         }))
     }

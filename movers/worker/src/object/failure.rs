@@ -7,6 +7,16 @@ use super::ObjectStore;
 use crate::blame::{NO_ROOM, REFUSED_KEYS, advice, failure, one_line};
 use crate::role::Role;
 
+/// Codes of Azure that say that the keys are not accepted, or nothing may be done with them. Source: the list of common
+/// error codes in the reference of Azure Storage.
+const REFUSED_ACCOUNTS: [&str; 5] = [
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "InvalidAuthenticationInfo",
+    "NoAuthenticationInformation",
+    "AccountIsDisabled",
+];
+
 impl ObjectStore {
     pub(super) fn failure(&self, class: FailureClass, path: Option<&str>, message: String) -> Failure {
         failure((&self.backend, &self.redactor), class, path, &message)
@@ -38,7 +48,7 @@ impl ObjectStore {
             TargetDenied, TargetFull, Transient,
         };
         let side = |source, target| if role == Role::Source { source } else { target };
-        if REFUSED_KEYS.contains(&code) {
+        if REFUSED_KEYS.contains(&code) || REFUSED_ACCOUNTS.contains(&code) {
             return CredentialsRefused;
         }
         if NO_ROOM.contains(&code) {

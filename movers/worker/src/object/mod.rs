@@ -5,24 +5,31 @@
 mod failure;
 mod open;
 mod read;
+mod transport;
 mod write;
+
+use std::sync::Arc;
 
 use domicile_estate::{BackendName, TEMPORARY_PREFIX};
 use domicile_movers::tree::PART_MIN;
 use domicile_movers::{Failure, FailureClass, UploadToken};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use opendal::options::{DeleteOptions, ListOptions};
+use opendal::options::{DeleteOptions, ListOptions, WriteOptions};
 use opendal::{ErrorKind, Metadata, Operator};
+use tokio::sync::OnceCell;
 
 use crate::fs::is_skipped;
 use crate::listing::{Listed, ListedKind, PAGE};
+use crate::proof::by_chance;
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
     Aim, Capabilities, Content, Doing, PROBE_BYTES, Pages, Parts, Probed, Proven, Published, Sink, Source,
     Stat, Store, Unfinished, Upload, Version, Wanted, Whole, empty_or_gone, folder_of,
 };
+
+use write::is_occupied;
 
 pub(crate) use open::open;
 
@@ -37,6 +44,8 @@ pub(crate) struct ObjectStore {
     anonymous: bool,
     /// What a missing store is called, such as ``bucket `x` ``.
     place: String,
+    /// What it has shown when it was tried out.
+    proven: Arc<OnceCell<Proven>>,
 }
 
 impl Store for ObjectStore {}
@@ -108,21 +117,31 @@ impl Sink for ObjectStore {
         Box::pin(async { Ok(0) })
     }
 
-    /// OpenDAL tells no checksums, and of conditions only whether they are known to it.
+    /// OpenDAL tells no checksums; whether conditions are heeded is tried out.
     fn proven(&self) -> BoxFuture<'_, Proven> {
-        Box::pin(std::future::ready(Proven::default()))
+        Box::pin(async move {
+            match self.try_out().await {
+                Ok(proven) => proven,
+                Err(failure) => {
+                    tracing::info!("what the store can do is not known: {failure}");
+                    Proven::default()
+                }
+            }
+        })
     }
 
     fn probe(&self, write: bool, _: bool) -> Doing<'_, Probed> {
         Box::pin(async move {
             let holds_something = self.holds_something().await?;
+            let mut proven = Proven::default();
             if write {
                 self.probe_write().await?;
+                proven = self.try_out().await?;
             }
             Ok(Probed {
                 holds_something,
                 wrote: write,
-                proven: Proven::default(),
+                proven,
             })
         })
     }
@@ -220,6 +239,29 @@ impl ObjectStore {
             }
         }
         Ok(false)
+    }
+
+    /// Writes a few bytes and then others where they lie, under a name that no object has.
+    async fn try_out(&self) -> Result<Proven, Failure> {
+        let tried = self.proven.get_or_try_init(|| async {
+            if !self.operator.info().capability().write_with_if_not_exists {
+                return Ok(Proven::default());
+            }
+            let path = format!("{PROBE_NAME}-{:016x}", by_chance());
+            let written = self.operator.write(&path, PROBE_BYTES).await;
+            written.map_err(|error| self.failed(Role::Target, None, "write a small object", &error))?;
+            let options = WriteOptions {
+                if_not_exists: true,
+                ..WriteOptions::default()
+            };
+            let again = self.operator.write_options(&path, PROBE_BYTES, options).await;
+            self.remove(&path, None).await?;
+            Ok(Proven {
+                checksums: false,
+                refuses_to_overwrite: again.is_err_and(|error| is_occupied(&error)),
+            })
+        });
+        tried.await.copied()
     }
 
     async fn probe_write(&self) -> Result<(), Failure> {

@@ -157,7 +157,7 @@ async fn abort(store: &ObjectStore, mut writer: Writer) {
     }
 }
 
-fn is_occupied(error: &Error) -> bool {
+pub(super) fn is_occupied(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists

@@ -1,5 +1,6 @@
 //! One request and its answer: signed, sent, and sent again where that may help.
 
+use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,13 +12,18 @@ use jiff::Timestamp;
 
 use super::S3Store;
 use super::failure::Refused;
-use super::http::{Payload, all_bytes};
 use super::keys::encode;
 use super::sign::Signed;
+use super::xml::Element;
+use crate::http1::Payload;
 
 /// Tries of one request within one step; what outlasts them is for the transfer, which has reasons and longer waits.
 const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// What a store calls a signature of another time.
+const SKEWED: &str = "RequestTimeTooSkewed";
+/// From how many seconds on a clock is another one: stores allow a quarter of an hour.
+const CLOCK_DIFFERS_S: i64 = 300;
 /// How far a clock is followed.
 const CLOCK_MAX_S: i64 = 2 * 24 * 3600;
 
@@ -76,14 +82,44 @@ impl Ask {
 impl S3Store {
     /// The head of a good answer, whose body is still to come. Refusals have been read.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Response<Incoming>, Refused> {
+        self.again_and_again(|| self.ask_once(ask)).await
+    }
+
+    /// The same for an answer that is small: it is read whole.
+    pub(super) async fn ask_whole(&self, ask: &Ask) -> Result<(HeaderMap, Bytes), Refused> {
+        self.again_and_again(|| self.ask_whole_once(ask)).await
+    }
+
+    async fn ask_whole_once(&self, ask: &Ask) -> Result<(HeaderMap, Bytes), Refused> {
+        let (head, body) = self.ask_once(ask).await?.into_parts();
+        Ok((head.headers, self.http.all_bytes(body).await?))
+    }
+
+    /// The same for a question, whose answer is XML: one that came short is asked for again.
+    pub(super) async fn ask_xml(&self, ask: &Ask) -> Result<Element, Refused> {
+        self.again_and_again(|| async {
+            let (_, body) = self.ask_whole_once(ask).await?;
+            Element::parse(&body).ok_or_else(|| Refused {
+                status: None,
+                code: String::new(),
+                message: "the answer is no whole XML".to_owned(),
+            })
+        })
+        .await
+    }
+
+    async fn again_and_again<T, F>(&self, mut once: impl FnMut() -> F) -> Result<T, Refused>
+    where
+        F: Future<Output = Result<T, Refused>>,
+    {
         let mut wait = FIRST_WAIT;
         let mut corrected = false;
         for attempt in 1.. {
-            let refused = match self.ask_once(ask).await {
-                Ok(response) => return Ok(response),
+            let refused = match once().await {
+                Ok(answer) => return Ok(answer),
                 Err(refused) => refused,
             };
-            if refused.code == "RequestTimeTooSkewed" && !corrected {
+            if refused.code == SKEWED && !corrected {
                 // The answer had the store's time in it, and the next request is signed by that.
                 corrected = true;
                 continue;
@@ -98,15 +134,9 @@ impl S3Store {
         unreachable!("the tries are bounded")
     }
 
-    /// The same for an answer that is small: it is read whole.
-    pub(super) async fn ask_whole(&self, ask: &Ask) -> Result<(HeaderMap, Bytes), Refused> {
-        let response = self.ask(ask).await?;
-        let (head, body) = response.into_parts();
-        Ok((head.headers, all_bytes(body).await?))
-    }
-
     /// The same, sent once: for what is expected to be refused.
     pub(super) async fn ask_once(&self, ask: &Ask) -> Result<Response<Incoming>, Refused> {
+        let signed_by = self.learnt.clock_ahead_s.load(Ordering::Relaxed);
         let (uri, headers) = self.address(ask)?;
         let response = self
             .http
@@ -117,10 +147,16 @@ impl S3Store {
             return Ok(response);
         }
         let (head, body) = response.into_parts();
-        let body = all_bytes(body).await?;
-        let refused = Refused::answered(status, &body);
-        if refused.code == "RequestTimeTooSkewed" || (status == StatusCode::FORBIDDEN && body.is_empty()) {
+        let body = self.http.all_bytes(body).await?;
+        let mut refused = Refused::answered(status, &body);
+        // The answer to a HEAD has no body that would say why.
+        let untold = status == StatusCode::FORBIDDEN && body.is_empty();
+        if refused.code == SKEWED || untold {
             self.follow_clock(&head.headers);
+            let now = self.learnt.clock_ahead_s.load(Ordering::Relaxed);
+            if untold && (now - signed_by).abs() > CLOCK_DIFFERS_S {
+                SKEWED.clone_into(&mut refused.code);
+            }
         }
         Err(refused)
     }

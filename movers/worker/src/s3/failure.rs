@@ -4,9 +4,9 @@ use domicile_movers::{Failure, FailureClass};
 use http::StatusCode;
 
 use super::S3Store;
-use super::http::Broken;
 use super::xml::Element;
 use crate::blame::{NO_ROOM, REFUSED_KEYS, advice, failure, one_line};
+use crate::http1::Broken;
 use crate::role::Role;
 
 /// Codes that are about the bucket.

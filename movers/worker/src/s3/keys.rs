@@ -1,7 +1,7 @@
 //! Paths and queries as they are sent, which is also as they are signed.
 
 /// Appends a text with everything encoded but what SigV4 leaves as it is; `/` is left in paths.
-pub(super) fn encode(text: &str, keep_slash: bool, into: &mut String) {
+pub(crate) fn encode(text: &str, keep_slash: bool, into: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
         match byte {

@@ -71,13 +71,12 @@ impl S3Store {
             ("prefix", prefix.as_str()),
         ];
         pairs.extend(next.map(|next| ("continuation-token", next)));
-        let (_, body) = self.ask_whole(&Ask::bucket(query(&mut pairs))).await?;
+        let page = self.ask_xml(&Ask::bucket(query(&mut pairs))).await?;
         let broken = |what: &str| Refused {
             status: None,
             code: String::new(),
             message: format!("a listing is no S3: {what}"),
         };
-        let page = Element::parse(&body).ok_or_else(|| broken("it is no XML"))?;
         let encoded = page.text_of("EncodingType") == Some("url");
         let mut objects = Vec::new();
         for found in page.all("Contents") {

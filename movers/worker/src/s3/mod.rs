@@ -8,7 +8,6 @@
 
 mod ask;
 mod failure;
-mod http;
 mod keys;
 mod list;
 mod open;
@@ -28,15 +27,17 @@ use domicile_movers::tree::PART_MIN;
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-use self::http::Http;
+use crate::http1::Http;
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
-    Aim, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat, Store,
-    Unfinished, Upload, Version, Wanted, Whole, empty_or_gone,
+    Aim, Attested, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat,
+    Store, Unfinished, Upload, Version, Wanted, Whole, empty_or_gone,
 };
 
+pub(crate) use keys::encode;
 pub(crate) use open::open;
+pub(crate) use xml::Element;
 
 /// Parts of one object under way at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -60,8 +61,8 @@ pub(crate) struct S3Store {
 
 #[derive(Debug, Clone)]
 struct Endpoint {
-    scheme: ::http::uri::Scheme,
-    authority: ::http::uri::Authority,
+    scheme: http::uri::Scheme,
+    authority: http::uri::Authority,
     /// A path that the endpoint itself has, without a `/` at its end.
     path: String,
 }
@@ -96,6 +97,14 @@ impl Source for S3Store {
             let content = self.get(wanted).await?;
             Ok(Box::new(content) as Box<dyn Content>)
         })
+    }
+
+    fn attested<'a>(&'a self, path: &'a str) -> Doing<'a, Attested> {
+        Box::pin(self.attested_by_head(path))
+    }
+
+    fn way_is_safe(&self) -> bool {
+        self.endpoint.scheme == ::http::uri::Scheme::HTTPS
     }
 
     fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()> {

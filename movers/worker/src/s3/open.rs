@@ -7,10 +7,10 @@ use domicile_movers::{Failure, FailureClass};
 use http::Uri;
 use http::uri::Scheme;
 
-use super::http::Http;
 use super::sign::Signer;
 use super::{Endpoint, S3Store};
 use crate::credentials::{CredentialValues, Keys, resolve};
+use crate::http1::Http;
 use crate::redact::Redactor;
 
 /// The region where a manifest names none.

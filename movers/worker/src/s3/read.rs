@@ -14,15 +14,16 @@ use hyper::body::Incoming;
 use super::S3Store;
 use super::ask::Ask;
 use super::failure::Refused;
-use super::http::next_bytes;
 use crate::role::Role;
-use crate::store::{Content, Crc64, Doing, Stat, Version, Wanted, folder_of};
+use crate::store::{Attested, Content, Crc64, Doing, Stat, Version, Wanted, folder_of};
 
 /// The CRC-64/NVME of a whole object or part, in base 64.
 pub(super) const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-crc64nvme");
 /// Our note on an object: which transfer wrote it.
 pub(super) const TAG: HeaderName = HeaderName::from_static("x-amz-meta-domicile-transfer");
 const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
+const ENCRYPTION: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
+const CUSTOMER_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm");
 /// How often one reading is taken up again where it broke off.
 const BREAKS_MAX: u32 = 3;
 
@@ -43,6 +44,19 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 
 pub(super) fn version(headers: &HeaderMap) -> Option<Version> {
     text(headers, &ETAG).map(|etag| Version(etag.to_owned()))
+}
+
+/// What the headers say of the bytes. An ETag of 32 digits is their MD5, unless a key of the customer's or of a key service
+/// encrypts them. Source: the S3 API reference, "Object".
+fn attested(headers: &HeaderMap) -> Attested {
+    let encrypted = headers.contains_key(&CUSTOMER_KEY)
+        || text(headers, &ENCRYPTION).is_some_and(|how| how.starts_with("aws:kms"));
+    let etag = text(headers, &ETAG).map(|etag| etag.trim_matches('"').to_ascii_lowercase());
+    let is_md5 = |etag: &String| etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Attested {
+        crc64: text(headers, &CHECKSUM).and_then(checksum_of),
+        md5: etag.filter(|etag| !encrypted && is_md5(etag)),
+    }
 }
 
 impl S3Store {
@@ -76,6 +90,14 @@ impl S3Store {
         Err(self.failed(role, Some(path), "look at it", &refused))
     }
 
+    pub(super) async fn attested_by_head(&self, path: &str) -> Result<Attested, Failure> {
+        let ask = Ask::object(Method::HEAD, path).header(CHECKSUM_MODE, "ENABLED");
+        match self.ask(&ask).await {
+            Ok(response) => Ok(attested(response.headers())),
+            Err(refused) => Err(self.failed(Role::Source, Some(path), "look at it", &refused)),
+        }
+    }
+
     fn stat_of(&self, path: &str, headers: &HeaderMap) -> Result<Stat, Failure> {
         let size = text(headers, &CONTENT_LENGTH).and_then(|size| size.parse().ok());
         let (Some(size), Some(version)) = (size, version(headers)) else {
@@ -97,6 +119,7 @@ impl S3Store {
             role: wanted.role,
             size: 0,
             version: wanted.version.cloned().unwrap_or(Version(String::new())),
+            attested: Attested::default(),
             left: wanted.range.clone().unwrap_or(0..0),
             body: None,
             breaks: 0,
@@ -124,6 +147,7 @@ impl S3Store {
         {
             return Err(self.odd_answer(Some(wanted.path), "another range came than was asked for"));
         }
+        content.attested = attested(headers);
         (content.size, content.version, content.left) = (size, version, range);
         content.body = Some(response.into_body());
         Ok(content)
@@ -165,6 +189,7 @@ pub(super) struct S3Content {
     role: Role,
     size: u64,
     version: Version,
+    attested: Attested,
     left: Range<u64>,
     /// `None` where nothing is to come, or has to be asked for again.
     body: Option<Incoming>,
@@ -174,6 +199,9 @@ pub(super) struct S3Content {
 impl S3Content {
     async fn request(&self, range: Option<&Range<u64>>) -> Result<Response<Incoming>, Failure> {
         let mut ask = Ask::object(Method::GET, &self.path);
+        if range.is_none() {
+            ask = ask.header(CHECKSUM_MODE, "ENABLED");
+        }
         if let Some(range) = range {
             ask = ask.header(RANGE, &format!("bytes={}-{}", range.start, range.end - 1));
         }
@@ -214,6 +242,10 @@ impl Content for S3Content {
         &self.version
     }
 
+    fn attested(&self) -> Attested {
+        self.attested.clone()
+    }
+
     fn next(&mut self) -> Doing<'_, Option<Bytes>> {
         Box::pin(async move {
             while !self.left.is_empty() {
@@ -221,7 +253,7 @@ impl Content for S3Content {
                     Some(body) => body,
                     None => self.take_up().await?,
                 };
-                let broken = match next_bytes(&mut body).await {
+                let broken = match self.store.http.next_bytes(&mut body).await {
                     Ok(Some(bytes)) => {
                         self.left.start += bytes.len() as u64;
                         if self.left.start > self.left.end {

@@ -78,15 +78,12 @@ impl S3Store {
             if !key.is_empty() {
                 pairs.extend([("key-marker", key.as_str()), ("upload-id-marker", id.as_str())]);
             }
-            let answer = self.ask_whole(&Ask::bucket(query(&mut pairs))).await;
+            let answer = self.ask_xml(&Ask::bucket(query(&mut pairs))).await;
             let failed = |refused| self.failed(Role::Target, None, "list unfinished uploads", &refused);
             let page = match answer {
                 // A store that cannot list them: those of a killed process stay until its own rules end them.
                 Err(refused) if refused.is(StatusCode::NOT_IMPLEMENTED) => break,
-                other => other.map_err(failed)?.1,
-            };
-            let Some(page) = Element::parse(&page) else {
-                return Err(self.odd_answer(None, "a listing of uploads is no XML"));
+                other => other.map_err(failed)?,
             };
             for upload in page.all("Upload") {
                 let field = |name: &str| upload.text_of(name).unwrap_or_default().to_owned();
@@ -166,19 +163,14 @@ impl S3Upload {
                 ("part-number-marker", after.as_str()),
             ]);
             let ask = Ask::object(Method::GET, &self.path).query(query);
-            let page = match self.store.ask_whole(&ask).await {
-                Ok((_, page)) => page,
+            let page = match self.store.ask_xml(&ask).await {
+                Ok(page) => page,
                 Err(refused)
                     if refused.is(StatusCode::NOT_FOUND) || refused.is(StatusCode::NOT_IMPLEMENTED) =>
                 {
                     return Ok(None);
                 }
                 Err(refused) => return Err(self.failed("list its parts", &refused)),
-            };
-            let Some(page) = Element::parse(&page) else {
-                return Err(self
-                    .store
-                    .odd_answer(Some(&self.path), "a listing of parts is no XML"));
             };
             parts.extend(page.all("Part").filter_map(stored_part));
             if page.text_of("IsTruncated") != Some("true") {

@@ -8,7 +8,7 @@ const DEPTH_MAX: usize = 16;
 
 /// An element with its text and what lies in it; without attributes and name spaces.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Element {
+pub(crate) struct Element {
     pub name: String,
     pub text: String,
     pub children: Vec<Element>,
@@ -16,7 +16,7 @@ pub(super) struct Element {
 
 impl Element {
     /// Reads an answer; `None` if it is no whole XML.
-    pub(super) fn parse(xml: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(xml: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(xml).ok()?;
         let mut reader = Reader::from_str(text);
         let mut open: Vec<Element> = Vec::new();

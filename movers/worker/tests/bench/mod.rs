@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the bench")]
 
+pub mod servers;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,33 @@ use domicile_movers::{Digests, Failure, Place, Receipt, Seen, TargetRecorded, Tr
 use domicile_worker::{Cancel, CredentialValues, Limits, Listed, Progress, Stores, Worker};
 use sha2::{Digest, Sha256};
 
+/// The same tests on every kind of store that can be had here.
+#[macro_export]
+macro_rules! on_every_kind {
+    ($($test:ident),+ $(,)?) => {
+        $crate::on_one_kind!(on_fs, Fs, "", $($test),+);
+        $crate::on_one_kind!(on_memory, Memory, "", $($test),+);
+        $crate::on_one_kind!(on_s3, S3, "", $($test),+);
+        $crate::on_one_kind!(on_azblob, Azblob, "azblob", $($test),+);
+        $crate::on_one_kind!(on_gcs, Gcs, "gcs", $($test),+);
+        $crate::on_one_kind!(on_webdav, Webdav, "webdav", $($test),+);
+        $crate::on_one_kind!(on_ftp, Ftp, "ftp", $($test),+);
+        $crate::on_one_kind!(on_vsftpd, Ftp, "vsftpd", $($test),+);
+        $crate::on_one_kind!(on_sftp, Sftp, "sftp", $($test),+);
+    };
+}
+
+/// The same tests on one server.
+#[macro_export]
+macro_rules! on_one_kind {
+    ($module:ident, $kind:ident, $server:literal, $($test:ident),+) => {
+        mod $module { $(#[tokio::test(flavor = "multi_thread")] async fn $test() {
+            let bench = super::Bench::on(domicile_estate::StoreKind::$kind, $server);
+            if let Some(bench) = bench { super::$test(bench).await }
+        })+ }
+    };
+}
+
 pub const DATASET: &str = "plants+2";
 
 pub struct Bench {
@@ -26,6 +55,10 @@ pub struct Bench {
     variables: BTreeMap<String, String>,
     /// The kind of the store under test.
     pub kind: StoreKind,
+    /// The server that it is on, by its name in `servers.py`.
+    pub server: &'static str,
+    /// The folder of this machine that the store is, if it is one.
+    pub local: Option<PathBuf>,
 }
 
 /// A real S3 store from `DOMICILE_TEST_S3`, JSON with `endpoint`, `bucket`, `accessKeyId`, `secretAccessKey`.
@@ -39,7 +72,7 @@ pub struct S3Server {
 impl S3Server {
     pub fn given() -> Option<Self> {
         let Ok(text) = std::env::var("DOMICILE_TEST_S3") else {
-            eprintln!("skipped: DOMICILE_TEST_S3 names no S3 store");
+            servers::skip("S3", "DOMICILE_TEST_S3 names no S3 store");
             return None;
         };
         let json: serde_json::Value = serde_json::from_str(&text).expect("DOMICILE_TEST_S3 is JSON");
@@ -113,6 +146,37 @@ pub fn backend(backend_name: &str, kind: StoreKind, options: &[(&str, String)]) 
     }
 }
 
+/// A store on a server, with a root of its own.
+pub fn served(kind: StoreKind, server: &servers::Server, root: &str) -> Backend {
+    let mut store = backend("store", kind, &[]);
+    store.store.options.clone_from(&server.options);
+    let above = server.options.get("root").map_or("", String::as_str);
+    let root = format!("{above}/{root}");
+    store.store.options.insert("root".to_owned(), root);
+    store.credentials = match &server.file {
+        Some(file) => Some(CredentialsRef::File(file.clone())),
+        None if server.variables.is_empty() => None,
+        None => Some(CredentialsRef::Env("BENCH".to_owned())),
+    };
+    store
+}
+
+/// Makes the folder that a store on a server is, and says where it lies on this machine.
+fn local_folder(kind: StoreKind, server: &servers::Server, root: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = match kind {
+        StoreKind::Webdav | StoreKind::Ftp | StoreKind::Http => {
+            server.folder.join(root.trim_start_matches('/'))
+        }
+        StoreKind::Sftp => PathBuf::from(root),
+        _ => return None,
+    };
+    std::fs::create_dir_all(&folder).unwrap();
+    // Some servers are another user.
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    Some(folder)
+}
+
 pub fn root_of(path: &Path) -> Vec<(&'static str, String)> {
     vec![("root", path.to_str().unwrap().to_owned())]
 }
@@ -120,6 +184,11 @@ pub fn root_of(path: &Path) -> Vec<(&'static str, String)> {
 impl Bench {
     /// `None` where the kind needs a server that is not given.
     pub fn of(kind: StoreKind) -> Option<Self> {
+        Self::on(kind, "")
+    }
+
+    /// The same on a server, by its name in `servers.py` if it is not that of the kind.
+    pub fn on(kind: StoreKind, server: &'static str) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
         // Short, for it counts towards the longest key that S3 holds.
         let unique = home.path().file_name().unwrap().to_str().unwrap().to_owned();
@@ -129,6 +198,17 @@ impl Bench {
             StoreKind::S3 => {
                 let server = S3Server::given()?;
                 (server.options(&unique), server.variables())
+            }
+            _ => {
+                let running = servers::Server::of(server)?;
+                let store = served(kind, &running, &unique);
+                let local = local_folder(kind, &running, store.store.option("root"));
+                return Some(Self {
+                    kind,
+                    server,
+                    local,
+                    ..Self::with(home, &[store], running.variables)
+                });
             }
         };
         let store = backend("store", kind, &options);
@@ -154,6 +234,8 @@ impl Bench {
         let again = Self::over(self.home.clone(), self.backends.clone(), self.variables.clone());
         Self {
             kind: self.kind,
+            server: self.server,
+            local: self.local.clone(),
             ..again
         }
     }
@@ -184,6 +266,8 @@ impl Bench {
             backends,
             variables,
             kind: StoreKind::Fs,
+            server: "",
+            local: None,
         }
     }
 

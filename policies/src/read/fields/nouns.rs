@@ -157,24 +157,114 @@ const STORES: &[(&str, &[Field])] = &[
                 "The region that requests are signed for.",
                 "eu-central-1",
             ),
+            PREFIX,
+        ],
+    ),
+    (
+        "Azblob",
+        &[
+            required("container", Type::Word, "The container.", "archive"),
             optional(
-                "root",
+                "endpoint",
                 Type::Word,
-                "/",
-                "A prefix within the bucket.",
-                "/domicile",
+                "that of the account",
+                "The server's URL.",
+                "https://account.blob.core.windows.net",
             ),
+            PREFIX,
+        ],
+    ),
+    (
+        "Gcs",
+        &[
+            required("bucket", Type::Word, "The bucket.", "archive"),
+            optional(
+                "endpoint",
+                Type::Word,
+                "that of Google",
+                "The server's URL.",
+                "https://storage.googleapis.com",
+            ),
+            PREFIX,
+        ],
+    ),
+    (
+        "Webdav",
+        &[
+            required(
+                "endpoint",
+                Type::Word,
+                "The server's URL.",
+                "https://cloud.example.org/dav",
+            ),
+            FOLDER,
+        ],
+    ),
+    (
+        "Sftp",
+        &[
+            required(
+                "endpoint",
+                Type::Word,
+                "The server.",
+                "sftp://login.example.org:22",
+            ),
+            optional(
+                "user",
+                Type::Word,
+                "as `ssh` takes it",
+                "The user there.",
+                "alice",
+            ),
+            optional(
+                "config",
+                Type::Word,
+                "that of `ssh`",
+                "A configuration for `ssh`; a relative one starts at the manifest's folder.",
+                "./ssh_config",
+            ),
+            FOLDER,
+        ],
+    ),
+    (
+        "Ftp",
+        &[
+            required("endpoint", Type::Word, "The server.", "ftp://ftp.example.org:21"),
+            FOLDER,
+        ],
+    ),
+    (
+        "Http",
+        &[
+            required(
+                "endpoint",
+                Type::Word,
+                "The server's URL.",
+                "https://data.example.org/files",
+            ),
+            FOLDER,
         ],
     ),
     ("Memory", &[]),
 ];
+
+const FOLDER: Field = optional("root", Type::Word, "/", "A folder there.", "/data/domicile");
+
+const PREFIX: Field = optional(
+    "root",
+    Type::Word,
+    "/",
+    "A prefix within the bucket.",
+    "/domicile",
+);
 
 const CREDENTIALS: &[Field] = &[
     optional(
         "env",
         Type::Word,
         "",
-        "Environment variables with this prefix: `_ACCESS_KEY_ID`, `_SECRET_ACCESS_KEY`, `_SESSION_TOKEN`.",
+        "Environment variables with this prefix; which ones is in `docs/backends.md`, for S3 `_ACCESS_KEY_ID`, \
+         `_SECRET_ACCESS_KEY`, `_SESSION_TOKEN`.",
         "GIESSEN",
     ),
     optional(

@@ -23,7 +23,7 @@ kind: Backend
 metadata: {name: two}
 spec:
   domain: a
-  store: {type: Azblob, root: x}
+  store: {type: Hdfs, root: x}
   capacity: 40TB
 ---
 kind: ReplicationPolicy
@@ -57,9 +57,9 @@ fn ten_mistakes_are_ten_errors() {
             "0.012",
         ),
         (
-            "`Azblob` stores are not supported by this version yet",
-            "supported are `Fs`, `S3` and `Memory`",
-            "Azblob",
+            "`Hdfs` stores are not supported by this version yet",
+            "supported are `Fs`, `S3`, `Azblob`, `Gcs`, `Webdav`, `Sftp`, `Ftp`, `Http` and `Memory`",
+            "Hdfs",
         ),
         ("`TB` is no unit of size", "", "40TB"),
         ("the selector is empty", "matchAll: true", "{}"),

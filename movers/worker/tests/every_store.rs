@@ -1,0 +1,258 @@
+//! What else every kind of store must stand: races, long listings, large objects, what is not there, and wrong keys.
+//! The same tests on every kind that can be had here; a server that is not installed is skipped by name.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod bench;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use bench::{Bench, DATASET, bytes, name, served, servers, sha256};
+use domicile_estate::{ByteCount, CredentialsRef, StoreKind};
+use domicile_movers::{FailureClass, Place};
+
+on_every_kind!(
+    of_two_writers_of_one_name_one_wins,
+    a_listing_of_more_than_a_thousand_is_whole,
+    a_large_object_comes_back_equal,
+    what_is_not_there_is_told_and_needs_no_deleting,
+    what_the_store_has_shown_can_be_told,
+);
+
+/// Rounds of a race.
+const ROUNDS: usize = 6;
+
+async fn of_two_writers_of_one_name_one_wins(bench: Bench) {
+    for round in 0..ROUNDS {
+        let key = format!("contested-{round}");
+        let contents = [
+            bytes(40_000, 2 * round as u64 + 1),
+            bytes(40_000, 2 * round as u64 + 2),
+        ];
+        let specs: Vec<_> = (0..2)
+            .map(|writer| {
+                let from = format!("{writer}-{round}");
+                bench.seed(&from, &contents[writer]);
+                let mut spec = bench.spec(&key, &contents[writer], "store");
+                spec.source.path = from;
+                spec
+            })
+            .collect();
+        let (first, second) = tokio::join!(bench.transfer(&specs[0]), bench.transfer(&specs[1]));
+        let there = bench.get(&key).await.unwrap().sha256;
+        if bench.server == "gcs" {
+            // The emulator puts one object over another whatever the condition is; the real service refuses. At least
+            // nobody is told of bytes that are not there.
+            assert!(contents.iter().any(|content| there == Some(sha256(content))));
+            continue;
+        }
+        let results = [first, second];
+        for (result, content) in results.iter().zip(&contents) {
+            match result {
+                Ok(receipt) => assert_eq!(receipt.sha256, there, "a winner is told of other bytes"),
+                Err(failure) => {
+                    assert_eq!(failure.class, FailureClass::TargetConflict, "{failure}");
+                    assert_ne!(there, Some(sha256(content)), "a loser's bytes are there");
+                }
+            }
+        }
+        let won = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(won, 1, "{results:?}");
+    }
+}
+
+async fn a_listing_of_more_than_a_thousand_is_whole(bench: Bench) {
+    const OBJECTS: usize = 1_050;
+    let keys: BTreeSet<_> = (0..OBJECTS).map(|n| format!("many/o{n:04}")).collect();
+    if let Some(local) = &bench.local {
+        let folder = local.join(DATASET).join("many");
+        std::fs::create_dir_all(&folder).unwrap();
+        for key in &keys {
+            std::fs::write(local.join(DATASET).join(key), b"x").unwrap();
+        }
+    } else {
+        for key in &keys {
+            bench.seed(key, b"x");
+        }
+        let specs = keys.iter().map(|key| bench.spec(key, b"x", "store"));
+        bench
+            .worker
+            .transfer_many(specs, 16, &bench.progress, &bench.cancel, |spec, result| {
+                result.unwrap_or_else(|failure| panic!("{}: {failure}", spec.key));
+                std::future::ready(())
+            })
+            .await;
+    }
+    let listed = bench.list(&format!("{DATASET}/many/")).await;
+    assert!(listed.iter().all(|found| found.size == 1));
+    let listed: BTreeSet<_> = listed.into_iter().map(|found| found.path).collect();
+    let expected: BTreeSet<_> = keys.iter().map(|key| format!("{DATASET}/{key}")).collect();
+    assert_eq!(listed, expected);
+}
+
+/// `DOMICILE_LARGE_MIB`; 64 where it is not set.
+fn large_mib() -> u64 {
+    let given = std::env::var("DOMICILE_LARGE_MIB").ok();
+    given.map_or(64, |mib| mib.parse().expect("DOMICILE_LARGE_MIB is a number"))
+}
+
+async fn a_large_object_comes_back_equal(bench: Bench) {
+    if bench.kind == StoreKind::Memory && large_mib() > 1_024 {
+        return;
+    }
+    // Not held in memory here, whatever its size, and no whole number of parts.
+    let path = bench.path("origin").join("large");
+    let mut file = std::fs::File::create(&path).unwrap();
+    let mut whole = blake3::Hasher::new();
+    let tail = std::iter::once((1_234_567, 0));
+    for (size, seed) in (1..=large_mib()).map(|seed| (1 << 20, seed)).chain(tail) {
+        let chunk = bytes(size, seed);
+        whole.update(&chunk);
+        file.write_all(&chunk).unwrap();
+    }
+    drop(file);
+    let digest = whole.finalize().to_hex().to_string();
+    let mut spec = bench.spec("large", &[], "store");
+    spec.size = ByteCount(std::fs::metadata(&path).unwrap().len());
+    spec.sha256 = None;
+    let receipt = bench.transfer(&spec).await.unwrap();
+    assert_eq!(receipt.blake3, digest);
+    assert_eq!(bench.get("large").await.unwrap().blake3, digest);
+
+    // And home, part by part: each a range of it.
+    std::fs::remove_file(path).unwrap();
+    let mut home = spec.clone();
+    home.source = spec.target.clone();
+    home.target.backend = name("back");
+    assert_eq!(bench.transfer(&home).await.unwrap().blake3, digest);
+    let place = Place {
+        backend: name("store"),
+        path: format!("{DATASET}/large"),
+    };
+    bench.worker.delete(&place, None, &bench.cancel).await.unwrap();
+}
+
+async fn what_is_not_there_is_told_and_needs_no_deleting(bench: Bench) {
+    bench.put("a", b"1").await;
+    for key in ["missing", "missing/deeper", "a/below-a-file"] {
+        let failure = bench.get(key).await.unwrap_err();
+        assert_eq!(failure.class, FailureClass::SourceGone, "{key}: {failure}");
+    }
+    for key in ["missing", "missing/deeper"] {
+        let place = Place {
+            backend: name("store"),
+            path: format!("{DATASET}/{key}"),
+        };
+        bench.worker.delete(&place, None, &bench.cancel).await.unwrap();
+    }
+    assert_eq!(bench.list("").await.len(), 1);
+}
+
+async fn what_the_store_has_shown_can_be_told(bench: Bench) {
+    let report = bench.worker.probe(&name("store"), true, false).await.unwrap();
+    // Memory is of this process, and the emulator heeds no condition.
+    let refuses = bench.server != "gcs";
+    assert_eq!(report.refuses_to_overwrite, refuses, "{report:?}");
+    assert_eq!(report.proves_checksums, bench.kind == StoreKind::S3);
+}
+
+async fn refuses(kind: StoreKind, server: &'static str) {
+    let Some(running) = servers::Server::of(server) else {
+        return;
+    };
+    const WRONG: &str = "bm90aGluZy10aGF0LW9wZW5zLWFueXRoaW5n";
+    let mut store = served(kind, &running, "nobody");
+    let mut variables = running.variables.clone();
+    for (name, value) in &mut variables {
+        if name.ends_with("PASSWORD") || name.ends_with("KEY") {
+            WRONG.clone_into(value);
+        }
+    }
+    if let Some(wrong) = &running.wrong {
+        store.credentials = Some(CredentialsRef::File(wrong.clone()));
+    }
+    let bench = Bench::with(tempfile::tempdir().unwrap(), &[store], variables);
+    bench.seed("a", b"1");
+    let mut spec = bench.spec("a", b"1", "store");
+    spec.allow_create_root = true;
+    let failure = bench.transfer(&spec).await.unwrap_err();
+    assert_eq!(
+        failure.class,
+        FailureClass::CredentialsRefused,
+        "{server}: {failure}"
+    );
+    assert!(failure.blames_whole_backend());
+    let probed = bench.worker.probe(&name("store"), true, false).await.unwrap_err();
+    assert_eq!(
+        probed.class,
+        FailureClass::CredentialsRefused,
+        "{server}: {probed}"
+    );
+    for text in [
+        format!("{failure} {failure:?}"),
+        format!("{probed} {:?}", bench.worker),
+    ] {
+        assert!(!text.contains(WRONG), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_are_told_and_not_shown() {
+    refuses(StoreKind::Azblob, "azblob").await;
+    refuses(StoreKind::Webdav, "webdav").await;
+    refuses(StoreKind::Ftp, "ftp").await;
+    refuses(StoreKind::Sftp, "sftp").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_server_is_read_and_never_written() {
+    let Some(bench) = Bench::on(StoreKind::Http, "http") else {
+        return;
+    };
+    let local = bench.local.clone().unwrap().join(DATASET);
+    let objects = [
+        ("a b+c%20d", 5_000),
+        ("empty", 0),
+        ("deep/er/Größe & <x>", 70_000),
+        ("large", 20 * 1024 * 1024 + 3),
+    ];
+    for (seed, (key, size)) in objects.into_iter().enumerate() {
+        let path = local.join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes(size, seed as u64)).unwrap();
+    }
+    let listed: BTreeSet<_> = bench
+        .list(&format!("{DATASET}/"))
+        .await
+        .into_iter()
+        .map(|found| (found.path, found.size))
+        .collect();
+    let expected = objects.map(|(key, size)| (format!("{DATASET}/{key}"), size as u64));
+    assert_eq!(listed, BTreeSet::from(expected));
+    for (seed, (key, size)) in objects.into_iter().enumerate() {
+        let content = bytes(size, seed as u64);
+        let mut spec = bench.spec(key, &content, "back");
+        spec.source = Place {
+            backend: name("store"),
+            path: format!("{DATASET}/{key}"),
+        };
+        assert_eq!(
+            bench.transfer(&spec).await.unwrap().sha256,
+            Some(sha256(&content)),
+            "{key}"
+        );
+    }
+    assert_eq!(
+        bench.get("missing").await.unwrap_err().class,
+        FailureClass::SourceGone
+    );
+    bench.seed("a", b"1");
+    let failure = bench.transfer(&bench.spec("a", b"1", "store")).await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::TargetDenied, "{failure}");
+    assert!(failure.message.contains("ReadOnly"), "{failure}");
+}
