@@ -258,7 +258,7 @@ fn sftp(draft: &mut Draft, fields: &Fields, (remote, path): (&str, &str)) -> Res
     let field = |name: &str| fields.get(name).map_or("", String::as_str);
     if !path.starts_with('/') {
         return Err(format!(
-            "say the whole path on that machine, from its root: `{remote}:/home/you/folder`"
+            "say the whole path on that machine, from its root: `{remote}:/data/folder`"
         ));
     }
     draft.kind = "Sftp";
