@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use domicile_tests::{
-    Estate, Exchange, Kind, Proxy, Random, Server, bytes, files, manifest, rclone, skip, temporary_files,
+    Estate, Exchange, Fault, Kind, Proxy, Random, Server, bytes, files, manifest, rclone, skip,
+    temporary_files,
 };
 
 /// Kills, unless `DOMICILE_MOVER_KILLS` says how many.
@@ -156,6 +157,74 @@ fn what_has_arrived_of_a_large_object_is_not_sent_again() {
 
 /// Parts of one object that are under way at once.
 const AT_ONCE: usize = 4;
+/// Ranges of the large object that a store has given out whole.
+fn ranges(proxy: &Proxy) -> u64 {
+    let given =
+        |exchange: &&Exchange| exchange.asked.kind == Kind::Get && exchange.status == 206 && exchange.told;
+    proxy.log().iter().filter(given).count() as u64
+}
+
+/// The same on the way into a folder, and from one folder into the next.
+#[test]
+fn what_has_arrived_in_a_folder_is_not_read_again() {
+    let Some(server) = server("what_has_arrived_in_a_folder_is_not_read_again") else {
+        return;
+    };
+    let size = number("DOMICILE_LARGE_MIB", 160) << 20;
+    // Slow enough to be killed in the middle.
+    let proxy = Proxy::harming(&server.endpoint, |asked| match asked.kind {
+        Kind::Get => Fault::Held(Duration::from_millis(200)),
+        _ => Fault::None,
+    });
+    let estate = estate(&server, &proxy.endpoint, &["last"]);
+    estate.write(
+        "large/large.bin",
+        bytes(7, usize::try_from(size).expect("a size")),
+    );
+    let large = estate.path("large");
+    let large = large.to_str().expect("a path in UTF-8");
+    assert_eq!(
+        rclone(&["copy", large, &server.remote("first/data/d")]),
+        Some(true)
+    );
+    let text = std::fs::read_to_string(estate.path("manifests/estate.yaml")).expect("the manifests");
+    estate.manifests(
+        &text
+            .replace("backend: origin", "backend: alpha")
+            .replace("copies: 3", "copies: 2"),
+    );
+    let parts = size / PART;
+    let first = start(&estate, &["apply", "-f", "manifests", "--yes"]);
+    let begun = Instant::now();
+    while ranges(&proxy) < parts / 2 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(300),
+            "half of it never comes"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill(first);
+    std::thread::sleep(Duration::from_millis(500));
+    let before = ranges(&proxy);
+    assert_eq!(
+        temporary_files(&estate.path("stores/last")).len(),
+        1,
+        "it was killed in the middle"
+    );
+    estate.apply().exits(0);
+    let after = ranges(&proxy) - before;
+    eprintln!("{parts} parts: {before} came before the kill, {after} after it");
+    assert!(
+        before + after <= parts + AT_ONCE as u64,
+        "{before} parts before the kill and {after} after it are too many for {parts}"
+    );
+    assert!(
+        files(&estate.path("stores/last/d")) == files(&estate.path("large")),
+        "byte for byte"
+    );
+    assert_clean(&estate, &server);
+}
+
 /// How long the last apply of an estate may take before it is said to hang.
 const HANGS: Duration = Duration::from_secs(240);
 /// How often a run that takes long says what it waits for.

@@ -15,6 +15,8 @@ use crate::progress::Meter;
 const PAGE: u32 = 512;
 /// Objects under way at once.
 const OBJECTS: usize = 16;
+/// Failures that are kept; the others are counted.
+const FAILURES_MAX: usize = 10_000;
 
 /// What is restored, from where and to where.
 pub struct Restoring<'a> {
@@ -51,7 +53,7 @@ pub struct Restored {
     pub bytes: u64,
     /// Objects that were there already, with the right bytes.
     pub there: u64,
-    /// Objects that are not there now, with the reason.
+    /// Objects that are not there now, with the reason; the first of them.
     pub failed: Vec<(ObjectKey, String)>,
     /// Copies of objects that were found damaged on the way: others were used.
     pub damaged: Vec<(i64, Failure)>,
@@ -186,6 +188,8 @@ impl Restoring<'_> {
             }
             _ => failure.to_string(),
         };
-        restored.failed.push((object.object.key, reason));
+        if restored.failed.len() < FAILURES_MAX {
+            restored.failed.push((object.object.key, reason));
+        }
     }
 }

@@ -257,6 +257,11 @@ async fn choose(owner: &Owner, places: Vec<(Place, Option<Role>)>) -> anyhow::Re
             Ok(true) => Role::Data,
             _ => Role::Copies,
         });
+        anyhow::ensure!(
+            role == Role::Data || !draft.is_read_only(),
+            "`{}` can only be read: name it with `--data`, and another place for the copies",
+            place.named
+        );
         let found = match &holds {
             Ok(true) => "reached, something lies there".to_owned(),
             Ok(false) => "reached, empty or yet to be made".to_owned(),

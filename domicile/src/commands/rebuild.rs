@@ -21,6 +21,8 @@ use crate::world::{World, open_to_read, open_to_write};
 
 /// Folders of nobody that are told one by one.
 const TOLD_STRANGERS: usize = 20;
+/// The number of the first plan.
+const FIRST_PLAN: u64 = 1;
 
 /// `catalogue rebuild`.
 pub async fn rebuild(global: &Global, files: &Files) -> anyhow::Result<Outcome> {
@@ -35,7 +37,10 @@ pub async fn rebuild(global: &Global, files: &Files) -> anyhow::Result<Outcome> 
     let catalogue = open_to_write(global).await?;
     let _lock = catalogue.lock()?;
     let mut world = World::load_from(global, catalogue.clone(), fresh.clone(), files.prune).await?;
-    world.presumed = presumed(&world);
+    // A catalogue that has seen a plan knows its copies.
+    if catalogue.next_plan_number().await? == FIRST_PLAN {
+        world.presumed = presumed(&world);
+    }
     world.look(global).await?;
     terminal::say(global, "listing every backend");
     let lying = Lying::find(&world).await;

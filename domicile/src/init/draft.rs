@@ -58,6 +58,11 @@ impl Draft {
         StoreKind::ALL.iter().any(|kind| kind.as_str() == self.kind)
     }
 
+    /// Whether it can only be read.
+    pub fn is_read_only(&self) -> bool {
+        self.kind == "Http"
+    }
+
     /// The folder, for a backend in one.
     pub fn root_folder(&self) -> Option<&str> {
         (self.kind == StoreKind::Fs.as_str()).then(|| self.options.get("root").map_or("", String::as_str))

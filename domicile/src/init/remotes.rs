@@ -148,22 +148,20 @@ fn draft(remote: &str, fields: &Fields, path: &str) -> Result<Draft, String> {
                     prefix,
                     endings: &["SERVICE_ACCOUNT"],
                 },
-                file => Credentials::File(file.to_owned()),
+                file => Credentials::File(at_home(file)),
             };
         }
         "webdav" => with_user(&mut draft, fields, ("Webdav", field("url").to_owned(), prefix)),
-        "ftp" => {
-            let tls = field("tls") == "true" || field("explicit_tls") == "true";
-            let scheme = if tls { "ftps" } else { "ftp" };
-            with_user(&mut draft, fields, ("Ftp", host(scheme, fields), prefix));
+        "ftp" if field("tls") == "true" || field("explicit_tls") == "true" => {
+            return Err(format!(
+                "remote `{remote}` is FTP with TLS, which Domicile does not speak"
+            ));
         }
-        "sftp" => {
-            draft.kind = "Sftp";
-            draft.options.insert("endpoint", host("ssh", fields));
-            draft.notes.push(
-                "SFTP goes through this machine's own ssh: its agent, keys and known hosts must let you in"
-                    .to_owned(),
-            );
+        "ftp" => with_user(&mut draft, fields, ("Ftp", host("ftp", fields), prefix)),
+        "sftp" => sftp(&mut draft, fields, (remote, path))?,
+        "http" => {
+            draft.kind = "Http";
+            draft.options.insert("endpoint", field("url").to_owned());
         }
         "" => return Err(format!("remote `{remote}` has no `type`")),
         other => {
@@ -255,17 +253,45 @@ fn with_user(draft: &mut Draft, fields: &Fields, (kind, endpoint, prefix): (&'st
     };
 }
 
+/// rclone begins a path without `/` at the user's home; here it begins at the root.
+fn sftp(draft: &mut Draft, fields: &Fields, (remote, path): (&str, &str)) -> Result<(), String> {
+    let field = |name: &str| fields.get(name).map_or("", String::as_str);
+    if !path.starts_with('/') {
+        return Err(format!(
+            "say the whole path on that machine, from its root: `{remote}:/data/folder`"
+        ));
+    }
+    draft.kind = "Sftp";
+    draft.options.insert("endpoint", host("sftp", fields));
+    if !field("user").is_empty() {
+        draft.options.insert("user", field("user").to_owned());
+    }
+    if !field("key_file").is_empty() {
+        draft.credentials = Credentials::File(at_home(field("key_file")));
+    }
+    draft.notes.push(
+        "SFTP goes through this machine's own ssh: a key must let you in, for passwords cannot be used, and ssh must know \
+         the server"
+            .to_owned(),
+    );
+    Ok(())
+}
+
+/// A path that may begin at the user's home, as rclone lets it.
+fn at_home(path: &str) -> String {
+    match (path.strip_prefix("~/"), std::env::var("HOME")) {
+        (Some(rest), Ok(home)) => format!("{}/{rest}", home.trim_end_matches('/')),
+        _ => path.to_owned(),
+    }
+}
+
 fn host(scheme: &str, fields: &Fields) -> String {
     let field = |name: &str| fields.get(name).map_or("", String::as_str);
-    let user = match (scheme, field("user")) {
-        ("ssh", user) if !user.is_empty() => format!("{user}@"),
-        _ => String::new(),
-    };
     let port = match field("port") {
         "" => String::new(),
         port => format!(":{port}"),
     };
-    format!("{scheme}://{user}{}{port}", field("host"))
+    format!("{scheme}://{}{port}", field("host"))
 }
 
 /// What variables of a backend begin with.
@@ -316,6 +342,23 @@ pass = obscured-and-not-to-be-seen
 
 [drive]
 type = drive
+
+[cluster]
+type = sftp
+host = login.example.org
+user = anna
+port = 2222
+key_file = /keys/id
+
+[old]
+type = ftp
+host = ftp.example.org
+user = anna
+pass = obscured-and-not-to-be-seen
+
+[site]
+type = http
+url = https://data.example.org/files
 ";
 
     fn store(path: (&str, &str)) -> Draft {
@@ -349,11 +392,34 @@ type = drive
     }
 
     #[test]
+    fn folders_on_other_machines() {
+        let cluster = store(("cluster", "/scratch/anna"));
+        let options = [
+            ("endpoint", "sftp://login.example.org:2222"),
+            ("root", "/scratch/anna"),
+            ("user", "anna"),
+        ];
+        assert_eq!(cluster.options, options.map(|(k, v)| (k, v.to_owned())).into());
+        assert_eq!(cluster.credentials, Credentials::File("/keys/id".to_owned()));
+        let old = store(("old", "data"));
+        assert_eq!(
+            (old.kind, old.options["endpoint"].as_str()),
+            ("Ftp", "ftp://ftp.example.org")
+        );
+        assert_eq!(old.variables(), ["OLD_USER", "OLD_PASSWORD"]);
+        assert_eq!(store(("site", "")).kind, "Http");
+        for draft in [cluster, old] {
+            assert!(draft.is_supported(), "{draft:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_used_is_said() {
         let remotes = Remotes::read(CONF).unwrap();
         let refused = |remote: &str, path: &str| remotes.follow(remote, path).unwrap_err();
         assert!(refused("alpha", "/").contains("say which bucket"));
         assert!(refused("drive", "x").contains("`drive`"));
+        assert!(refused("cluster", "scratch").contains("whole path"));
         assert!(refused("round", "").contains("circle"));
         assert!(refused("beta", "x").contains("`alpha`"));
         assert_eq!(

@@ -11,7 +11,9 @@ pub enum Task {
     Carry(Step),
     /// Update the catalogue, if our epoch is still the highest. Replies: `Recorded`, `Fenced`.
     Record(Record),
-    /// Give up every upload of this transfer that bears its tag, whatever its epoch. Reply: `Done`.
+    /// Give up every upload of this transfer, whoever began it: list them, make sure that the lease is still ours, and only
+    /// then give up what was listed. Else one that sleeps in between would give up what its successor has begun. Replies:
+    /// `Done`, `Fenced`.
     Reclaim,
     /// Look which version of the object a source has. Reply: `Source`.
     LookAtSource(Place),

@@ -161,12 +161,7 @@ impl Fleet {
         let accepted = worker.accepted.take();
         let reply = match task {
             Task::Carry(step) => self.carry_step(worker, step, fault),
-            Task::Reclaim => {
-                if self.case.mistake != Mistake::NoReclaim {
-                    self.store.reclaim(&self.id);
-                }
-                Reply::Done
-            }
+            Task::Reclaim => self.reclaim(worker),
             Task::LookAtSource(_) => {
                 worker.looked = Some(self.source_version());
                 Reply::Source(match (&self.catalogue.ledger.opening, self.case.mistake) {
@@ -241,6 +236,23 @@ impl Fleet {
         self.check_nothing_open(record);
         worker.accepted = Some(record.clone());
         Reply::Recorded
+    }
+
+    /// The lease is asked for between listing and giving up.
+    fn reclaim(&mut self, worker: &Worker) -> Reply {
+        let guarded = self.case.mistake != Mistake::UnguardedReclaim;
+        if guarded && worker.epoch.0 != self.catalogue.epoch {
+            return Reply::Fenced;
+        }
+        if self.case.mistake == Mistake::NoReclaim {
+            return Reply::Done;
+        }
+        for upload in self.store.uploads.values() {
+            let later = upload.tag.epoch > worker.epoch;
+            assert!(!later, "an upload of a later lease is given up: {upload:?}");
+        }
+        self.store.reclaim(&self.id);
+        Reply::Done
     }
 
     /// Who has just looked at the source goes on only with an upload of that version.

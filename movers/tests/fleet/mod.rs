@@ -42,6 +42,8 @@ pub enum Mistake {
     MixedVersions,
     /// Uploads that may have begun are not looked for.
     NoReclaim,
+    /// Who has lost the lease gives up what others have begun.
+    UnguardedReclaim,
     /// Uploads are said to be given up, and are not.
     NoAbort,
     /// Nobody notices that the source has changed between two workers.

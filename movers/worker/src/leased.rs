@@ -51,11 +51,12 @@ pub(crate) struct LeasedCarrier<'a> {
     flight: Option<Flight>,
 }
 
-/// Whether uploads to a store can be gone on with by another process.
-pub(crate) fn goes_on(target: &dyn Store) -> bool {
-    target
-        .resume(Aim::nowhere(""), &UploadToken(String::new()))
-        .is_some()
+/// Whether an upload of so many bytes to a store can be gone on with by another process.
+pub(crate) fn goes_on(target: &dyn Store, size: u64) -> bool {
+    size >= target.resumes_from()
+        && target
+            .resume(Aim::nowhere(""), &UploadToken(String::new()))
+            .is_some()
 }
 
 impl<'a> LeasedCarrier<'a> {
@@ -219,13 +220,20 @@ impl<'a> LeasedCarrier<'a> {
         Failure::of_object(FailureClass::Transient, backend, path, message.to_owned())
     }
 
-    /// Every upload to our path is one of this transfer, whoever began it.
+    /// Every upload to our path is one of this transfer, whoever began it. The lease is asked for after they are listed: then
+    /// all of them were begun before anybody else could have it, and they may be given up however long we are halted.
     async fn reclaim(&self) -> Result<Reply, Failure> {
         let path = &self.carrier.spec.target.path;
-        for found in self.carrier.target.unfinished(path).await? {
-            if found.path == *path {
-                self.give_up_at(&found.token).await;
-            }
+        let mut found = self.carrier.target.unfinished(path).await?;
+        found.retain(|upload| upload.path == *path);
+        if found.is_empty() {
+            return Ok(Reply::Done);
+        }
+        if self.record(&Record::Renewed).await? == Reply::Fenced {
+            return Ok(Reply::Fenced);
+        }
+        for upload in found {
+            self.give_up_at(&upload.token).await;
         }
         Ok(Reply::Done)
     }
@@ -296,9 +304,12 @@ impl<'a> LeasedCarrier<'a> {
 
     /// Lets as many parts be under way as the target takes at once.
     fn fill(&self, flight: &mut Flight, parts: &[PartPlan]) {
-        let at_once = match self.carrier.target.capabilities().parts {
-            Parts::AnyOrder(parts) => parts,
-            Parts::InOrder | Parts::Never => 1,
+        let target = &self.carrier.target;
+        // Between folders a second part at once costs the processor's cache and gains nothing.
+        let between_folders = flight.from.as_folder().is_some() && target.as_folder().is_some();
+        let at_once = match target.capabilities().parts {
+            Parts::AnyOrder(parts) if !between_folders => parts,
+            _ => 1,
         };
         for plan in parts {
             if flight.tasks.len() >= at_once {

@@ -241,6 +241,10 @@ pub(crate) trait Sink {
     fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>>;
     /// Takes up what another process has begun; `None` if this store cannot. It asks the store nothing.
     fn resume(&self, aim: Aim<'_>, token: &UploadToken) -> Option<Box<dyn Upload>>;
+    /// From how many bytes on an object is worth going on with, where it can be.
+    fn resumes_from(&self) -> u64 {
+        0
+    }
     /// Uploads below a prefix that nobody has ended, the youngest first.
     fn unfinished<'a>(&'a self, prefix: &'a str) -> Doing<'a, Vec<Unfinished>>;
     /// Removes an object, durably; what is not there is removed. With `only`, it is left where it is in another state.

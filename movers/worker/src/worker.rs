@@ -133,7 +133,7 @@ impl Worker {
             id: TransferId::of(spec, 0),
             epoch,
             ledger,
-            part_size: leased::goes_on(&*target).then(|| tree::part_size(spec.size.0)),
+            part_size: leased::goes_on(&*target, spec.size.0).then(|| tree::part_size(spec.size.0)),
         };
         let carrier = Carrier {
             // What an earlier lease may have published is looked for.
@@ -189,7 +189,7 @@ impl Worker {
     /// What is wrong with the backend's manifest.
     pub fn goes_on_within(&self, backend: &BackendName, size: ByteCount) -> Result<bool, Failure> {
         let target = self.stores.driver(backend)?;
-        Ok(size.0 > tree::part_size(size.0) && leased::goes_on(&*target))
+        Ok(size.0 > tree::part_size(size.0) && leased::goes_on(&*target, size.0))
     }
 
     /// Gives up the uploads of a copy that nobody goes on with, and returns how many.

@@ -1,6 +1,8 @@
 //! The way back: restoring from whatever copies are left, and another origin after a loss.
 
-use domicile_tests::{Estate, files, manifest};
+use std::time::{Duration, Instant};
+
+use domicile_tests::{Estate, Random, bytes, files, manifest, temporary_files};
 
 use super::{OBJECTS, placed, simple};
 
@@ -234,4 +236,70 @@ fn a_backup_of_the_catalogue_is_whole_and_replaces_nothing_unasked() {
     estate
         .run(&["plan", "-f", "manifests", "--detailed-exitcode"])
         .exits(0);
+}
+
+/// Runs a command and kills it after a while; whether it was killed.
+fn killed(estate: &Estate, arguments: &[&str], after: Duration) -> bool {
+    let mut command = estate.command(arguments);
+    command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let mut child = command.spawn().expect("the binary starts");
+    std::thread::sleep(after);
+    if child.try_wait().expect("the child can be asked for").is_some() {
+        return false;
+    }
+    child.kill().expect("SIGKILL");
+    child.wait().expect("the child ends");
+    true
+}
+
+#[test]
+fn killed_at_any_moment_a_rebuild_and_a_restore_go_on_where_they_were() {
+    let seed = 4_711;
+    let mut random = Random::new(seed);
+    let estate = simple(&["b1", "b2"], 3);
+    for at in 0..400 {
+        estate.write(&format!("stores/origin/d/many/{at}"), bytes(at, 20_000));
+    }
+    estate.write("stores/origin/d/large.bin", bytes(1_000, 30 << 20));
+    estate.apply().exits(0);
+    let source = files(&estate.path("stores/origin/d"));
+    lose(&estate, ".domicile");
+    lose(&estate, "stores/origin");
+    for command in [
+        &["catalogue", "rebuild", "-f", "manifests"][..],
+        &["dataset", "restore", "d", "--to", "out"],
+    ] {
+        let started = Instant::now();
+        let mut kills = 0;
+        while kills < 12 {
+            // Longer from time to time, so that kills come in every stage.
+            let after = Duration::from_millis(20 + random.below(60 * (1 + kills)));
+            if !killed(&estate, command, after) {
+                break;
+            }
+            kills += 1;
+            for (path, content) in files(&estate.path("out")) {
+                let unfinished = path
+                    .rsplit('/')
+                    .next()
+                    .is_some_and(|name| name.starts_with(".domicile-"));
+                assert!(unfinished || source[&path] == content, "{path}, seed {seed}");
+            }
+        }
+        assert!(
+            kills > 0,
+            "it was too quick to be killed: {:?}",
+            started.elapsed()
+        );
+        estate.run(command).exits(0);
+    }
+    assert!(files(&estate.path("out")) == source, "byte for byte, seed {seed}");
+    assert_eq!(temporary_files(&estate.path("out")), Vec::<String>::new());
+    let copies = states(&estate, "d");
+    assert!(
+        copies.iter().all(|(_, state, _)| state == "Verified"),
+        "{copies:?}, seed {seed}"
+    );
 }

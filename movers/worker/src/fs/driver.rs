@@ -6,6 +6,7 @@ use domicile_estate::TEMPORARY_PREFIX;
 use domicile_movers::{Publication, StoredPart, UploadToken, tree::PART_MIN};
 use futures::future::BoxFuture;
 
+use super::upload::RESUMES_FROM;
 use super::{FsStore, StagedFile};
 use crate::role::Role;
 use crate::store::{
@@ -94,19 +95,37 @@ impl Sink for FsStore {
     fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>> {
         let (store, path) = (self.clone(), aim.path.to_owned());
         let (how, create) = (aim.how, aim.may_create_root);
+        if aim.size >= RESUMES_FROM {
+            let (size, tag) = (aim.size, aim.tag.to_owned());
+            return Box::pin(blocking(move || {
+                let aim = Aim {
+                    path: &path,
+                    size,
+                    how,
+                    replaces: None,
+                    tag: &tag,
+                    may_create_root: create,
+                };
+                Ok(Box::new(store.begin_upload(aim)?) as Box<dyn Upload>)
+            }));
+        }
         Box::pin(blocking(move || {
             let staged = store.stage(&path, create)?;
             Ok(Box::new(FileUpload::new(store, staged, path, how)) as Box<dyn Upload>)
         }))
     }
 
-    /// What a crash left of a file is not taken up: nothing tells which of its bytes reached the disk.
-    fn resume(&self, _: Aim<'_>, _: &UploadToken) -> Option<Box<dyn Upload>> {
-        None
+    fn resume(&self, aim: Aim<'_>, token: &UploadToken) -> Option<Box<dyn Upload>> {
+        Some(Box::new(self.upload(aim, token)))
     }
 
-    fn unfinished<'a>(&'a self, _: &'a str) -> Doing<'a, Vec<Unfinished>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn resumes_from(&self) -> u64 {
+        RESUMES_FROM
+    }
+
+    fn unfinished<'a>(&'a self, prefix: &'a str) -> Doing<'a, Vec<Unfinished>> {
+        let (store, prefix) = (self.clone(), prefix.to_owned());
+        Box::pin(blocking(move || store.uploads(&prefix)))
     }
 
     fn delete<'a>(&'a self, path: &'a str, only: Option<&'a Version>, emptied: bool) -> Doing<'a, ()> {

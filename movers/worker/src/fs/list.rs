@@ -10,7 +10,8 @@ use rustix::io::Errno;
 
 use super::FsStore;
 use super::paths::{open_below, open_one};
-use super::stage::{is_locked_by_another, is_still_named};
+use super::stage::{is_locked_by_another, is_still_named, is_temporary_name};
+use super::upload::is_upload_name;
 use crate::listing::{Listed, ListedKind, PAGE};
 use crate::role::Role;
 use crate::store::{Version, Wanted};
@@ -104,21 +105,44 @@ impl FsStore {
         self.root(Role::Target)?;
         let at = |errno| self.failed(Role::Target, folder, "sweep the folder", errno);
         let mut swept = 0;
+        for path in self
+            .temporary_below(folder, true, is_temporary_name)
+            .map_err(at)?
+        {
+            let removed = match self.open_parent(&path) {
+                Ok((folder, name)) => remove_if_abandoned(&folder, name),
+                // It went away since it was listed.
+                Err(Errno::NOENT) => Ok(false),
+                Err(errno) => Err(errno),
+            };
+            swept += u64::from(removed.map_err(at)?);
+        }
+        Ok(swept)
+    }
+
+    /// The paths of temporary files in a folder or, if `deep`, below it.
+    pub(super) fn temporary_below(
+        &self,
+        folder: &str,
+        deep: bool,
+        is: fn(&str) -> bool,
+    ) -> Result<Vec<String>, Errno> {
+        let mut found = Vec::new();
         let mut folders = vec![folder.to_owned()];
         let mut next = 0;
         while let Some(path) = folders.get(next).cloned() {
             next += 1;
             let fd = match self.open_root().and_then(|root| open_below(root, &path)) {
                 Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => continue,
-                other => other.map_err(at)?,
+                other => other?,
             };
-            let (names, temporary) = folders_and_temporary(&fd).map_err(at)?;
-            folders.extend(names.iter().map(|name| join(&path, name)));
-            for name in temporary {
-                swept += u64::from(remove_if_abandoned(&fd, &name).map_err(at)?);
+            let (names, temporary) = folders_and_temporary(&fd, is)?;
+            if deep {
+                folders.extend(names.iter().map(|name| join(&path, name)));
             }
+            found.extend(temporary.iter().map(|name| join(&path, name)));
         }
-        Ok(swept)
+        Ok(found)
     }
 
     /// Writes a small file at the root, reads it back and removes it.
@@ -162,7 +186,9 @@ fn describe(folder: &OwnedFd, path: &str, entry: &rustix::fs::DirEntry) -> Resul
     let kind = match file_type {
         _ if name.to_str().is_err() => ListedKind::NotUtf8,
         FileType::Directory => return Ok(Found::Folder(join(path, &shown))),
-        FileType::RegularFile if super::stage::is_temporary_name(&shown) => return Ok(Found::Nothing),
+        FileType::RegularFile if is_temporary_name(&shown) || is_upload_name(&shown) => {
+            return Ok(Found::Nothing);
+        }
         FileType::RegularFile => ListedKind::File,
         FileType::Symlink => ListedKind::SymbolicLink,
         _ => ListedKind::Special,
@@ -207,7 +233,7 @@ pub(crate) fn is_skipped(path: &str, skip: &[String]) -> bool {
 }
 
 /// Names of the folders in a folder, and of our temporary files. What is no UTF-8 is not ours.
-fn folders_and_temporary(fd: &OwnedFd) -> Result<(Vec<String>, Vec<String>), Errno> {
+fn folders_and_temporary(fd: &OwnedFd, is: fn(&str) -> bool) -> Result<(Vec<String>, Vec<String>), Errno> {
     let (mut folders, mut temporary) = (Vec::new(), Vec::new());
     let mut entries = Dir::read_from(fd)?;
     while let Some(entry) = entries.read() {
@@ -218,7 +244,7 @@ fn folders_and_temporary(fd: &OwnedFd) -> Result<(Vec<String>, Vec<String>), Err
         if name == "." || name == ".." {
             continue;
         }
-        if super::stage::is_temporary_name(name) {
+        if is(name) {
             temporary.push(name.to_owned());
         } else if open_one(fd, name).is_ok() {
             folders.push(name.to_owned());

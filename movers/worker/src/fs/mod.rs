@@ -13,6 +13,7 @@ mod folder_sync;
 mod list;
 mod paths;
 mod stage;
+mod upload;
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -117,7 +117,7 @@ impl FsStore {
         written.map_err(|error| self.unwritten(path, &error))
     }
 
-    fn unwritten(&self, path: &str, error: &std::io::Error) -> Failure {
+    pub(super) fn unwritten(&self, path: &str, error: &std::io::Error) -> Failure {
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             // Unlike on reading, no other object is damaged: the disk may only be going.
             Some(Errno::IO) => self.busy(path, "cannot write it: the disk reports an input/output error"),
@@ -127,11 +127,15 @@ impl FsStore {
 
     /// Makes a staged file's bytes durable.
     pub(crate) fn finish(&self, staged: &StagedFile, path: &str) -> Result<(), Failure> {
-        rustix::fs::fsync(&staged.file)
-            .map_err(|errno| self.failed(Role::Target, path, "write it", errno))?;
+        self.make_durable(&staged.file, path)
+    }
+
+    /// Makes the bytes of a file durable.
+    pub(super) fn make_durable(&self, file: &File, path: &str) -> Result<(), Failure> {
+        rustix::fs::fsync(file).map_err(|errno| self.failed(Role::Target, path, "write it", errno))?;
         // So that the read-back reads the disk and not the memory that the bytes were written from. Where the
         // file system does not do it, the read-back still proves what the system would give to any reader.
-        let _ = rustix::fs::fadvise(&staged.file, 0, None, Advice::DontNeed);
+        let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
         Ok(())
     }
 
@@ -149,7 +153,7 @@ impl FsStore {
                 rustix::fs::renameat(&staged.folder, &staged.temporary, &staged.folder, &staged.name)
                     .map_err(at)?;
             }
-            Publication::New => match rename_new(&staged) {
+            Publication::New => match rename_new(&staged.folder, &staged.temporary, &staged.name) {
                 Err(Errno::EXIST) => return Ok(Published::Occupied),
                 other => other.map_err(at)?,
             },
@@ -161,8 +165,7 @@ impl FsStore {
 }
 
 /// Renames without overwriting, on file systems without RENAME_NOREPLACE by a second link.
-fn rename_new(staged: &StagedFile) -> Result<(), Errno> {
-    let (folder, from, to) = (&staged.folder, &staged.temporary, &staged.name);
+pub(super) fn rename_new(folder: &OwnedFd, from: &str, to: &str) -> Result<(), Errno> {
     match rustix::fs::renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             rustix::fs::linkat(folder, from, folder, to, AtFlags::empty())?;

@@ -13,11 +13,10 @@
 use super::super::need::{Need, Unit};
 use super::effort::{BoxAround, Effort};
 use super::members::Members;
+use super::sort_by_size;
 use super::stock::Stock;
-use super::sweep::sweep;
 use super::vertex::Vertex;
 use super::wish::{Held, Tolls, Wish};
-use super::{sort_by_size, worth_of_limits};
 
 /// Of the lots of a priority that lack something, the place of the one that is taken for the first: a few small ones lack
 /// since hardly any backend is theirs.
@@ -207,11 +206,12 @@ fn settle<'s>(
     mut sets: Vec<Members>,
     lots: &[u32],
 ) -> Option<(Vertex<'s>, Proof)> {
-    // Those below make room.
-    let alone = sweep(stock, wish, &tolls);
-    for (lot, (set, alone)) in sets.iter_mut().zip(alone.sets).enumerate() {
+    let alone = super::bound(stock, wish, &tolls);
+    // Those below make room. They keep what they have: each must lie somewhere, and at the cheapest place there is not room
+    // for all.
+    for (lot, set) in sets.iter_mut().enumerate() {
         if stock.shape(lot).rank as usize > rank {
-            *set = alone;
+            *set = stock.stay_set(lot);
         }
     }
     let around = BoxAround {
@@ -220,11 +220,8 @@ fn settle<'s>(
         of_mean: 0.0,
     };
     let mut vertex = Vertex::begin(stock, wish, sets, &around);
-    let mut best = (alone.bound - worth_of_limits(stock, wish, &tolls), tolls.clone());
+    let mut best = (alone, tolls.clone());
     let mut is_settled = false;
-    // Those below have stepped aside, and whatever the tolls ask nothing.
-    let of_rank = |lot: &&u32| stock.shape(**lot as usize).rank as usize <= rank;
-    let lots: Vec<u32> = lots.iter().filter(of_rank).copied().collect();
     for first in ROUNDS {
         let off = |objective: f64| SETTLED.0.max(SETTLED.1 * objective);
         let objective = vertex.objective().max(1.0);
@@ -233,7 +230,7 @@ fn settle<'s>(
             enough: best.0 + off(objective),
             ..EFFORT
         };
-        let suffices = vertex.settle(&lots, objective, effort);
+        let suffices = vertex.settle(lots, objective, effort);
         for tolls in [vertex.tolls.clone(), vertex.mean_tolls()] {
             let bound = super::bound(stock, wish, &tolls);
             if bound > best.0 {
