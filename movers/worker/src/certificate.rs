@@ -15,6 +15,8 @@ use crate::worker::Worker;
 
 /// Rounds of two writers of one name.
 const RACES: usize = 3;
+/// Bytes of an object that is begun and given up: large enough to come in parts.
+const LARGE: u64 = 64 * 1024 * 1024;
 /// Characters that some stores trim, fold or cut off at.
 const ODD: &str = " a?b#c%20;é+&'\"*~.x";
 
@@ -202,7 +204,10 @@ impl Trial<'_> {
     /// Whether an upload that was begun can be seen and taken up by somebody else.
     async fn goes_on(&self) -> Result<bool, Failure> {
         let path = self.path("begun");
-        let aim = Aim::nowhere(&path);
+        let aim = Aim {
+            size: LARGE.max(self.store.resumes_from()),
+            ..Aim::nowhere(&path)
+        };
         let upload = self.store.begin(aim).await?;
         let Some(token) = upload.token().cloned() else {
             upload.abort().await;

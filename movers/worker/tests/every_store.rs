@@ -169,7 +169,7 @@ async fn what_the_store_has_shown_can_be_told(bench: Bench) {
         reads_ranges: true,
         // wsgidav cuts them off.
         keeps_odd_names: bench.kind != StoreKind::Webdav,
-        goes_on: bench.kind == StoreKind::S3,
+        goes_on: matches!(bench.kind, StoreKind::S3 | StoreKind::Fs),
         took_ms: certificate.took_ms,
     };
     let races = certificate.one_writer_wins;

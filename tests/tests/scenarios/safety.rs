@@ -349,7 +349,7 @@ fn what_a_store_has_shown_is_kept_and_told() {
         ("oneWriterWins", true),
         ("keepsEmpty", true),
         ("checksums", false),
-        ("goesOn", false),
+        ("goesOn", true),
         ("reliedOn", true),
     ] {
         assert_eq!(certificate[field], expected, "{field}: {certificate}");
