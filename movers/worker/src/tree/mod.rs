@@ -342,3 +342,6 @@ impl Sink for TreeStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
