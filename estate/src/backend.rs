@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{BackendName, ByteCount, Country, DomainName, Labels, Price};
+use crate::{BackendName, ByteCount, Country, DomainName, Labels, Price, RateLimits};
 
 /// One place that stores objects.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct Backend {
     pub drain: bool,
     /// Whether copies on their way elsewhere may lie here for a while.
     pub relay: bool,
+    /// How much it may be asked.
+    pub limits: RateLimits,
     /// What it costs.
     pub price: Price,
     /// What it emits.
@@ -234,6 +236,7 @@ mod tests {
             cordoned: false,
             drain: false,
             relay: false,
+            limits: crate::RateLimits::default(),
             price: Price::default(),
             energy: Energy {
                 grid_grams_per_kwh: 0.0,

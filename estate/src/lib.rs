@@ -17,6 +17,7 @@ mod country;
 mod dataset;
 mod domain;
 mod key;
+mod limits;
 mod link;
 mod name;
 mod observed;
@@ -33,6 +34,7 @@ pub use country::{
 pub use dataset::{Access, Dataset, DatasetSummary, FairRecord, Object, Origin};
 pub use domain::{AdmissionRule, Domain};
 pub use key::{KeyRefusal, ObjectKey, TEMPORARY_PREFIX};
+pub use limits::{Hours, RateLimits, Rates};
 pub use link::{Link, LinkEnd};
 pub use name::{BackendName, DatasetName, DomainName, LinkName, NameError, PolicyName};
 pub use observed::{Observed, ObservedDataset, OriginFinding};

@@ -20,6 +20,7 @@ pub mod invariants;
 mod lease;
 mod leased;
 mod ledger;
+mod pace;
 pub mod retry;
 mod spec;
 mod transfer;
@@ -31,5 +32,6 @@ pub use leased::{Claim, Ending, LeasedTransfer, Reply, TargetObject, Task};
 pub use ledger::{
     Ledger, Opening, PartPlan, PartReceipt, Phase, Record, SourceVersion, StoredPart, UploadToken,
 };
+pub use pace::{Crowd, Pace};
 pub use spec::{Digests, Place, Receipt, Seen, TargetRecorded, TransferSpec};
 pub use transfer::{Answer, Publication, Step, Transfer};

@@ -67,6 +67,7 @@ fn backend(name: &str, address: &str) -> Backend {
         },
         nines: None,
         relay: false,
+        limits: domicile_estate::RateLimits::default(),
     }
 }
 

@@ -23,6 +23,7 @@ mod fs;
 mod ftp;
 mod http1;
 mod leased;
+mod limited;
 mod listing;
 mod object;
 mod parts;

@@ -10,6 +10,7 @@ use domicile_movers::{Failure, FailureClass, Place};
 
 use crate::CredentialValues;
 use crate::fs::FsStore;
+use crate::limited::Limited;
 use crate::store::{Proven, Store};
 use crate::{ftp, object, s3, sftp, web};
 
@@ -62,7 +63,12 @@ impl Stores {
             if let Some(assumed) = slot.assumed.get() {
                 driver.assume(*assumed);
             }
-            Ok(driver)
+            let limits = &slot.backend.limits;
+            // From folder to folder the system copies by itself, and is never overburdened by us.
+            if limits.is_unlimited() && driver.as_folder().is_some() {
+                return Ok(driver);
+            }
+            Ok(Arc::new(Limited::new(driver, limits.clone())) as Driver)
         });
         opened.clone()
     }

@@ -89,6 +89,7 @@ fn sample_backend() -> Option<Backend> {
         cordoned: false,
         drain: false,
         relay: false,
+        limits: domicile_estate::RateLimits::default(),
         price: Price::default(),
         energy: Energy {
             grid_grams_per_kwh: 100.0,

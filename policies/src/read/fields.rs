@@ -1,6 +1,7 @@
 //! The one table of fields: what a manifest may say. The walk, the suggestions, the JSON Schema and the documentation
 //! all read it.
 
+mod limits;
 mod nouns;
 mod rules;
 

@@ -117,15 +117,20 @@ impl TryFrom<LeaseRow> for Lease {
 }
 
 /// The first consignment that nobody carries, or whose worker has not been heard of for too long, and that nobody has
-/// ordered to rest. Without ?1 and ?2 any
+/// ordered to rest; of several the one whose owner has the fewest bytes under way, so that a large dataset of one owner
+/// does not hold up the small ones of others. Without ?1 and ?2 any
 /// copy's.
 const SELECT_FREE: &str = "
+    WITH under_way AS MATERIALIZED (
+        SELECT e.domain, sum(c.bytes) AS bytes FROM leases c JOIN datasets e ON e.id = c.dataset_id
+        WHERE c.state = 'Open' AND c.deadline_ms >= NOW_MS GROUP BY e.domain)
     SELECT l.id, l.epoch, d.name AS dataset, b.name AS backend, l.sources, l.first_key, l.last_key, l.objects, l.bytes
     FROM leases l JOIN datasets d ON d.id = l.dataset_id JOIN backends b ON b.id = l.backend_id
+    LEFT JOIN under_way o ON o.domain = d.domain
     WHERE l.state = 'Open' AND (l.deadline_ms IS NULL OR l.deadline_ms < NOW_MS)
       AND (?1 IS NULL OR d.name = ?1 AND b.name = ?2)
       AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.dataset_id = l.dataset_id AND h.backend_id = l.backend_id)
-    ORDER BY l.deadline_ms IS NOT NULL, l.id LIMIT 1";
+    ORDER BY l.deadline_ms IS NOT NULL, coalesce(o.bytes, 0), l.id LIMIT 1";
 
 impl Catalogue {
     /// Offers consignments to whoever carries. One that was offered before is open again; its ledgers are kept.

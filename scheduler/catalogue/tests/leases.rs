@@ -8,13 +8,14 @@
 
 mod support;
 
+use domicile_catalogue::DatasetSource;
 use domicile_catalogue::{Catalogue, Consignment, ConsignmentEnd, Held, HeldMove, Hold, Lease, Verification};
-use domicile_estate::ByteCount;
+use domicile_estate::{ByteCount, Dataset, DomainName};
 use domicile_movers::{
     Epoch, Ledger, Opening, PartReceipt, Phase, Place, Record, Seen, SourceVersion, TransferId, UploadToken,
 };
 use proptest::prelude::*;
-use support::{Fixture, backend, key, name, register};
+use support::{Fixture, backend, dataset, key, name, register};
 
 const TTL_MS: u64 = 60_000;
 
@@ -377,4 +378,38 @@ async fn a_held_copy_is_taken_from_whoever_carries_it_and_given_to_nobody_until_
         .await
         .unwrap();
     assert!(catalogue.holds().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_owner_with_less_under_way_comes_first() {
+    let consigned = |first: &str, bytes| Consignment {
+        first: key(first),
+        last: key(first),
+        bytes: ByteCount(bytes),
+        ..consignment("a", "a")
+    };
+    let large: Vec<_> = ["a", "b", "c", "d"].map(|first| consigned(first, 1 << 30)).into();
+    let fixture = offered(&large).await;
+    let small = Dataset {
+        domain: DomainName::new("marburg").unwrap(),
+        ..dataset("small", None)
+    };
+    let registered = fixture
+        .catalogue
+        .register_dataset(&small, DatasetSource::Manifest);
+    registered.await.unwrap();
+    let theirs: Vec<_> = ["x", "y"]
+        .map(|first| Consignment {
+            dataset: name("small"),
+            ..consigned(first, 10)
+        })
+        .into();
+    fixture.catalogue.offer(&theirs).await.unwrap();
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let taken = lease(&fixture, "one").await.expect("it is offered");
+        order.push(taken.consignment.first.to_string());
+    }
+    // Nobody has anything under way: the first. Then the small ones, for theirs is less; then what is left.
+    assert_eq!(order, ["a", "x", "y", "b", "c", "d"]);
 }

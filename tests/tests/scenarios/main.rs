@@ -10,6 +10,7 @@ mod faults;
 mod init;
 mod inventory;
 mod life;
+mod limits;
 mod links;
 mod memory;
 mod mistakes;

@@ -143,6 +143,7 @@ pub fn backend(backend_name: &str, kind: StoreKind, options: &[(&str, String)]) 
         },
         nines: None,
         relay: false,
+        limits: domicile_estate::RateLimits::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fields of domains, backends and datasets.
 
+use super::limits::LIMITS;
 use super::{Field, NameOf, Type, optional, required};
 use crate::expression::Scope;
 
@@ -98,6 +99,13 @@ pub(super) const BACKEND: &[Field] = &[
         "false",
         "true: copies on their way elsewhere may lie here for a while.",
         "true",
+    ),
+    optional(
+        "limits",
+        Type::Object(LIMITS),
+        "",
+        "How much each process that moves asks of it.",
+        "{bytesPerSecond: 50Mi}",
     ),
     optional(
         "price",

@@ -31,6 +31,7 @@ spec:
   cordoned: false
   drain: false
   relay: true
+  limits: {bytesPerSecond: 50Mi, timetable: [{days: [Sat, Sun], from: "22:00", to: "06:30", requestsPerSecond: 100}, {from: "00:00", to: "24:00"}]}
   price: {currency: EUR, storagePerGiBMonth: "0.0120", ingressPerGiB: "0", egressPerGiB: "0.08",
           egressWithinProviderPerGiB: "0.02", egressWithinRegionPerGiB: "0", putPer1000: "0.005", getPer1000: "0.0004",
           minObjectSize: 64Ki, includedStorage: 1Ti, baseFeePerMonth: "4.99",
@@ -141,6 +142,20 @@ fn the_example_of_the_contract_is_read() {
     assert_eq!(archive.energy.physical_copies, 3.0);
     assert_eq!(archive.nines, Some(4.0));
     assert_eq!(archive.access_mode, AccessMode::ReadWrite);
+    let limits = &archive.limits;
+    assert_eq!(limits.usual.bytes_per_second, Some(50 << 20));
+    assert_eq!(limits.usual.requests_per_second, None);
+    let hours = &limits.timetable[0];
+    assert_eq!(
+        (&hours.days[..], hours.from_minute, hours.to_minute),
+        (&[5, 6][..], 1320, 390)
+    );
+    assert_eq!(hours.rates.requests_per_second, Some(100));
+    assert_eq!(
+        (limits.timetable[1].days.len(), limits.timetable[1].to_minute),
+        (7, 1440)
+    );
+    assert!(manifests.backends["oslo"].limits.is_unlimited());
     assert!(archive.relay && !manifests.backends["oslo"].relay);
     let policy = &manifests.policies["biodiversity"];
     assert_eq!(policy.require[0].copies, 3);

@@ -1,0 +1,303 @@
+//! A store behind its limits: whoever asks it waits for his turn.
+//!
+//! ```text
+//!  worker ──▶ Limited ── turn (as many at once as it answers well) ── pace (bytes, requests per second) ──▶ driver
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use domicile_estate::{RateLimits, Rates};
+use domicile_movers::{Crowd, Failure, FailureClass, Pace, StoredPart, UploadToken};
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+
+use crate::fs::FsStore;
+use crate::role::Role;
+use crate::store::{
+    Aim, Attested, Capabilities, Content, Crc64, Doing, Pages, Part, Probed, Proven, Published, Sink, Source,
+    Stat, Store, Unfinished, Upload, Version, Wanted, Whole, size_of_chunks,
+};
+
+/// What everybody who asks one store shares.
+pub(crate) struct Turnstile {
+    limits: RateLimits,
+    began: Instant,
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    crowd: Crowd,
+    under_way: usize,
+    bytes: Pace,
+    requests: Pace,
+}
+
+/// A place among those who ask at once; given back when it is dropped.
+struct Turn<'a>(&'a Turnstile);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.state().under_way -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+impl Turnstile {
+    fn new(limits: RateLimits) -> Self {
+        Self {
+            limits,
+            began: Instant::now(),
+            state: Mutex::default(),
+            freed: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn rates(&self) -> Rates {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.limits
+            .at(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Waits until so many bytes may pass.
+    async fn pass(&self, bytes: u64) {
+        if let Some(rate) = self.rates().bytes_per_second {
+            let wait_us = self.state().bytes.take(self.now_us(), bytes, rate);
+            tokio::time::sleep(Duration::from_micros(wait_us)).await;
+        }
+    }
+
+    async fn turn(&self) -> Turn<'_> {
+        loop {
+            let freed = self.freed.notified();
+            {
+                let mut state = self.state();
+                if state.under_way < state.crowd.allowed() {
+                    state.under_way += 1;
+                    return Turn(self);
+                }
+            }
+            freed.await;
+        }
+    }
+
+    /// Does one request with so many bytes, in its turn.
+    async fn ask<T>(
+        &self,
+        bytes: u64,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let _turn = self.turn().await;
+        if let Some(rate) = self.rates().requests_per_second {
+            let wait_us = self.state().requests.take(self.now_us(), 1, rate);
+            tokio::time::sleep(Duration::from_micros(wait_us)).await;
+        }
+        if bytes > 0 {
+            self.pass(bytes).await;
+        }
+        let answer = request.await;
+        let now_us = self.now_us();
+        let mut state = self.state();
+        match &answer {
+            Err(failure) if failure.class == FailureClass::Transient => state.crowd.overburdened(now_us),
+            _ => {
+                let under_way = state.under_way;
+                let before = state.crowd.allowed();
+                state.crowd.answered(under_way);
+                if state.crowd.allowed() > before {
+                    self.freed.notify_one();
+                }
+            }
+        }
+        drop(state);
+        answer
+    }
+}
+
+/// A store that is asked no faster than its limits allow.
+pub(crate) struct Limited {
+    inner: Arc<dyn Store>,
+    turnstile: Arc<Turnstile>,
+}
+
+impl fmt::Debug for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl Limited {
+    pub(crate) fn new(inner: Arc<dyn Store>, limits: RateLimits) -> Self {
+        Self {
+            inner,
+            turnstile: Arc::new(Turnstile::new(limits)),
+        }
+    }
+}
+
+impl Store for Limited {
+    /// What the system copies by itself goes by no limit: bytes have to pass through us.
+    fn as_folder(&self) -> Option<&FsStore> {
+        None
+    }
+}
+
+struct LimitedContent {
+    inner: Box<dyn Content>,
+    turnstile: Arc<Turnstile>,
+}
+
+impl Content for LimitedContent {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn version(&self) -> &Version {
+        self.inner.version()
+    }
+
+    fn attested(&self) -> Attested {
+        self.inner.attested()
+    }
+
+    fn next(&mut self) -> Doing<'_, Option<Bytes>> {
+        Box::pin(async {
+            let next = self.inner.next().await?;
+            if let Some(bytes) = &next {
+                self.turnstile.pass(bytes.len() as u64).await;
+            }
+            Ok(next)
+        })
+    }
+}
+
+impl Source for Limited {
+    fn stat<'a>(&'a self, path: &'a str, role: Role) -> Doing<'a, Option<Stat>> {
+        Box::pin(self.turnstile.ask(0, self.inner.stat(path, role)))
+    }
+
+    fn open<'a>(&'a self, wanted: Wanted<'a>) -> Doing<'a, Box<dyn Content>> {
+        Box::pin(async {
+            let inner = self.turnstile.ask(0, self.inner.open(wanted)).await?;
+            let turnstile = Arc::clone(&self.turnstile);
+            Ok(Box::new(LimitedContent { inner, turnstile }) as Box<dyn Content>)
+        })
+    }
+
+    fn attested<'a>(&'a self, path: &'a str) -> Doing<'a, Attested> {
+        Box::pin(self.turnstile.ask(0, self.inner.attested(path)))
+    }
+
+    fn way_is_safe(&self) -> bool {
+        self.inner.way_is_safe()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()> {
+        // It waits for whoever takes the pages, so that it must hold nobody's turn.
+        self.inner.list(prefix, skip, pages)
+    }
+
+    fn is_empty_or_gone(&self) -> Doing<'_, bool> {
+        Box::pin(self.turnstile.ask(0, self.inner.is_empty_or_gone()))
+    }
+}
+
+struct LimitedUpload {
+    inner: Box<dyn Upload>,
+    turnstile: Arc<Turnstile>,
+}
+
+impl LimitedUpload {
+    fn boxed(inner: Box<dyn Upload>, turnstile: &Arc<Turnstile>) -> Box<dyn Upload> {
+        let turnstile = Arc::clone(turnstile);
+        Box::new(Self { inner, turnstile })
+    }
+}
+
+impl Upload for LimitedUpload {
+    fn token(&self) -> Option<&UploadToken> {
+        self.inner.token()
+    }
+
+    fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
+        Box::pin(self.turnstile.ask(part.size(), self.inner.put_part(part)))
+    }
+
+    fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
+        Box::pin(self.turnstile.ask(0, self.inner.parts()))
+    }
+
+    fn complete<'a>(
+        self: Box<Self>,
+        parts: &'a [StoredPart],
+        checksum: Option<Crc64>,
+    ) -> Doing<'a, Published> {
+        let Self { inner, turnstile } = *self;
+        Box::pin(async move { turnstile.ask(0, inner.complete(parts, checksum)).await })
+    }
+
+    fn abort(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.inner.abort()
+    }
+}
+
+impl Sink for Limited {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn put_whole<'a>(&'a self, aim: Aim<'a>, whole: &'a Whole) -> Doing<'a, Published> {
+        let bytes = size_of_chunks(&whole.chunks);
+        Box::pin(self.turnstile.ask(bytes, self.inner.put_whole(aim, whole)))
+    }
+
+    fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>> {
+        Box::pin(async move {
+            let inner = self.turnstile.ask(0, self.inner.begin(aim)).await?;
+            Ok(LimitedUpload::boxed(inner, &self.turnstile))
+        })
+    }
+
+    fn resume(&self, aim: Aim<'_>, token: &UploadToken) -> Option<Box<dyn Upload>> {
+        let inner = self.inner.resume(aim, token)?;
+        Some(LimitedUpload::boxed(inner, &self.turnstile))
+    }
+
+    fn unfinished<'a>(&'a self, prefix: &'a str) -> Doing<'a, Vec<Unfinished>> {
+        Box::pin(self.turnstile.ask(0, self.inner.unfinished(prefix)))
+    }
+
+    fn delete<'a>(&'a self, path: &'a str, only: Option<&'a Version>, emptied: bool) -> Doing<'a, ()> {
+        Box::pin(self.turnstile.ask(0, self.inner.delete(path, only, emptied)))
+    }
+
+    fn sweep<'a>(&'a self, prefix: &'a str) -> Doing<'a, u64> {
+        Box::pin(self.turnstile.ask(0, self.inner.sweep(prefix)))
+    }
+
+    fn proven(&self) -> BoxFuture<'_, Proven> {
+        self.inner.proven()
+    }
+
+    fn assume(&self, proven: Proven) {
+        self.inner.assume(proven);
+    }
+
+    fn probe(&self, write: bool, may_be_new: bool) -> Doing<'_, Probed> {
+        self.inner.probe(write, may_be_new)
+    }
+}
