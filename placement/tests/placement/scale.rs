@@ -122,6 +122,12 @@ fn a_relayed_way_is_found_where_the_exact_method_finds_one() {
     }
 }
 
+/// Empty datasets lack nothing but a place, and once made tolls infinite where not everything fits.
+#[test]
+fn tolls_stay_finite_where_what_lacks_is_empty() {
+    relays_are_priced(17191951946861949435, true).unwrap();
+}
+
 fn relays_are_priced(seed: u64, odd: bool) -> Result<(), TestCaseError> {
     let mut dice = Dice::new(seed);
     let shape = Shape {

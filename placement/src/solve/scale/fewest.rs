@@ -129,6 +129,9 @@ impl Fewest {
         let Some((vertex, proof)) = settle(stock, &wish, (rank, start), self.sets.clone(), lots) else {
             return false;
         };
+        if !vertex.tolls.are_finite() {
+            return false;
+        }
         self.tolls = vertex.tolls.clone();
         let reached = missing(stock, rank, &vertex.keys, &vertex.split());
         self.sets = vertex.keys;
@@ -162,9 +165,16 @@ pub(crate) fn best_sum(stock: &Stock, wish: &Wish, (tolls, others): (&Tolls, &To
         let tolls = sum(tolls, others, times);
         super::bound(stock, wish, &tolls)
     };
-    let dearest = others.room.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let dearest = others.room.iter().copied().fold(0.0, f64::max);
     let start = dear / dearest;
+    if !(start > 0.0 && start.is_finite() && others.are_finite()) {
+        // Where nothing is dear, there is nothing to take more often.
+        return tolls.clone();
+    }
     let mut best = (value(start), start);
+    if !best.0.is_finite() {
+        return tolls.clone();
+    }
     for (step, most) in [(4.0, TIMES), (0.25, TIMES), (2.0, 1), (0.5, 1)] {
         for _ in 0..most {
             let times = best.1 * step;
@@ -315,5 +325,6 @@ fn first_lacking(stock: &Stock, rank: usize, sets: &[Members]) -> f64 {
         .collect();
     sizes.sort_unstable();
     let first = sizes.get((sizes.len() as f64 * FIRST_LACKING) as usize);
-    first.map_or(1.0, |bytes| *bytes as f64)
+    // An empty dataset needs no room, and no room is worth one.
+    first.map_or(1.0, |bytes| (*bytes as f64).max(1.0))
 }

@@ -243,7 +243,12 @@ fn coarse_level(small: &Stock, wish: &Wish, tolls: &Tolls, is_first: bool) -> To
 /// Settles the program over all lots, beginning at these tolls.
 pub(crate) fn settle(stock: &mut Stock, wish: &Wish, tolls: &Tolls, trust: (f64, f64)) -> Settled {
     let piles = Piles::of(stock, wish);
-    let program = settle_piles(&piles.stock, wish, tolls, trust);
+    let tolls = if tolls.are_finite() {
+        tolls.clone()
+    } else {
+        free(stock, wish)
+    };
+    let program = settle_piles(&piles.stock, wish, &tolls, trust);
     let near = piles.lots_of(&program.near);
     let sets = piles.deal(stock, &program.keys, &program.split);
     piles.give_back(stock);

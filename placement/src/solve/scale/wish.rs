@@ -15,6 +15,14 @@ pub(crate) struct Tolls {
     pub levels: Vec<f64>,
 }
 
+impl Tolls {
+    /// Whether they can be reckoned with.
+    pub fn are_finite(&self) -> bool {
+        let mut all = self.room.iter().chain(&self.budgets).chain(&self.levels);
+        all.all(|toll| toll.is_finite())
+    }
+}
+
 /// How much may be missing in one unit of the lots of one priority, or how many may fall back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Held {
