@@ -204,6 +204,7 @@ impl Remote for Ftp {
             // RNTO overwrites on most servers, and none has to say.
             renames_exclusively: false,
             removes_empty_folders: true,
+            guards_way: false,
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct ObjectStore {
     operator: Operator,
     redactor: Redactor,
     anonymous: bool,
+    /// Whether there is no way to it, or TLS notices bits that turn on it.
+    guarded: bool,
     /// What a missing store is called, such as ``bucket `x` ``.
     place: String,
     /// What it has shown when it was tried out.
@@ -68,6 +70,10 @@ impl Source for ObjectStore {
             let content = self.open_content(wanted).await?;
             Ok(Box::new(content) as Box<dyn Content>)
         })
+    }
+
+    fn way_is_safe(&self) -> bool {
+        self.guarded
     }
 
     fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()> {

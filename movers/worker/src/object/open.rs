@@ -29,6 +29,7 @@ struct Opened {
     operator: Operator,
     secrets: Vec<String>,
     anonymous: bool,
+    guarded: bool,
     /// What a missing store is called.
     place: String,
 }
@@ -62,6 +63,7 @@ pub(crate) fn open(backend: &Backend, values: &CredentialValues) -> Result<Objec
         operator,
         redactor: Redactor::of(opened.secrets.iter().map(String::as_str)),
         anonymous: opened.anonymous,
+        guarded: opened.guarded,
         place: opened.place,
         // Where nothing outside this process writes, there is nothing to try out.
         proven: Arc::default(),
@@ -75,6 +77,7 @@ fn memory(backend: &Backend) -> Result<Opened, Refusal> {
         operator,
         secrets: Vec::new(),
         anonymous: false,
+        guarded: true,
         place: format!("root `{root}`"),
     })
 }
@@ -105,6 +108,7 @@ fn azblob(backend: &Backend, values: &CredentialValues) -> Result<Opened, Refusa
         // The account is part of the address and no secret.
         secrets: keys.iter().map(|keys| keys.secret_access_key.clone()).collect(),
         anonymous: keys.is_none(),
+        guarded: endpoint.starts_with("https:"),
         place: format!("container `{container}`"),
     })
 }
@@ -129,6 +133,7 @@ fn gcs(backend: &Backend, values: &CredentialValues) -> Result<Opened, Refusal> 
     Ok(Opened {
         operator: over_http(operator, with_tls)?,
         anonymous: document.is_none(),
+        guarded: !endpoint.starts_with("http:"),
         secrets: document.into_iter().collect(),
         place: format!("bucket `{bucket}`"),
     })

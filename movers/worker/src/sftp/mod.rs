@@ -163,6 +163,7 @@ impl Remote for Sftp {
             writes: true,
             renames_exclusively: true,
             removes_empty_folders: true,
+            guards_way: true,
         }
     }
 

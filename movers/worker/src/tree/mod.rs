@@ -262,6 +262,10 @@ impl Source for TreeStore {
         })
     }
 
+    fn way_is_safe(&self) -> bool {
+        self.remote.abilities().guards_way
+    }
+
     fn list<'a>(&'a self, prefix: &'a str, skip: &'a [String], pages: &'a Pages) -> Doing<'a, ()> {
         Box::pin(self.list_below(prefix, skip, pages))
     }

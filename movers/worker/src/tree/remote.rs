@@ -20,6 +20,8 @@ pub(crate) struct Abilities {
     pub renames_exclusively: bool,
     /// Whether it removes a folder only if that is empty.
     pub removes_empty_folders: bool,
+    /// Whether SSH or TLS notices bits that turn on the way.
+    pub guards_way: bool,
 }
 
 /// One thing in a remote folder.

@@ -86,6 +86,7 @@ impl Remote for Shelf {
             writes: true,
             renames_exclusively: false,
             removes_empty_folders: true,
+            guards_way: false,
         }
     }
 

@@ -178,6 +178,7 @@ impl Remote for Dav {
             renames_exclusively: true,
             // DELETE takes all that lies in a folder with it (RFC 4918, 9.6.1).
             removes_empty_folders: false,
+            guards_way: self.web.is_guarded(),
         }
     }
 

@@ -23,6 +23,7 @@ impl Remote for Index {
             writes: false,
             renames_exclusively: false,
             removes_empty_folders: false,
+            guards_way: self.0.is_guarded(),
         }
     }
 

@@ -135,6 +135,11 @@ impl Web {
         text
     }
 
+    /// Whether TLS notices bits that turn on the way.
+    fn is_guarded(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
     fn address(&self, path: &str) -> Result<Uri, Trouble> {
         let uri = Uri::builder()
             .scheme(self.scheme.clone())
