@@ -79,6 +79,7 @@ struct Shared {
     bytes_per_second: Option<u64>,
     rule: Mutex<Arc<Rule>>,
     sent: AtomicU64,
+    harmed: AtomicU64,
     log: Mutex<Vec<Exchange>>,
     under_way: Mutex<BTreeMap<u64, (Asked, Instant)>>,
     serial: AtomicU64,
@@ -129,6 +130,7 @@ impl Proxy {
             bytes_per_second,
             rule: Mutex::new(Arc::new(none)),
             sent: AtomicU64::new(0),
+            harmed: AtomicU64::new(0),
             log: Mutex::new(Vec::new()),
             under_way: Mutex::new(BTreeMap::new()),
             serial: AtomicU64::new(0),
@@ -180,12 +182,10 @@ impl Proxy {
         lock(&self.shared.log).clone()
     }
 
-    /// Whether any request so far was harmed or refused.
+    /// Whether any request so far was harmed or refused, also one that has not ended yet.
     #[must_use]
     pub fn befell(&self) -> bool {
-        lock(&self.shared.log)
-            .iter()
-            .any(|exchange| exchange.fault != Fault::None)
+        self.shared.harmed.load(Ordering::Relaxed) > 0
     }
 
     /// What is asked for and not answered yet, and for how long, in words.
@@ -264,6 +264,9 @@ impl<'a> Line<'a> {
             let asked = Asked::of(&head.first, length, head.get("x-amz-date"));
             let rule = Arc::clone(&lock(&self.shared.rule));
             let fault = self.skewed(&asked).unwrap_or_else(|| rule(&asked));
+            if fault != Fault::None {
+                self.shared.harmed.fetch_add(1, Ordering::Relaxed);
+            }
             let method = head.first.split(' ').next().unwrap_or_default().to_owned();
             let request = Request {
                 asked,
