@@ -38,6 +38,23 @@ impl Server {
         Self::start_with(name, true)
     }
 
+    /// The same for a test, which is left out by name where there is none, or none is wanted.
+    ///
+    /// # Panics
+    /// When it is installed and does not start.
+    #[must_use]
+    pub fn for_test(test: &str, name: &str) -> Option<Self> {
+        if std::env::var_os("DOMICILE_WITHOUT_SERVERS").is_some() {
+            crate::skip(test, "run without S3 servers");
+            return None;
+        }
+        let server = Self::start(name);
+        if server.is_none() {
+            crate::skip(test, "no S3 server: `tests/run` installs one");
+        }
+        server
+    }
+
     /// The same, and it takes every request, whoever has signed it, and when.
     ///
     /// # Panics

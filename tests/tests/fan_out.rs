@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use domicile_tests::{Estate, Fault, Kind, Proxy, Server, bytes, files, manifest, rclone, skip};
+use domicile_tests::{Estate, Fault, Kind, Proxy, Server, bytes, files, manifest, rclone};
 
 /// More than two parts of the smallest size.
 const LARGE: usize = (20 << 20) + 12_345;
@@ -18,16 +18,9 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-/// A server, or the word that the test is left out.
+/// A server with two buckets, or the word that the test is left out.
 fn server(test: &str) -> Option<Server> {
-    if std::env::var_os("DOMICILE_WITHOUT_SERVERS").is_some() {
-        skip(test, "run without S3 servers");
-        return None;
-    }
-    let Some(server) = Server::start("alpha") else {
-        skip(test, "no S3 server: `tests/run` installs one");
-        return None;
-    };
+    let server = Server::for_test(test, "alpha")?;
     server.bucket("first");
     server.bucket("second");
     Some(server)

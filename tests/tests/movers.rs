@@ -11,8 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use domicile_tests::{
-    Estate, Exchange, Fault, Kind, Proxy, Random, Server, bytes, files, manifest, rclone, skip,
-    temporary_files,
+    Estate, Exchange, Fault, Kind, Proxy, Random, Server, bytes, files, manifest, rclone, temporary_files,
 };
 
 /// Kills, unless `DOMICILE_MOVER_KILLS` says how many.
@@ -33,14 +32,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 fn server(test: &str) -> Option<Server> {
-    if std::env::var_os("DOMICILE_WITHOUT_SERVERS").is_some() {
-        skip(test, "run without S3 servers");
-        return None;
-    }
-    let Some(server) = Server::start("alpha") else {
-        skip(test, "no S3 server: `tests/run` installs one");
-        return None;
-    };
+    let server = Server::for_test(test, "alpha")?;
     server.bucket("first");
     Some(server)
 }

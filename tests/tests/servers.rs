@@ -2,18 +2,11 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
-use domicile_tests::{Estate, Server, bytes, files, manifest, rclone, skip};
+use domicile_tests::{Estate, Server, bytes, files, manifest, rclone};
 
 /// Two servers with a bucket each, or the word that they are left out.
 fn servers(test: &str) -> Option<(Server, Server)> {
-    if std::env::var_os("DOMICILE_WITHOUT_SERVERS").is_some() {
-        skip(test, "run without S3 servers");
-        return None;
-    }
-    let (Some(a), Some(b)) = (Server::start("alpha"), Server::start("beta")) else {
-        skip(test, "no S3 server: `tests/run` installs one");
-        return None;
-    };
+    let (a, b) = (Server::for_test(test, "alpha")?, Server::for_test(test, "beta")?);
     a.bucket("first");
     b.bucket("second");
     Some((a, b))

@@ -7,7 +7,8 @@ use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Place, Seen};
 use md5::{Digest as _, Md5};
 
 use crate::carry::Carrier;
-use crate::digest::{Digester, hex, join_checksums};
+use crate::digest::{Digester, hex};
+use crate::parts::checksum_of;
 use crate::role::Role;
 use crate::store::{Attested, Crc64, Store, Wanted};
 
@@ -87,11 +88,7 @@ impl Carrier {
         if self.is_known(&*from) {
             return Ok(seen.clone());
         }
-        let checksums: Option<Vec<_>> = parts
-            .iter()
-            .map(|part| Some((Crc64(part.crc64nvme?), part.size)))
-            .collect();
-        let checksum = checksums.map(|checksums| join_checksums(checksums.into_iter()));
+        let checksum = checksum_of(parts);
         let attested = self.watch.or_stop(from.attested(&source.path)).await??;
         match attested.word(checksum, || None) {
             Word::Same => Ok(seen.clone()),

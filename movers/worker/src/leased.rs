@@ -12,12 +12,11 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use crate::carry::Carrier;
-use crate::digest::join_checksums;
-use crate::parts::{PartCopy, Shared, stored};
+use crate::parts::{PartCopy, Shared, checksum_of, stored};
 use crate::progress::Cancel;
 use crate::proof::Proof;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, Parts, Published, Store, Upload, Version};
+use crate::store::{Aim, Parts, Published, Store, Upload, Version};
 
 /// Where the records of transfers go, and who says that a lease is lost.
 pub trait Records: Send + Sync {
@@ -356,11 +355,7 @@ impl<'a> LeasedCarrier<'a> {
         let Some(upload) = self.carrier.target.resume(aim, token) else {
             return Err(self.broken("the store cannot go on with an upload any more"));
         };
-        let checksums: Option<Vec<_>> = parts
-            .iter()
-            .map(|part| Some((Crc64(part.crc64nvme?), part.size)))
-            .collect();
-        let checksum = checksums.map(|checksums| join_checksums(checksums.into_iter()));
+        let checksum = checksum_of(parts);
         let told: Vec<_> = parts.iter().map(stored).collect();
         let published = upload.complete(&told, checksum).await?;
         let size = self.carrier.spec.size.0;

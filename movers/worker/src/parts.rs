@@ -246,6 +246,15 @@ fn receipt(stored: StoredPart, digest: &PartDigest) -> PartReceipt {
     }
 }
 
+/// The checksum of the object that parts make; `None` if one of them has none.
+pub(crate) fn checksum_of(parts: &[PartReceipt]) -> Option<Crc64> {
+    let checksums: Option<Vec<_>> = parts
+        .iter()
+        .map(|part| Some((Crc64(part.crc64nvme?), part.size)))
+        .collect();
+    checksums.map(|checksums| join_checksums(checksums.into_iter()))
+}
+
 /// What the store is told of a part that it has acknowledged.
 pub(crate) fn stored(receipt: &PartReceipt) -> StoredPart {
     StoredPart {

@@ -270,6 +270,16 @@ pub(crate) struct Proven {
     pub refuses_to_overwrite: bool,
 }
 
+impl Proven {
+    /// What trying out has shown: nothing where it could not be tried.
+    pub(crate) fn by_trying(tried: Result<Self, Failure>) -> Self {
+        tried.unwrap_or_else(|failure| {
+            tracing::info!("what the store can do is not known: {failure}");
+            Self::default()
+        })
+    }
+}
+
 /// What a probe found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Probed {

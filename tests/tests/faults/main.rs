@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use domicile_tests::{Server, skip};
+use domicile_tests::Server;
 
 use cases::{Case, Ends};
 use stand::Stand;
@@ -25,15 +25,7 @@ use stand::Stand;
 const AT_ONCE: usize = 10;
 
 fn server(test: &str) -> Option<Server> {
-    if std::env::var_os("DOMICILE_WITHOUT_SERVERS").is_some() {
-        skip(test, "run without S3 servers");
-        return None;
-    }
-    let server = Server::start("alpha");
-    if server.is_none() {
-        skip(test, "no S3 server: `tests/run` installs one");
-    }
-    server
+    Server::for_test(test, "alpha")
 }
 
 /// One case from its first apply, under the fault, to its last one, when it is gone.

@@ -125,15 +125,7 @@ impl Sink for ObjectStore {
 
     /// OpenDAL tells no checksums; whether conditions are heeded is tried out.
     fn proven(&self) -> BoxFuture<'_, Proven> {
-        Box::pin(async move {
-            match self.try_out().await {
-                Ok(proven) => proven,
-                Err(failure) => {
-                    tracing::info!("what the store can do is not known: {failure}");
-                    Proven::default()
-                }
-            }
-        })
+        Box::pin(async move { Proven::by_trying(self.try_out().await) })
     }
 
     fn assume(&self, proven: Proven) {

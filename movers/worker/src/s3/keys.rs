@@ -33,22 +33,9 @@ pub(super) fn query(pairs: &mut [(&str, &str)]) -> String {
     text
 }
 
-/// Reads an encoded key of a listing; `None` if it is no text.
+/// Reads an encoded key of a listing; `None` if it is no text. S3 encodes it as forms are: a blank is `+`, and a plus `%2B`.
 pub(super) fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            // As forms are encoded: S3 writes a blank so, and a plus as %2B.
-            b'+' => b' ',
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
+    crate::http1::decode(&text.replace('+', " "))
 }
 
 #[cfg(test)]

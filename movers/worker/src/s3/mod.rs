@@ -153,15 +153,7 @@ impl Sink for S3Store {
     }
 
     fn proven(&self) -> BoxFuture<'_, Proven> {
-        Box::pin(async move {
-            match self.try_out().await {
-                Ok(proven) => proven,
-                Err(failure) => {
-                    tracing::info!("what the store can do is not known: {failure}");
-                    Proven::default()
-                }
-            }
-        })
+        Box::pin(async move { Proven::by_trying(self.try_out().await) })
     }
 
     fn assume(&self, proven: Proven) {

@@ -25,7 +25,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use crate::credentials::{CredentialValues, Keys, resolve};
-use crate::http1::{Broken, Http, Payload};
+use crate::http1::{Broken, Http, Payload, decode};
 use crate::redact::Redactor;
 use crate::s3::encode;
 use crate::tree::TreeStore;
@@ -277,22 +277,6 @@ fn bare_etag(etag: &str) -> String {
 fn time_ms(text: &str) -> Option<i64> {
     let time = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
     Some(time.timestamp().as_millisecond())
-}
-
-/// An encoded path as text; `None` if it is none.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// The bytes of an answer that were asked for.
