@@ -14,6 +14,7 @@ use domicile_catalogue::{
     CatalogueError, Consignment, ConsignmentEnd, Held, Hold, Lease, PendingObject, Verification,
 };
 use domicile_estate::{BackendName, ByteCount, DatasetName};
+use domicile_movers::tree::PART_MIN;
 use domicile_movers::{Ending, Failure, Receipt, TransferId};
 use tokio::task::{JoinError, JoinSet};
 
@@ -255,6 +256,7 @@ async fn transfer(
         Ok(spec) => spec,
         Err(failure) => return Ok(Ending::Failed(failure)),
     };
+    recall_checksum(carrier, object).await?;
     let ledger = carrier.catalogue.ledger(&TransferId::of(&spec, 0)).await?;
     let known = (keeper.lease.epoch, ledger);
     let ending = carrier
@@ -319,5 +321,22 @@ async fn record_batch(
         .record_verified_under(lease, &batch, &ended, keeper.ttl_ms())
         .await?;
     keeper.note(asked, held);
+    let checksums: Vec<_> = done
+        .iter()
+        .filter_map(|(_, receipt)| Some((receipt.blake3.clone(), carrier.worker.checksum(&receipt.blake3)?)))
+        .collect();
+    carrier.catalogue.keep_checksums(&checksums).await
+}
+
+/// Tells the worker what an earlier one has found out of the same bytes.
+async fn recall_checksum(carrier: &Carrier, object: &PendingObject) -> Result<(), CatalogueError> {
+    let Some(blake3) = object.blake3.as_deref().filter(|_| object.size.0 > PART_MIN) else {
+        return Ok(());
+    };
+    if carrier.worker.checksum(blake3).is_none()
+        && let Some(kept) = carrier.catalogue.checksum(blake3).await?
+    {
+        carrier.worker.rely_on_checksum(blake3, kept);
+    }
     Ok(())
 }

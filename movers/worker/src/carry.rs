@@ -10,6 +10,7 @@ use domicile_movers::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::by_store::KnownChecksums;
 use crate::digest::Digester;
 use crate::fan_out::{FanOut, Memory, Want};
 use crate::fs::{BUFFER, FsStore};
@@ -35,6 +36,10 @@ pub(crate) struct Carrier {
     pub staged: Option<Staged>,
     /// Tells what this transfer writes from what others write.
     pub epoch: Epoch,
+    /// What stores may be taken at their word for.
+    pub checksums: KnownChecksums,
+    /// Whether the target has tried to fetch the object by itself.
+    pub fetched_once: bool,
     /// What was published last, for checking it.
     pub proof: Option<Proof>,
     /// Whether something lies at the target for all we know.
@@ -200,13 +205,13 @@ impl Carrier {
         seen.map(Answer::Contents)
     }
 
-    fn tag(&self) -> String {
+    pub(crate) fn tag(&self) -> String {
         let transfer = TransferId::of(&self.spec, 0);
         let epoch = self.epoch;
         UploadTag { transfer, epoch }.to_string()
     }
 
-    fn aim<'a>(&'a self, how: Publication, tag: &'a str) -> Aim<'a> {
+    pub(crate) fn aim<'a>(&'a self, how: Publication, tag: &'a str) -> Aim<'a> {
         Aim {
             path: &self.spec.target.path,
             size: self.spec.size.0,
@@ -241,7 +246,10 @@ impl Carrier {
         match (from.as_folder(), self.target.as_folder()) {
             (Some(from), Some(to)) => self.copy_file(from.clone(), source, to.clone(), how).await,
             _ if whole => self.stage_whole(&from, source).await,
-            _ => self.stage_parts(&from, source, how).await,
+            _ => match self.stage_by_store(&from, source, how).await? {
+                Some(seen) => Ok(seen),
+                None => self.stage_parts(&from, source, how).await,
+            },
         }
     }
 
@@ -394,6 +402,19 @@ impl Carrier {
         Ok((upload, Vec::new()))
     }
 
+    /// Keeps what lies at the store, unseen, until it is published.
+    pub(crate) fn staged_in_parts(
+        &mut self,
+        upload: Box<dyn Upload>,
+        parts: Vec<StoredPart>,
+        proof: Proof,
+    ) -> Seen {
+        let seen = proof.seen.clone();
+        let how = StagedHow::Parts(upload, parts);
+        self.staged = Some(Staged { how, proof });
+        seen
+    }
+
     async fn publish(&mut self, how: Publication) -> Result<Answer, Failure> {
         match self.publish_staged(how, None).await? {
             Published::Done { .. } => Ok(Answer::Published),
@@ -427,7 +448,10 @@ impl Carrier {
             StagedHow::Parts(upload, parts) => upload.complete(&parts, proof.checksum).await?,
         };
         match published {
-            Published::Done { .. } => self.proof = Some(proof),
+            Published::Done { .. } => {
+                self.checksums.learn(&proof);
+                self.proof = Some(proof);
+            }
             Published::Occupied => {
                 self.must_look = true;
                 self.watch.progress.expect_something(true);

@@ -367,11 +367,13 @@ impl<'a> LeasedCarrier<'a> {
                 blake3,
                 ..Seen::of_size(size)
             };
-            self.carrier.proof = Some(Proof {
+            let proof = Proof {
                 checksum,
                 parts: parts.to_vec(),
                 ..Proof::of(seen)
-            });
+            };
+            self.carrier.checksums.learn(&proof);
+            self.carrier.proof = Some(proof);
         }
         Ok(reply_of(published))
     }

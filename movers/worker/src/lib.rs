@@ -14,6 +14,7 @@
 mod attest;
 mod blame;
 mod buffers;
+mod by_store;
 mod carry;
 mod certificate;
 mod credentials;

@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 use crate::fs::FsStore;
 use crate::role::Role;
 use crate::store::{
-    Aim, Attested, Capabilities, Content, Crc64, Doing, Pages, Part, Probed, Proven, Published, Sink, Source,
-    Stat, Store, Unfinished, Upload, Version, Wanted, Whole, size_of_chunks,
+    Aim, Attested, Capabilities, Content, Crc64, Doing, Fetch, Fetched, Neighbour, Pages, Part, Probed,
+    Proven, Published, Sink, Source, Stat, Store, Unfinished, Upload, Version, Wanted, Whole, size_of_chunks,
 };
 
 /// What everybody who asks one store shares.
@@ -202,6 +202,10 @@ impl Source for Limited {
         Box::pin(self.turnstile.ask(0, self.inner.attested(path)))
     }
 
+    fn neighbour(&self, path: &str) -> Option<Neighbour> {
+        self.inner.neighbour(path)
+    }
+
     fn way_is_safe(&self) -> bool {
         self.inner.way_is_safe()
     }
@@ -235,6 +239,11 @@ impl Upload for LimitedUpload {
 
     fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
         Box::pin(self.turnstile.ask(part.size(), self.inner.put_part(part)))
+    }
+
+    /// A request, and no bytes: they do not pass here.
+    fn fetch_part<'a>(&'a self, fetch: Fetch<'a>) -> Doing<'a, Fetched> {
+        Box::pin(self.turnstile.ask(0, self.inner.fetch_part(fetch)))
     }
 
     fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
@@ -275,6 +284,10 @@ impl Sink for Limited {
     fn resume(&self, aim: Aim<'_>, token: &UploadToken) -> Option<Box<dyn Upload>> {
         let inner = self.inner.resume(aim, token)?;
         Some(LimitedUpload::boxed(inner, &self.turnstile))
+    }
+
+    fn reaches(&self, from: &Neighbour) -> bool {
+        self.inner.reaches(from)
     }
 
     fn unfinished<'a>(&'a self, prefix: &'a str) -> Doing<'a, Vec<Unfinished>> {

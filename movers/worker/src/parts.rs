@@ -191,9 +191,14 @@ impl PartCopy<'_> {
                     chunks,
                     checksum: digest.checksum,
                 };
-                let stored = self.watch.or_stop(self.upload.put_part(&part)).await??;
-                self.watch.progress.add_written(digest.size);
-                stored
+                match self.fetched(&part, &digest, &shared.version).await? {
+                    Some(stored) => stored,
+                    None => {
+                        let stored = self.watch.or_stop(self.upload.put_part(&part)).await??;
+                        self.watch.progress.add_written(digest.size);
+                        stored
+                    }
+                }
             }
         };
         Ok(stored.map(|stored| receipt(stored, &digest)))
@@ -222,7 +227,7 @@ impl PartCopy<'_> {
 
 /// Whether a part that the store holds has these bytes: by its checksum, or where a listing tells none, by its ETag, which
 /// is the MD5 of the part where a store encrypts nothing (the S3 API reference, "Object"). Nobody forges our own parts.
-fn lies_there(part: &StoredPart, chunks: &[Bytes], digest: &PartDigest) -> bool {
+pub(crate) fn lies_there(part: &StoredPart, chunks: &[Bytes], digest: &PartDigest) -> bool {
     if part.size != digest.size {
         return false;
     }

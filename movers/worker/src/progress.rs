@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 pub struct Progress {
     read: AtomicU64,
     written: AtomicU64,
+    fetched: AtomicU64,
     verified: AtomicU64,
     waits: AtomicU64,
     /// Whether the last look at a target found something.
@@ -36,6 +37,12 @@ impl Progress {
         self.written.load(Ordering::Relaxed)
     }
 
+    /// Those of them that a store fetched from a neighbour by itself: they did not pass through here.
+    #[must_use]
+    pub fn bytes_fetched(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
+    }
+
     /// Bytes at targets that were made sure of: read back, or told by a store's own checksum.
     #[must_use]
     pub fn bytes_verified(&self) -> u64 {
@@ -54,6 +61,11 @@ impl Progress {
 
     pub(crate) fn add_written(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_fetched(&self, bytes: u64) {
+        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+        self.add_written(bytes);
     }
 
     pub(crate) fn add_verified(&self, bytes: u64) {

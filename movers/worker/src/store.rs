@@ -119,6 +119,32 @@ pub(crate) struct Attested {
     pub md5: Option<String>,
 }
 
+/// Where an object lies, as another store of the same service would call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    /// The service and by whose right it is used, so that only equal ones reach each other.
+    pub service: Service,
+    /// The place within the service.
+    pub place: String,
+}
+
+/// A service and who uses it: a digest, for it is shown where errors are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Service([u8; 32]);
+
+impl Service {
+    /// The service that these texts, such as an address and a user, name together.
+    pub(crate) fn named(texts: &[&str]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for text in texts {
+            // The length before each text: no two lists of texts give the same bytes.
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }
+        Self(*hasher.finalize().as_bytes())
+    }
+}
+
 /// Bytes that are being read.
 pub(crate) trait Content: Send {
     /// The bytes of the whole object when it was opened.
@@ -142,6 +168,10 @@ pub(crate) trait Source {
     /// What the store says of the bytes of an object.
     fn attested<'a>(&'a self, _path: &'a str) -> Doing<'a, Attested> {
         Box::pin(async { Ok(Attested::default()) })
+    }
+    /// Where an object lies for those stores that can fetch it without us.
+    fn neighbour(&self, _path: &str) -> Option<Neighbour> {
+        None
     }
     /// Whether bits that turn on the way from it are noticed anyhow: there is no way, or TLS guards it.
     fn way_is_safe(&self) -> bool {
@@ -241,6 +271,10 @@ pub(crate) trait Sink {
     fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>>;
     /// Takes up what another process has begun; `None` if this store cannot. It asks the store nothing.
     fn resume(&self, aim: Aim<'_>, token: &UploadToken) -> Option<Box<dyn Upload>>;
+    /// Whether it can fetch from there without us.
+    fn reaches(&self, _from: &Neighbour) -> bool {
+        false
+    }
     /// From how many bytes on an object is worth going on with, where it can be.
     fn resumes_from(&self) -> u64 {
         0
@@ -320,6 +354,29 @@ impl Part {
     }
 }
 
+/// A part that a store is to fetch from a neighbour.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetch<'a> {
+    pub from: &'a Neighbour,
+    /// Only if the object is still in this state.
+    pub version: &'a Version,
+    /// Which of its bytes.
+    pub range: Range<u64>,
+    /// The number of the part, from 1.
+    pub number: u32,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    /// The part is there.
+    Part(StoredPart),
+    /// The store knows no such upload any more.
+    NoUpload,
+    /// The store cannot, or will not: the bytes have to be sent.
+    Refused,
+}
+
 /// The bytes in chunks.
 pub(crate) fn size_of_chunks(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
@@ -333,6 +390,11 @@ pub(crate) trait Upload: Send + Sync {
     }
     /// Puts one part; `None` if the store knows no such upload any more.
     fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>>;
+    /// Has the store fetch a part from a neighbour: nothing of it passes through us. An object that has changed is a
+    /// failure.
+    fn fetch_part<'a>(&'a self, _: Fetch<'a>) -> Doing<'a, Fetched> {
+        Box::pin(async { Ok(Fetched::Refused) })
+    }
     /// The parts that the store holds, none if it tells none; `None` if it knows no such upload any more.
     fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
         Box::pin(async { Ok(Some(Vec::new())) })

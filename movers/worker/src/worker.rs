@@ -13,6 +13,7 @@ use domicile_movers::{
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
+use crate::by_store::KnownChecksums;
 use crate::carry::{self, Carrier, Watch};
 use crate::fan_out::{Expected, FanOut};
 use crate::leased::{self, LeasedCarrier, Records};
@@ -20,7 +21,7 @@ use crate::listing::Listing;
 use crate::progress::{Cancel, Progress};
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Proven, Store};
+use crate::store::{Aim, Crc64, Proven, Store};
 use crate::stores::{Stores, check_path};
 
 /// Pages of a listing that wait for whoever reads it.
@@ -66,6 +67,7 @@ pub struct Worker {
     pub(crate) stores: Arc<Stores>,
     fan_out: FanOut,
     retry: RetryPolicy,
+    checksums: KnownChecksums,
 }
 
 impl Worker {
@@ -76,6 +78,7 @@ impl Worker {
             stores: Arc::new(stores),
             fan_out: FanOut::new(limits.buffer_bytes),
             retry: limits.retry,
+            checksums: KnownChecksums::default(),
         }
     }
 
@@ -129,21 +132,36 @@ impl Worker {
         cancel: &Cancel,
     ) -> Result<Ending, Failure> {
         let target = self.stores.at(&spec.target)?;
+        let goes_on = leased::goes_on(&*target, spec.size.0);
+        let carrier = Carrier {
+            // What an earlier lease may have published is looked for.
+            must_look: ledger != Ledger::default(),
+            ..self.carrier(spec, target, epoch, watch(progress, cancel, &spec.target))
+        };
+        // What the store copies by itself takes moments, and is not gone on with.
+        let by_store = ledger == Ledger::default() && carrier.checksum_by_store(&spec.source).await.is_some();
         let claim = Claim {
             id: TransferId::of(spec, 0),
             epoch,
             ledger,
-            part_size: leased::goes_on(&*target, spec.size.0).then(|| tree::part_size(spec.size.0)),
-        };
-        let carrier = Carrier {
-            // What an earlier lease may have published is looked for.
-            must_look: claim.ledger != Ledger::default(),
-            ..self.carrier(spec, target, epoch, watch(progress, cancel, &spec.target))
+            part_size: (goes_on && !by_store).then(|| tree::part_size(spec.size.0)),
         };
         let carrier = LeasedCarrier::new(carrier, &claim, records);
         Ok(carrier
             .run(LeasedTransfer::new(spec.clone(), self.retry, claim))
             .await)
+    }
+
+    /// The CRC-64/NVME of the large object with this BLAKE3, where this worker has computed both, or was told.
+    #[must_use]
+    pub fn checksum(&self, blake3: &str) -> Option<u64> {
+        self.checksums.of(blake3).map(|checksum| checksum.0)
+    }
+
+    /// Takes it from whoever keeps what an earlier worker has computed: with it, stores can be taken at their word that
+    /// they have copied the object by themselves.
+    pub fn rely_on_checksum(&self, blake3: &str, crc64nvme: u64) {
+        self.checksums.keep(blake3, Crc64(crc64nvme));
     }
 
     pub(crate) fn store(&self, backend: &BackendName) -> Result<Arc<dyn Store>, Failure> {
@@ -163,6 +181,8 @@ impl Worker {
             watch,
             staged: None,
             epoch,
+            checksums: self.checksums.clone(),
+            fetched_once: false,
             proof: None,
             must_look: false,
             skipped_look: false,

@@ -16,6 +16,7 @@
 mod adopt;
 mod backup;
 mod certificates;
+mod checksums;
 mod copies;
 mod dataset;
 mod doubt;

@@ -7,6 +7,7 @@
 //! ```
 
 mod ask;
+mod copy;
 mod failure;
 mod keys;
 mod list;
@@ -31,8 +32,8 @@ use crate::http1::Http;
 use crate::redact::Redactor;
 use crate::role::Role;
 use crate::store::{
-    Aim, Attested, Capabilities, Content, Doing, Pages, Parts, Probed, Proven, Published, Sink, Source, Stat,
-    Store, Unfinished, Upload, Version, Wanted, Whole, empty_or_gone,
+    Aim, Attested, Capabilities, Content, Doing, Neighbour, Pages, Parts, Probed, Proven, Published, Sink,
+    Source, Stat, Store, Unfinished, Upload, Version, Wanted, Whole, empty_or_gone,
 };
 
 pub(crate) use keys::encode;
@@ -73,6 +74,8 @@ struct Learnt {
     clock_ahead_s: AtomicI64,
     /// Whether it has refused our checksums altogether.
     refuses_checksums: AtomicBool,
+    /// Whether it has said that it copies nothing by itself.
+    copies_nothing: AtomicBool,
     /// Whether its bucket has been seen: a HEAD cannot tell a missing object from a missing bucket.
     bucket_seen: AtomicBool,
     /// What it has shown when it was tried out.
@@ -101,6 +104,10 @@ impl Source for S3Store {
 
     fn attested<'a>(&'a self, path: &'a str) -> Doing<'a, Attested> {
         Box::pin(self.attested_by_head(path))
+    }
+
+    fn neighbour(&self, path: &str) -> Option<Neighbour> {
+        Some(self.as_neighbour(path))
     }
 
     fn way_is_safe(&self) -> bool {
@@ -137,6 +144,10 @@ impl Sink for S3Store {
 
     fn resume(&self, aim: Aim<'_>, token: &UploadToken) -> Option<Box<dyn Upload>> {
         Some(Box::new(uploads::S3Upload::new(self, aim, token.clone())))
+    }
+
+    fn reaches(&self, from: &Neighbour) -> bool {
+        self.copies_from(from)
     }
 
     fn unfinished<'a>(&'a self, prefix: &'a str) -> Doing<'a, Vec<Unfinished>> {

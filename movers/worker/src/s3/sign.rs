@@ -47,6 +47,11 @@ impl Signer {
         }
     }
 
+    /// Whose key it is.
+    pub(super) fn key_id(&self) -> &str {
+        &self.keys.access_key_id
+    }
+
     /// Adds what a signed request has to have; `host` must be among the headers. `None` if a key is no text that a
     /// header can hold.
     pub(super) fn sign(&self, request: &Signed<'_>, headers: &mut HeaderMap, now: Timestamp) -> Option<()> {

@@ -17,7 +17,7 @@ use super::keys::query;
 use super::read::{CHECKSUM, TAG, checksum_of, checksum_text, text};
 use super::xml::Element;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, Doing, Part, Published, Unfinished, Upload, Version};
+use crate::store::{Aim, Crc64, Doing, Fetch, Fetched, Part, Published, Unfinished, Upload, Version};
 
 const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
 const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
@@ -207,7 +207,7 @@ impl S3Upload {
 
 /// Completing may take long, so a store answers with success first and says later, in the body, that it failed.
 /// Source: the S3 API reference, CompleteMultipartUpload.
-fn completed((mut headers, body): (HeaderMap, Bytes)) -> Result<HeaderMap, Refused> {
+pub(super) fn completed((mut headers, body): (HeaderMap, Bytes)) -> Result<HeaderMap, Refused> {
     let answer = Element::parse(&body);
     match answer {
         Some(answer) if answer.name == "Error" => Err(Refused::answered(StatusCode::OK, &body)),
@@ -261,6 +261,10 @@ impl Upload for S3Upload {
 
     fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
         Box::pin(self.put(part))
+    }
+
+    fn fetch_part<'a>(&'a self, fetch: Fetch<'a>) -> Doing<'a, Fetched> {
+        Box::pin(self.store.fetch(&self.path, &self.token, fetch))
     }
 
     fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
