@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::by_store::KnownChecksums;
 use crate::digest::Digester;
 use crate::fan_out::{FanOut, Memory, Want};
-use crate::fs::{BUFFER, FsStore};
+use crate::fs::{FsStore, memory_for};
 use crate::parts::{Outcome, PartCopy, stored};
 use crate::progress::{Cancel, Progress};
 use crate::proof::Proof;
@@ -105,6 +105,14 @@ impl Watch {
         }
     }
 
+    /// For work that blocks: fails once it is stopped.
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        if self.cancel.is_cancelled() {
+            return Err(self.stopped());
+        }
+        Ok(())
+    }
+
     pub(crate) fn stopped(&self) -> Failure {
         let Place { backend, path } = &self.place;
         Failure::of_object(
@@ -116,20 +124,27 @@ impl Watch {
     }
 }
 
+/// Where bytes that were read are counted.
+pub(crate) type Count = fn(&Progress, u64);
+
 /// Reads an object from end to end and digests it; `count` is told the bytes.
 pub(crate) async fn read(
     store: &dyn Store,
     (path, role): (&str, Role),
     digests: Digests,
-    count: &(dyn Fn(u64) + Sync),
+    count: Count,
     watch: &Watch,
 ) -> Result<Seen, Failure> {
+    if let Some(folder) = store.as_folder() {
+        let at = (path.to_owned(), role);
+        return folder.clone().see(at, digests, count, watch.clone()).await;
+    }
     let opened = store.open(Wanted::whole(path, role));
     let mut content = watch.or_stop(opened).await??;
     let mut digester = Digester::new(digests);
     while let Some(chunk) = watch.or_stop(content.next()).await?? {
         digester.update(&chunk);
-        count(chunk.len() as u64);
+        count(&watch.progress, chunk.len() as u64);
     }
     Ok(digester.finish())
 }
@@ -199,10 +214,22 @@ impl Carrier {
 
     async fn read_source(&self, place: &Place) -> Result<Answer, Failure> {
         let store = self.stores.at(place)?;
-        let count = |bytes| self.watch.progress.add_read(bytes);
+        let _memory = self.memory_for_reading(&*store).await?;
         let at = (place.path.as_str(), Role::Source);
-        let seen = read(&*store, at, self.spec.digests(), &count, &self.watch).await;
+        let seen = read(&*store, at, self.spec.digests(), Progress::add_read, &self.watch).await;
         seen.map(Answer::Contents)
+    }
+
+    /// A folder's object passes through memory of ours when it is digested.
+    pub(crate) async fn memory_for_reading(
+        &self,
+        store: &dyn Store,
+    ) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        if store.as_folder().is_none() {
+            return Ok(None);
+        }
+        let memory = self.fan_out.budget().take(memory_for(self.spec.size.0));
+        self.watch.or_stop(memory).await
     }
 
     pub(crate) fn tag(&self) -> String {
@@ -262,7 +289,7 @@ impl Carrier {
         how: Publication,
     ) -> Result<Seen, Failure> {
         let size = self.spec.size.0;
-        let memory = self.fan_out.budget().take(size.min(BUFFER as u64));
+        let memory = self.fan_out.budget().take(memory_for(size));
         let _memory = self.watch.or_stop(memory).await?;
         let from = (from, source.path.clone(), size);
         let path = self.spec.target.path.clone();

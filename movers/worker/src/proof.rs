@@ -6,6 +6,7 @@ use domicile_movers::{Answer, Digests, Failure, PartReceipt, Seen};
 
 use crate::carry::{Carrier, read};
 use crate::digest::PartDigester;
+use crate::progress::Progress;
 use crate::role::Role;
 use crate::store::{Crc64, Wanted};
 
@@ -95,9 +96,10 @@ impl Carrier {
         if let Some(told) = self.told_by_store(digests).await? {
             return Ok(told);
         }
-        let count = |bytes| self.watch.progress.add_verified(bytes);
+        let _memory = self.memory_for_reading(&*self.target).await?;
         let at = (self.spec.target.path.as_str(), Role::Target);
-        let seen = read(&*self.target, at, digests, &count, &self.watch).await;
+        let count = Progress::add_verified;
+        let seen = read(&*self.target, at, digests, count, &self.watch).await;
         seen.map(Answer::Contents)
     }
 }

@@ -275,9 +275,9 @@ impl Worker {
     ) -> Result<Seen, Failure> {
         let store = self.stores.at(place)?;
         let watch = watch(progress, cancel, place);
-        let count = |bytes| progress.add_verified(bytes);
         let at = (place.path.as_str(), Role::Source);
-        self.retrying(cancel, || carry::read(&*store, at, digests, &count, &watch))
+        let count = Progress::add_verified;
+        self.retrying(cancel, || carry::read(&*store, at, digests, count, &watch))
             .await
     }
 

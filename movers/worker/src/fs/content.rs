@@ -109,24 +109,6 @@ impl FileContent {
     }
 }
 
-impl FileContent {
-    /// Reads to the end on the thread that asks; `each` gets the bytes.
-    pub(super) fn read_to_end(
-        self,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let mut reading = self.reading;
-        let mut chunk = self.first;
-        while let Some(bytes) = chunk {
-            each(&bytes)?;
-            // Given back before the next one is taken, so that it is the same one.
-            drop(bytes);
-            chunk = reading.as_mut().map_or(Ok(None), Reading::next)?;
-        }
-        Ok(())
-    }
-}
-
 impl Reading {
     /// The next chunk. With the last one it is made sure that the file is what it was when it was opened.
     fn next(&mut self) -> Result<Option<Bytes>, Failure> {

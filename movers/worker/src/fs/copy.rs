@@ -1,21 +1,31 @@
-//! From one folder to another.
+//! A whole object at once: from one folder to another, or from a folder into a digest.
+
+use std::os::unix::fs::FileExt;
 
 use domicile_movers::{Digests, Failure, Publication, Seen};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
-use super::FsStore;
+use super::direct::{DirectFile, Piece, pass};
 use super::driver::FileUpload;
-use crate::carry::Watch;
+use super::{FsStore, OpenObject};
+use crate::carry::{Count, Watch};
 use crate::digest::Digester;
 use crate::role::Role;
-use crate::store::{Content as _, Upload, Wanted};
+use crate::store::Upload;
 use crate::threads::blocking;
 
 /// What waits to be published, or the size that the source has instead of the one that was expected.
 pub(crate) type FileCopy = Result<(Seen, Box<dyn Upload>), u64>;
 
+/// Bytes that are digested before more are read: they are still in the processor's cache then.
+const CACHED: usize = 256 * 1024;
+/// Smaller files lie in one piece anyhow: the system gives them their room when it writes them.
+const RESERVED_FROM: u64 = 1024 * 1024;
+
 impl FsStore {
-    /// Copies an object from another folder to a file that waits to be published: one thread does it all, and what is
-    /// read is hashed and written while it is still in the processor's cache.
+    /// Copies an object from another folder to a file that waits to be published. What is read is hashed while it is
+    /// still in the processor's cache.
     pub(crate) async fn copy_from(
         self,
         (from, source, size): (FsStore, String, u64),
@@ -24,24 +34,87 @@ impl FsStore {
         watch: Watch,
     ) -> Result<FileCopy, Failure> {
         blocking(move || {
-            let content = from.open_content(&Wanted::whole(&source, Role::Source))?;
-            if content.size() != size {
-                return Ok(Err(content.size()));
+            let object = from.open(&source, Role::Source)?;
+            if object.size() != size {
+                return Ok(Err(object.size()));
             }
-            let mut staged = self.stage(&path, may_create_root)?;
+            let staged = self.stage(&path, may_create_root)?;
+            self.reserve(&staged.file, &path, size)?;
             let mut digester = Digester::new(digests);
-            content.read_to_end(&mut |bytes| {
-                digester.update(bytes);
-                self.write(&mut staged, &path, bytes)?;
-                watch.progress.add_read(bytes.len() as u64);
-                watch.progress.add_written(bytes.len() as u64);
-                if watch.cancel.is_cancelled() {
-                    return Err(watch.stopped());
-                }
-                Ok(())
-            })?;
+            let to = DirectFile::of(&staged.file, size);
+            pass(
+                size,
+                |piece, (length, at)| {
+                    for (number, cached) in piece[..length].chunks_mut(CACHED).enumerate() {
+                        from.read_exact(&object, &source, cached, at + (number * CACHED) as u64)?;
+                        digester.update(cached);
+                    }
+                    watch.progress.add_read(length as u64);
+                    watch.go_on()
+                },
+                |bytes, at| {
+                    to.write_at(bytes, at)
+                        .map_err(|error| self.unwritten(&path, &error))?;
+                    watch.progress.add_written(bytes.len() as u64);
+                    Ok(())
+                },
+            )?;
+            from.check_unchanged(&object, &source, Role::Source)?;
             let upload: Box<dyn Upload> = Box::new(FileUpload::new(self, staged, path, how));
             Ok(Ok((digester.finish(), upload)))
+        })
+        .await
+    }
+
+    fn read_exact(&self, object: &OpenObject, path: &str, into: &mut [u8], at: u64) -> Result<(), Failure> {
+        let read = object.file.read_exact_at(into, at);
+        read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.changed(path),
+            _ => self.failed_io(Role::Source, path, "read it", &error),
+        })
+    }
+
+    /// Takes the room of a larger file at once: then it lies in one piece, and a full disk is told before it is copied.
+    fn reserve(&self, file: &std::fs::File, path: &str, size: u64) -> Result<(), Failure> {
+        if size < RESERVED_FROM {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
+            Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
+                Err(self.failed(Role::Target, path, "write it", errno))
+            }
+            // Where the file system cannot, it takes the room as the bytes come.
+            _ => Ok(()),
+        }
+    }
+
+    /// Digests what lies there, from end to end, as the disk has it.
+    pub(crate) async fn see(
+        self,
+        (path, role): (String, Role),
+        digests: Digests,
+        count: Count,
+        watch: Watch,
+    ) -> Result<Seen, Failure> {
+        blocking(move || {
+            let object = self.open(&path, role)?;
+            let mut digester = Digester::new(digests);
+            let from = DirectFile::of(&object.file, object.size());
+            pass(
+                object.size(),
+                |piece: &mut Piece, (length, at)| match from.read_at(piece, length, at) {
+                    Ok(read) if read == length => Ok(()),
+                    Ok(_) => Err(self.changed(&path)),
+                    Err(errno) => Err(self.failed(role, &path, "read it", errno)),
+                },
+                |bytes, _| {
+                    digester.update(bytes);
+                    count(&watch.progress, bytes.len() as u64);
+                    watch.go_on()
+                },
+            )?;
+            self.check_unchanged(&object, &path, role)?;
+            Ok(digester.finish())
         })
         .await
     }

@@ -7,6 +7,7 @@
 
 mod content;
 mod copy;
+mod direct;
 mod driver;
 mod failure;
 mod folder_sync;
@@ -27,6 +28,7 @@ use rustix::io::Errno;
 use crate::role::Role;
 use crate::store::{Stat, Version};
 
+pub(crate) use direct::memory_for;
 use folder_sync::FolderSyncs;
 pub(crate) use list::is_skipped;
 pub(crate) use stage::StagedFile;

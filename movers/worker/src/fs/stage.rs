@@ -23,7 +23,7 @@ pub(crate) struct StagedFile {
     folder: OwnedFd,
     temporary: String,
     name: String,
-    file: File,
+    pub(super) file: File,
     published: bool,
 }
 
