@@ -31,6 +31,23 @@ fn bench() -> Option<Bench> {
     Some(Bench::with(home, &places, server.variables()))
 }
 
+/// Two places of a store that tells no checksum of what it copies.
+fn plain_bench() -> Bench {
+    let home = tempfile::tempdir().unwrap();
+    let endpoint = bench::s3s::serve(&home.path().join("s3s"));
+    let place = |which: &str| {
+        let texts = [
+            ("endpoint", endpoint.as_str()),
+            ("bucket", "bench"),
+            ("root", which),
+        ];
+        let options = texts.map(|(name, text)| (name, text.to_owned()));
+        backend(which, StoreKind::S3, &options)
+    };
+    let places = [place("one"), place("two")];
+    Bench::with(home, &places, bench::s3s::variables())
+}
+
 /// From the place `one` to another, with a BLAKE3 that is known.
 fn between(bench: &Bench, key: &str, content: &[u8], target: &str) -> TransferSpec {
     let mut spec = bench.spec(key, content, target);
@@ -155,4 +172,22 @@ async fn what_lies_there_is_left_or_replaced_as_ever() {
     bench.transfer(&spec).await.unwrap();
     assert_eq!(Some(reads(&bench, "two", "a").await), spec.blake3);
     assert_eq!(bench.progress.bytes_fetched(), SIZE as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_tells_no_checksum_of_what_it_copied_is_not_taken_at_its_word() {
+    let bench = plain_bench();
+    let content = bytes(SIZE, 8);
+    fill(&bench, "a +%20", &content).await;
+    let (read, verified) = (bench.progress.bytes_read(), bench.progress.bytes_verified());
+    let spec = between(&bench, "a +%20", &content, "two");
+    bench.transfer(&spec).await.unwrap();
+    let size = SIZE as u64;
+    // It is read here, its parts are copied there and compared by their MD5, and then it is read back.
+    assert_eq!(bench.progress.bytes_read() - read, size);
+    assert_eq!(bench.progress.bytes_verified() - verified, size);
+    assert!(bench.progress.bytes_fetched() >= size);
+    assert_eq!(Some(reads(&bench, "two", "a +%20").await), spec.blake3);
+    let uploads = bench.path("s3s/.multipart");
+    assert!(!uploads.exists() || std::fs::read_dir(uploads).unwrap().next().is_none());
 }

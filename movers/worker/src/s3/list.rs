@@ -77,7 +77,7 @@ impl S3Store {
             code: String::new(),
             message: format!("a listing is no S3: {what}"),
         };
-        let encoded = page.text_of("EncodingType") == Some("url");
+        let encoded = page.text_of("EncodingType") == Some("url") && self.encodes(&page).await;
         let mut objects = Vec::new();
         for found in page.all("Contents") {
             let listed = self.listed(found, encoded);

@@ -8,6 +8,7 @@
 
 mod ask;
 mod copy;
+mod encoding;
 mod failure;
 mod keys;
 mod list;
@@ -19,8 +20,8 @@ mod write;
 mod xml;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, OnceLock};
 
 use domicile_estate::BackendName;
 use domicile_movers::UploadToken;
@@ -74,6 +75,8 @@ struct Learnt {
     clock_ahead_s: AtomicI64,
     /// Whether it has refused our checksums altogether.
     refuses_checksums: AtomicBool,
+    /// Whether it encodes the keys of listings where it says so.
+    encodes: OnceLock<bool>,
     /// Whether it has said that it copies nothing by itself.
     copies_nothing: AtomicBool,
     /// Whether its bucket has been seen: a HEAD cannot tell a missing object from a missing bucket.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the bench")]
 
+pub mod s3s;
 pub mod servers;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ macro_rules! on_every_kind {
         $crate::on_one_kind!(on_fs, Fs, "", $($test),+);
         $crate::on_one_kind!(on_memory, Memory, "", $($test),+);
         $crate::on_one_kind!(on_s3, S3, "", $($test),+);
+        $crate::on_one_kind!(on_s3s, S3, "s3s", $($test),+);
         $crate::on_one_kind!(on_azblob, Azblob, "azblob", $($test),+);
         $crate::on_one_kind!(on_gcs, Gcs, "gcs", $($test),+);
         $crate::on_one_kind!(on_webdav, Webdav, "webdav", $($test),+);
@@ -196,6 +198,12 @@ impl Bench {
         let (options, variables) = match kind {
             StoreKind::Fs => (root_of(&home.path().join("store")), BTreeMap::new()),
             StoreKind::Memory => (vec![("root", unique)], BTreeMap::new()),
+            StoreKind::S3 if server == "s3s" => {
+                let endpoint = s3s::serve(&home.path().join("s3s"));
+                let bucket = "bench".to_owned();
+                let options = vec![("endpoint", endpoint), ("bucket", bucket), ("root", unique)];
+                (options, s3s::variables())
+            }
             StoreKind::S3 => {
                 let server = S3Server::given()?;
                 (server.options(&unique), server.variables())
@@ -215,6 +223,7 @@ impl Bench {
         let store = backend("store", kind, &options);
         Some(Self {
             kind,
+            server,
             ..Self::with(home, &[store], variables)
         })
     }
