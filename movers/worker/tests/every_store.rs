@@ -9,10 +9,10 @@
 
 mod bench;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use bench::{Bench, DATASET, bytes, name, served, servers, sha256};
+use bench::{Bench, DATASET, bytes, files, name, served, servers, sha256};
 use domicile_estate::{ByteCount, CredentialsRef, StoreKind};
 use domicile_movers::{FailureClass, Place};
 use domicile_worker::Certificate;
@@ -22,6 +22,7 @@ on_every_kind!(
     a_listing_of_more_than_a_thousand_is_whole,
     a_large_object_comes_back_equal,
     what_is_not_there_is_told_and_needs_no_deleting,
+    a_reading_that_breaks_off_is_taken_up_or_told,
     what_the_store_has_shown_can_be_told,
 );
 
@@ -152,6 +153,49 @@ async fn what_is_not_there_is_told_and_needs_no_deleting(bench: Bench) {
         bench.worker.delete(&place, None, &bench.cancel).await.unwrap();
     }
     assert_eq!(bench.list("").await.len(), 1);
+}
+
+async fn a_reading_that_breaks_off_is_taken_up_or_told(bench: Bench) {
+    let content = bytes(12 * 1024 * 1024 + 9, 7);
+    let home = |key: &str, source: &str| {
+        let mut spec = bench.spec(key, &content, "back");
+        spec.source = Place {
+            backend: name(source),
+            path: spec.target.path.clone(),
+        };
+        spec
+    };
+    if bench.server == "ftp" {
+        // Data goes another way than words: the server itself ends what is called so before its end.
+        let spec = home("cut-short", "store");
+        std::fs::create_dir_all(bench.local.as_ref().unwrap().join(DATASET)).unwrap();
+        std::fs::write(bench.local.as_ref().unwrap().join(&spec.source.path), &content).unwrap();
+        let failure = bench.transfer(&spec).await.unwrap_err();
+        assert!(failure.blames_source() || failure.is_transient(), "{failure}");
+        assert_eq!(files(&bench.path("back")), BTreeMap::new());
+        return;
+    }
+    let Some((behind, line)) = bench.behind_a_line() else {
+        return;
+    };
+    bench.put("a", &content).await;
+    bench.put("b", &content).await;
+    line.cut(2);
+    behind.transfer(&home("a", "cut")).await.unwrap();
+    assert_eq!(line.left(), 0, "the line did not break");
+    let whole = |found: &BTreeMap<String, Vec<u8>>| found.values().all(|found| *found == content);
+    let found = files(&bench.path("back"));
+    assert!(found.len() == 1 && whole(&found));
+
+    line.cut(u64::MAX);
+    match behind.transfer(&home("b", "cut")).await {
+        // It went on, piece by piece, each time from where it had come.
+        Ok(_) => assert!(whole(&files(&bench.path("back")))),
+        Err(failure) => {
+            assert!(failure.is_transient(), "{failure}");
+            assert_eq!(files(&bench.path("back")).len(), 1, "nothing is seen of it");
+        }
+    }
 }
 
 async fn what_the_store_has_shown_can_be_told(bench: Bench) {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the bench")]
 
+pub mod cutting;
 pub mod s3s;
 pub mod servers;
 
@@ -248,6 +249,31 @@ impl Bench {
             local: self.local.clone(),
             ..again
         }
+    }
+
+    /// The same, and the store under test once more as `cut`, at the end of a line that may break; `None` where there is
+    /// no line, or not only one (FTP).
+    pub fn behind_a_line(&self) -> Option<(Self, cutting::Cutting)> {
+        let mut cut = self
+            .backends
+            .iter()
+            .find(|one| one.name == name("store"))?
+            .clone();
+        if self.kind == StoreKind::Ftp {
+            return None;
+        }
+        let endpoint = cut.store.options.get_mut("endpoint")?;
+        let (before, after) = endpoint.split_once("127.0.0.1:")?;
+        let digits = after
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(after.len());
+        let line = cutting::Cutting::before(after[..digits].parse().unwrap());
+        *endpoint = format!("{before}127.0.0.1:{}{}", line.port, &after[digits..]);
+        cut.name = name("cut");
+        let mut backends = self.backends.clone();
+        backends.push(cut);
+        let behind = Self::over(self.home.clone(), backends, self.variables.clone());
+        Some((behind, line))
     }
 
     fn over(

@@ -116,14 +116,22 @@ wsgi.Server(("127.0.0.1", {port}), app, numthreads=16).start()
 def ftp(port):
     module("pyftpdlib")
     program = written("ftp.py", f"""
-import logging
+import logging, os
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.handlers import FTPHandler, FileProducer
 from pyftpdlib.servers import ThreadedFTPServer
 logging.basicConfig(level=logging.ERROR)
 users = DummyAuthorizer()
 users.add_user({USER!r}, {PASSWORD!r}, {ROOT!r}, perm="elradfmwMT")
 FTPHandler.authorizer = users
+# What is called so ends at its middle, and is told to be all.
+more = FileProducer.more
+def cut(self):
+    name = getattr(self.file, "name", "")
+    if "cut-short" in name and self.file.tell() * 2 >= os.path.getsize(name):
+        return b""
+    return more(self)
+FileProducer.more = cut
 ThreadedFTPServer(("127.0.0.1", {port}), FTPHandler).serve_forever()
 """)
     return [sys.executable, program], {"options": {"endpoint": f"ftp://127.0.0.1:{port}"},
@@ -167,8 +175,10 @@ MaxSessions 100
 Subsystem sftp internal-sftp
 """)
     with open(os.path.join(HOME, "host.pub")) as file:
-        written("known_hosts", f"[127.0.0.1]:{port} {' '.join(file.read().split()[:2])}\n")
-    client = written("ssh_config", f"UserKnownHostsFile {HOME}/known_hosts\nGlobalKnownHostsFile /dev/null\n")
+        written("known_hosts", f"bench {' '.join(file.read().split()[:2])}\n")
+    # By a name of its own, for it is also reached through another port.
+    client = written("ssh_config", f"HostKeyAlias bench\nUserKnownHostsFile {HOME}/known_hosts\n"
+                     "GlobalKnownHostsFile /dev/null\n")
     user = run("id", "-un").decode().strip()
     return [sshd, "-D", "-e", "-f", config], {
         "options": {"endpoint": f"sftp://127.0.0.1:{port}", "user": user, "root": ROOT, "config": client},
