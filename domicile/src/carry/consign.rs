@@ -15,7 +15,7 @@ use domicile_catalogue::{
 };
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::tree::PART_MIN;
-use domicile_movers::{Ending, Failure, Receipt, TransferId};
+use domicile_movers::{Ending, Failure, Ledger, Receipt, TransferId, TransferSpec};
 use tokio::task::{JoinError, JoinSet};
 
 use super::Carrier;
@@ -190,15 +190,20 @@ async fn carry_objects(
     // Tasks, not mere futures: each writes into the catalogue, whose one writer must never wait for somebody who is not
     // looked after just then.
     let mut tasks = JoinSet::new();
-    let mut waiting = page.into_iter();
+    let mut waiting = specified(carrier, &keeper.lease.consignment, page)
+        .await?
+        .into_iter();
     loop {
         while tasks.len() < OBJECTS
-            && let Some(object) = waiting.next()
+            && let Some((object, specified)) = waiting.next()
         {
             let (carrier, keeper) = (carrier.clone(), Arc::clone(keeper));
             tasks.spawn(async move {
                 let _slot = carrier.slots.acquire().await;
-                let ending = transfer(&carrier, &keeper, &object).await;
+                let ending = match specified {
+                    Ok((spec, ledger)) => transfer(&carrier, &keeper, &spec, ledger).await,
+                    Err(failure) => Ending::Failed(failure),
+                };
                 (object, ending)
             });
         }
@@ -210,7 +215,7 @@ async fn carry_objects(
         let chunk = chunk.map_err(|error| panicked(&error))?;
         let mut done = Vec::new();
         for (object, ending) in chunk {
-            match ending? {
+            match ending {
                 Ending::Registered(receipt) => {
                     copy::note_bad_sources(carrier, &object, &receipt.source_failures).await?;
                     carrier.meter.add_object();
@@ -241,29 +246,46 @@ fn panicked(error: &JoinError) -> CatalogueError {
     }
 }
 
-async fn transfer(
+/// An object, what is to be done for it and what is recorded of that, or why nothing can be done.
+type Specified = (PendingObject, Result<(TransferSpec, Ledger), Failure>);
+
+/// What is to be done for each object, with what is recorded of it: while we have the lease, nobody else writes that.
+async fn specified(
     carrier: &Carrier,
-    keeper: &Keeper,
-    object: &PendingObject,
-) -> Result<Ending, CatalogueError> {
+    consignment: &Consignment,
+    page: Vec<PendingObject>,
+) -> Result<Vec<Specified>, CatalogueError> {
     let Consignment {
         dataset,
         sources,
         target,
         ..
-    } = &keeper.lease.consignment;
-    let spec = match copy::spec(carrier, dataset, (sources, target), object) {
-        Ok(spec) => spec,
-        Err(failure) => return Ok(Ending::Failed(failure)),
+    } = consignment;
+    let specs: Vec<_> = page
+        .iter()
+        .map(|object| copy::spec(carrier, dataset, (sources, target), object))
+        .collect();
+    let named = |spec: &TransferSpec| TransferId::of(spec, 0);
+    for object in &page {
+        recall_checksum(carrier, object).await?;
+    }
+    let ids: Vec<_> = specs.iter().flatten().map(named).collect();
+    let mut ledgers = carrier.catalogue.ledgers(&ids).await?;
+    let mut with_ledger = |spec: TransferSpec| {
+        let ledger = ledgers.remove(&named(&spec)).unwrap_or_default();
+        (spec, ledger)
     };
-    recall_checksum(carrier, object).await?;
-    let ledger = carrier.catalogue.ledger(&TransferId::of(&spec, 0)).await?;
+    let specified: Vec<_> = specs.into_iter().map(|spec| spec.map(&mut with_ledger)).collect();
+    Ok(page.into_iter().zip(specified).collect())
+}
+
+async fn transfer(carrier: &Carrier, keeper: &Keeper, spec: &TransferSpec, ledger: Ledger) -> Ending {
     let known = (keeper.lease.epoch, ledger);
     let ending = carrier
         .worker
-        .transfer_leased(&spec, known, keeper, &carrier.progress, &carrier.cancel)
+        .transfer_leased(spec, known, keeper, &carrier.progress, &carrier.cancel)
         .await;
-    Ok(ending.unwrap_or_else(Ending::Failed))
+    ending.unwrap_or_else(Ending::Failed)
 }
 
 /// Records objects as verified under the lease, all at once; where other digests were recorded meanwhile, one by one.

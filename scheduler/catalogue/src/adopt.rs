@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey};
 
 use crate::Catalogue;
-use crate::copies::{Finding, Inspection, record_all};
+use crate::copies::{Finding, Inspection};
 use crate::error::CatalogueError;
+use crate::inspected::record_all;
 use crate::origin::ListedObject;
 use crate::origin_rows::insert_objects;
 use crate::row::{backend_id, dataset_id, raise_revision};

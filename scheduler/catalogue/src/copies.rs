@@ -7,11 +7,9 @@ use crate::Catalogue;
 use crate::doubt::doubt_retiring;
 use crate::error::CatalogueError;
 use crate::group::Change;
+use crate::inspected::as_inspections;
 use crate::retire::forget_drop;
-use crate::row::{
-    PlacedState, backend_id, backend_name, corrupt, dataset_id, dataset_name, hex, known_backend_id,
-    raise_revision, unhex,
-};
+use crate::row::{backend_id, backend_name, dataset_id, dataset_name, known_backend_id, raise_revision};
 
 /// An object that was read back from a backend and matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,21 +188,6 @@ pub(crate) async fn end_copy(
     Ok(())
 }
 
-/// Records what a look at objects found.
-pub(crate) async fn record_all(
-    connection: &mut SqliteConnection,
-    batch: &[Inspection],
-) -> Result<(), CatalogueError> {
-    let mut changed = false;
-    for inspection in batch {
-        changed |= record(connection, inspection).await?;
-    }
-    if changed {
-        raise_revision(connection).await?;
-    }
-    Ok(())
-}
-
 pub(crate) async fn note_write(
     connection: &mut SqliteConnection,
     dataset: i64,
@@ -214,122 +197,4 @@ pub(crate) async fn note_write(
         sqlx::query("INSERT INTO writes (dataset_id, backend_id) VALUES (?, ?) ON CONFLICT DO NOTHING");
     insert.bind(dataset).bind(backend).execute(connection).await?;
     Ok(())
-}
-
-#[derive(sqlx::FromRow)]
-struct TargetRow {
-    dataset_id: i64,
-    dataset: String,
-    key: String,
-    sha256: Option<Vec<u8>>,
-    blake3: Option<Vec<u8>>,
-    backend_id: Option<i64>,
-    retiring: Option<bool>,
-    origin: Option<bool>,
-    state: Option<i64>,
-}
-
-/// Objects that were read back and matched, as what a look at them found.
-pub(crate) fn as_inspections(batch: &[Verification]) -> Vec<Inspection> {
-    let whole = batch.iter().map(|verified| Inspection {
-        object_id: verified.object_id,
-        backend: verified.backend.clone(),
-        finding: Finding::Whole {
-            sha256: verified.sha256.clone(),
-            blake3: verified.blake3.clone(),
-        },
-        at_ms: verified.at_ms,
-    });
-    whole.collect()
-}
-
-/// Records one inspection; says whether planning would see it.
-async fn record(connection: &mut SqliteConnection, inspection: &Inspection) -> Result<bool, CatalogueError> {
-    let select = sqlx::query_as::<_, TargetRow>(
-        "SELECT o.dataset_id, d.name AS dataset, o.key, o.sha256, o.blake3, c.backend_id, c.retiring, c.origin,
-                coalesce(p.state, iif(o.id <= c.trusted_through, 1, NULL)) AS state
-         FROM objects o JOIN datasets d ON d.id = o.dataset_id
-         LEFT JOIN backends b ON b.name = ?2
-         LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = b.id
-         LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = b.id AND p.object_id = o.id
-         WHERE o.id = ?1",
-    );
-    let object = inspection.object_id;
-    let row = select
-        .bind(object)
-        .bind(inspection.backend.as_str())
-        .fetch_optional(&mut *connection)
-        .await?;
-    let row = row.ok_or(CatalogueError::UnknownObject { object })?;
-    let (Some(backend), Some(false)) = (row.backend_id, row.retiring) else {
-        return Err(CatalogueError::NoCopy {
-            dataset: row.dataset,
-            backend: inspection.backend.clone(),
-        });
-    };
-    let (state, reason) = match &inspection.finding {
-        Finding::Whole { sha256, blake3 } => {
-            let sha256 = sha256.as_deref().map(unhex).transpose()?;
-            set_digests(connection, object, &row, (sha256.as_ref(), &unhex(blake3)?)).await?;
-            (PlacedState::Verified, None)
-        }
-        Finding::Damaged { reason } => (PlacedState::Damaged, Some(reason.as_str())),
-        Finding::Gone => (PlacedState::Gone, None),
-    };
-    if state != PlacedState::Verified && row.origin != Some(true) && !is_ours(row.state) {
-        return Ok(false);
-    }
-    let upsert = sqlx::query(
-        "INSERT INTO placed (dataset_id, backend_id, object_id, state, at_ms, reason) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, reason = excluded.reason",
-    );
-    let upsert = upsert
-        .bind(row.dataset_id)
-        .bind(backend)
-        .bind(object)
-        .bind(state.code());
-    upsert
-        .bind(inspection.at_ms)
-        .bind(reason)
-        .execute(connection)
-        .await?;
-    Ok(row.state != Some(state.code()))
-}
-
-/// Whether what lies in a copy is ours, given what is known of it there. Other bytes where ours were gone are not: else
-/// a look at them would make them ours.
-fn is_ours(state: Option<i64>) -> bool {
-    state.is_some_and(|state| state != PlacedState::Gone.code())
-}
-
-/// Sets the digests that are not known yet.
-async fn set_digests(
-    connection: &mut SqliteConnection,
-    object: i64,
-    row: &TargetRow,
-    (sha256, blake3): (Option<&[u8; 32]>, &[u8; 32]),
-) -> Result<(), CatalogueError> {
-    for (known, found) in [(&row.sha256, sha256), (&row.blake3, Some(blake3))] {
-        if let (Some(known), Some(found)) = (known, found)
-            && known.as_slice() != found
-        {
-            return Err(CatalogueError::DigestDiffers {
-                key: row.key.escape_debug().to_string(),
-                known: hex(known),
-                found: hex(found),
-            });
-        }
-    }
-    if (row.sha256.is_some() || sha256.is_none()) && row.blake3.is_some() {
-        return Ok(());
-    }
-    let update = sqlx::query("UPDATE objects SET sha256 = coalesce(sha256, ?), blake3 = ? WHERE id = ?");
-    let update = update
-        .bind(sha256.map(<[u8; 32]>::as_slice))
-        .bind(blake3.as_slice())
-        .bind(object);
-    match update.execute(connection).await?.rows_affected() {
-        1 => Ok(()),
-        rows => Err(corrupt(format!("object {object} has {rows} rows"))),
-    }
 }

@@ -14,6 +14,7 @@ use sqlx::SqliteConnection;
 use crate::Catalogue;
 use crate::copies::{self, Inspection};
 use crate::error::CatalogueError;
+use crate::inspected;
 use crate::plans::{self, MoveNote};
 
 /// Changes written in one transaction at most.
@@ -35,7 +36,7 @@ impl Change {
         match self {
             Self::BeginCopy(dataset, backend) => copies::begin_copy(connection, dataset, backend).await,
             Self::EndCopy(dataset, backend) => copies::end_copy(connection, dataset, backend).await,
-            Self::Inspected(batch) => copies::record_all(connection, batch).await,
+            Self::Inspected(batch) => inspected::record_all(connection, batch).await,
             Self::Moves(plan, notes) => plans::note_moves(connection, *plan, notes).await,
         }
     }

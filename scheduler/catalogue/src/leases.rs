@@ -8,8 +8,9 @@ use domicile_movers::{Epoch, TransferId};
 use sqlx::SqliteConnection;
 
 use crate::Catalogue;
-use crate::copies::{Verification, as_inspections, record_all};
+use crate::copies::Verification;
 use crate::error::CatalogueError;
+use crate::inspected::{as_inspections, record_all};
 use crate::ledgers::close_ledger;
 use crate::row::{
     backend_id, backend_name, bytes, corrupt, count, dataset_id, dataset_name, object_key, stored,

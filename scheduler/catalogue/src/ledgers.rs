@@ -6,12 +6,13 @@ use domicile_estate::{BackendName, DatasetName};
 use domicile_movers::{
     Ledger, Opening, PartReceipt, Phase, Place, Record, Seen, SourceVersion, TransferId, UploadToken,
 };
+use serde_json::json;
 use sqlx::SqliteConnection;
 
 use crate::Catalogue;
 use crate::error::CatalogueError;
 use crate::leases::{Held, Lease, NOW_MS, hold};
-use crate::row::{backend_id, backend_name, corrupt, count, dataset_name, hex, stored, unhex};
+use crate::row::{backend_id, backend_name, corrupt, count, dataset_name, hex, json_rows, stored, unhex};
 
 /// How long a worker that has lost its lease may sleep and still leave something behind that is found: its row stays
 /// so long.
@@ -30,6 +31,7 @@ pub struct Unswept {
 
 #[derive(sqlx::FromRow)]
 struct LedgerRow {
+    transfer: String,
     phase: String,
     source: Option<String>,
     source_path: Option<String>,
@@ -111,29 +113,48 @@ impl TryFrom<PartRow> for PartReceipt {
 }
 
 impl Catalogue {
-    /// What is recorded of a transfer; an empty ledger if nothing is.
+    /// What is recorded of transfers: the ledgers of those of which something is. All are asked for at once, for most
+    /// transfers are of small objects, and have none.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn ledgers(
+        &self,
+        transfers: &[TransferId],
+    ) -> Result<BTreeMap<TransferId, Ledger>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let wanted = json_rows(transfers.iter().map(|transfer| json!(transfer.as_str())));
+        let select = sqlx::query_as::<_, LedgerRow>(
+            "SELECT l.transfer, l.phase, b.name AS source, l.source_path, l.source_size, l.source_etag,
+                    l.source_modified_ms, l.part_size, l.token, l.sealed_size, l.sealed_sha256, l.sealed_blake3, l.etag,
+                    l.withdrawn
+             FROM json_each(?) w CROSS JOIN ledgers l ON l.transfer = w.value
+             LEFT JOIN backends b ON b.id = l.source_backend_id",
+        );
+        let mut found = BTreeMap::new();
+        for row in select.bind(wanted).fetch_all(&mut *tx).await? {
+            found.insert(row.transfer.clone(), Ledger::try_from(row)?);
+        }
+        for (transfer, ledger) in &mut found {
+            let select = sqlx::query_as::<_, PartRow>(
+                "SELECT number, size, etag, chaining, crc64nvme FROM ledger_parts WHERE transfer = ?",
+            );
+            for row in select.bind(transfer).fetch_all(&mut *tx).await? {
+                let receipt = PartReceipt::try_from(row)?;
+                ledger.parts.insert(receipt.number, receipt);
+            }
+        }
+        let of = |transfer: &TransferId| Some((transfer.clone(), found.remove(transfer.as_str())?));
+        Ok(transfers.iter().filter_map(of).collect())
+    }
+
+    /// What is recorded of one transfer; an empty ledger if nothing is.
     ///
     /// # Errors
     /// [`CatalogueError`] if the database fails.
     pub async fn ledger(&self, transfer: &TransferId) -> Result<Ledger, CatalogueError> {
-        let mut tx = self.read().await?;
-        let select = sqlx::query_as::<_, LedgerRow>(
-            "SELECT l.phase, b.name AS source, l.source_path, l.source_size, l.source_etag, l.source_modified_ms,
-                    l.part_size, l.token, l.sealed_size, l.sealed_sha256, l.sealed_blake3, l.etag, l.withdrawn
-             FROM ledgers l LEFT JOIN backends b ON b.id = l.source_backend_id WHERE l.transfer = ?",
-        );
-        let Some(row) = select.bind(transfer.as_str()).fetch_optional(&mut *tx).await? else {
-            return Ok(Ledger::default());
-        };
-        let mut ledger = Ledger::try_from(row)?;
-        let select = sqlx::query_as::<_, PartRow>(
-            "SELECT number, size, etag, chaining, crc64nvme FROM ledger_parts WHERE transfer = ?",
-        );
-        for row in select.bind(transfer.as_str()).fetch_all(&mut *tx).await? {
-            let receipt = PartReceipt::try_from(row)?;
-            ledger.parts.insert(receipt.number, receipt);
-        }
-        Ok(ledger)
+        let mut found = self.ledgers(std::slice::from_ref(transfer)).await?;
+        Ok(found.remove(transfer).unwrap_or_default())
     }
 
     /// Writes a record into the ledger of a transfer to a path of the consignment's target, if we have the lease, which

@@ -24,6 +24,7 @@ mod error;
 mod group;
 mod holds;
 mod import;
+mod inspected;
 mod leases;
 mod ledgers;
 mod lock;

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{ByteCount, ObjectKey, OriginFinding};
 use futures::TryStreamExt;
+use serde_json::json;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::error::CatalogueError;
 use crate::origin::ListedObject;
-use crate::row::{PlacedState, bytes, now_ms, object_key, stored};
+use crate::row::{PlacedState, bytes, json_rows, now_ms, object_key, stored};
 use crate::sums::{Sums, add_sums};
 
 /// Rows of one statement that inserts: below SQLite's limit of 32,766 values.
 const ROWS_MAX: usize = 500;
+/// Rows of one statement that changes, which come as one text: this bounds its memory.
+const CHANGES_MAX: usize = 10_000;
 
 /// An object that is registered, with what is known of it at the origin.
 pub(crate) struct Known {
@@ -122,17 +125,17 @@ pub(crate) async fn write_transitions(
     transitions: &[Transition],
 ) -> Result<bool, CatalogueError> {
     let at_ms = now_ms();
-    for transition in transitions {
+    for chunk in transitions.chunks(CHANGES_MAX) {
+        let rows = chunk
+            .iter()
+            .map(|transition| json!([transition.object, transition.to.code()]));
         let upsert = sqlx::query(
-            "INSERT INTO placed (dataset_id, backend_id, object_id, state, at_ms) VALUES (?, ?, ?, ?, ?)
+            "INSERT INTO placed (dataset_id, backend_id, object_id, state, at_ms)
+             SELECT ?1, ?2, w.value ->> 0, w.value ->> 1, ?3 FROM json_each(?4) w WHERE true
              ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, reason = NULL",
         );
-        let upsert = upsert.bind(dataset).bind(backend).bind(transition.object);
-        upsert
-            .bind(transition.to.code())
-            .bind(at_ms)
-            .execute(&mut *connection)
-            .await?;
+        let upsert = upsert.bind(dataset).bind(backend).bind(at_ms);
+        upsert.bind(json_rows(rows)).execute(&mut *connection).await?;
     }
     Ok(!transitions.is_empty())
 }
@@ -185,13 +188,14 @@ pub(crate) async fn write_dates(
     connection: &mut SqliteConnection,
     dated: &[(i64, i64)],
 ) -> Result<(), CatalogueError> {
-    for (object, modified_ms) in dated {
-        let update = sqlx::query("UPDATE objects SET modified_ms = ? WHERE id = ?");
-        update
-            .bind(modified_ms)
-            .bind(object)
-            .execute(&mut *connection)
-            .await?;
+    for chunk in dated.chunks(CHANGES_MAX) {
+        let update = sqlx::query(
+            "UPDATE objects SET modified_ms = w.value ->> 1 FROM json_each(?) w WHERE objects.id = w.value ->> 0",
+        );
+        let rows = chunk
+            .iter()
+            .map(|(object, modified_ms)| json!([object, modified_ms]));
+        update.bind(json_rows(rows)).execute(&mut *connection).await?;
     }
     Ok(())
 }

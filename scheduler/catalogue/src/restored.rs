@@ -4,9 +4,10 @@ use domicile_estate::{BackendName, DatasetName, Origin};
 use sqlx::SqliteConnection;
 
 use crate::Catalogue;
-use crate::copies::{Verification, as_inspections, record_all};
+use crate::copies::Verification;
 use crate::dataset::{forget_copy, is_place_of_copies, origin_row};
 use crate::error::CatalogueError;
+use crate::inspected::{as_inspections, record_all};
 use crate::origin_rows::note_origin;
 use crate::row::{backend_id, dataset_id, raise_revision};
 

@@ -87,6 +87,11 @@ pub(crate) fn hex(digest: &[u8]) -> String {
     })
 }
 
+/// Rows for a statement that takes any number of them at once, through `json_each`.
+pub(crate) fn json_rows(rows: impl Iterator<Item = serde_json::Value>) -> String {
+    serde_json::Value::Array(rows.collect()).to_string()
+}
+
 pub(crate) fn unhex(text: &str) -> Result<[u8; 32], CatalogueError> {
     let malformed = || CatalogueError::NotADigest {
         text: text.escape_debug().to_string(),

@@ -144,6 +144,49 @@ async fn digests_are_set_once_and_a_batch_is_taken_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn what_a_batch_says_twice_is_judged_by_what_it_said_first() {
+    let fixture = Fixture::new().await;
+    let catalogue = &fixture.catalogue;
+    register(catalogue, 1).await;
+    catalogue.begin_copy(&name("d"), &backend("b")).await.unwrap();
+    let object = catalogue.objects(&name("d"), None, 9).await.unwrap()[0].object_id;
+    let whole = |byte: u8, at: &str| Inspection {
+        object_id: object,
+        backend: backend(at),
+        finding: Finding::Whole {
+            sha256: None,
+            blake3: digest(byte),
+        },
+        at_ms: 7,
+    };
+    // Two digests of one object, on one backend and on two: nobody knew any of them before.
+    for other in ["b", "src"] {
+        let refused = catalogue.record_scrubbed(&[whole(1, "b"), whole(2, other)]).await;
+        assert!(
+            matches!(refused, Err(CatalogueError::DigestDiffers { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(state(catalogue, "b").await, Some((CopyState::Incomplete, 1, 10)));
+    }
+    let gone = Inspection {
+        finding: Finding::Gone,
+        ..whole(1, "b")
+    };
+    // Ours since the first of them: so the second one is noted, and the last one holds.
+    catalogue
+        .record_scrubbed(&[whole(1, "b"), gone.clone(), whole(1, "src")])
+        .await
+        .unwrap();
+    assert_eq!(state(catalogue, "b").await, Some((CopyState::Damaged, 1, 10)));
+    assert_eq!(state(catalogue, "src").await, Some((CopyState::Verified, 0, 0)));
+    let other = catalogue.record_scrubbed(&[whole(2, "b")]).await;
+    assert!(
+        matches!(other, Err(CatalogueError::DigestDiffers { .. })),
+        "{other:?}"
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_verified_where_no_copy_was_begun() {
     let fixture = Fixture::new().await;
     let catalogue = &fixture.catalogue;
