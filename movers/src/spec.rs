@@ -61,6 +61,16 @@ impl TransferSpec {
         }
     }
 
+    /// The same, read from this source first, if it is one of them.
+    #[must_use]
+    pub fn reading_first(mut self, source: &Place) -> Self {
+        if let Some(at) = self.alternatives.iter().position(|other| other == source) {
+            self.alternatives[..=at].rotate_right(1);
+            std::mem::swap(&mut self.source, &mut self.alternatives[0]);
+        }
+        self
+    }
+
     /// Whether the catalogue knows a digest of the object.
     #[must_use]
     pub fn has_digest(&self) -> bool {

@@ -298,6 +298,17 @@ fn account(log: &[Exchange]) -> Account {
         "objects that did not become visible exactly once"
     );
     let split: Vec<_> = uploads.iter().filter(|(_, uploads)| uploads.len() != 1).collect();
+    for (path, _) in &split {
+        eprintln!("what went over the line about {path}:");
+        for exchange in log.iter().filter(|exchange| exchange.asked.path == **path) {
+            let since = |at: Instant| at.duration_since(log[0].begun).as_millis();
+            let (begun, answered) = (since(exchange.begun), since(exchange.answered));
+            eprintln!(
+                "{begun:>7} to {answered:>7} ms: {} told {}, {:?}",
+                exchange.status, exchange.told, exchange.asked
+            );
+        }
+    }
     assert_eq!(split, Vec::new(), "objects with parts in more than one upload");
     let lease = Duration::from_secs(LEASE.parse().expect("seconds"));
     let mut account = Account {

@@ -72,6 +72,13 @@ impl LeasedTransfer {
     /// A transfer that somebody has just taken up, whatever became of it before.
     #[must_use]
     pub fn new(spec: TransferSpec, policy: RetryPolicy, claim: Claim) -> Self {
+        // What has arrived is of one source. It is gone on with from there, though another may be better by now.
+        let spec = match &claim.ledger.opening {
+            Some(opening) if matches!(claim.ledger.phase, Phase::Opened | Phase::Sealed) => {
+                spec.reading_first(&opening.source)
+            }
+            _ => spec,
+        };
         let mut pinned = spec.clone();
         if let (false, Some(sealed)) = (spec.has_digest(), &claim.ledger.sealed) {
             // What was sealed is what may be visible: it need not be read from the source again to be known.
@@ -404,5 +411,72 @@ impl LeasedTransfer {
             return State::Abort(Then::StartOver);
         }
         self.answer(Answer::Staged(source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
+
+    use super::*;
+    use crate::{Epoch, TargetRecorded, TransferId};
+
+    fn place(backend: &str) -> Place {
+        Place {
+            backend: BackendName::new(backend).unwrap(),
+            path: "d/k".to_owned(),
+        }
+    }
+
+    /// What is looked at first by whoever goes on, where another copy has become the better source meanwhile.
+    fn goes_on_at(source_of_the_first: &str) -> Place {
+        let spec = TransferSpec {
+            dataset: DatasetName::new("d").unwrap(),
+            key: ObjectKey::new("k").unwrap(),
+            size: ByteCount(24 << 20),
+            sha256: None,
+            blake3: Some("0".repeat(64)),
+            source: place("near"),
+            alternatives: vec![place("far"), place("origin")],
+            target: place("target"),
+            target_recorded: TargetRecorded::Nothing,
+            allow_create_root: true,
+            verify: Verify::Checksum,
+        };
+        let mut ledger = Ledger::default();
+        ledger.apply(&Record::Intended(Opening {
+            source: place(source_of_the_first),
+            version: SourceVersion {
+                size: 24 << 20,
+                etag: None,
+                modified_ms: None,
+            },
+            part_size: 8 << 20,
+        }));
+        ledger.apply(&Record::Opened(UploadToken("u".to_owned())));
+        let claim = Claim {
+            id: TransferId::of(&spec, 0),
+            epoch: Epoch(2),
+            ledger,
+            part_size: Some(8 << 20),
+        };
+        let mut machine = LeasedTransfer::new(spec, RetryPolicy::default(), claim);
+        loop {
+            match machine.task() {
+                (serial, Task::Carry(Step::StatTarget)) => {
+                    machine.reply(serial, Reply::Answer(Answer::Absent));
+                }
+                (_, Task::LookAtSource(place)) => return place,
+                (_, other) => panic!("{other:?} comes before the source is looked at"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_arrived_is_gone_on_with_from_the_source_that_it_came_from() {
+        assert_eq!(goes_on_at("origin"), place("origin"));
+        assert_eq!(goes_on_at("far"), place("far"));
+        assert_eq!(goes_on_at("near"), place("near"));
+        assert_eq!(goes_on_at("retired"), place("near"), "it is no source any more");
     }
 }
