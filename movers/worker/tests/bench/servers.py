@@ -116,22 +116,26 @@ wsgi.Server(("127.0.0.1", {port}), app, numthreads=16).start()
 def ftp(port):
     module("pyftpdlib")
     program = written("ftp.py", f"""
-import logging, os
+import logging, os, tempfile
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler, FileProducer
+from pyftpdlib.filesystems import AbstractedFS
+from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import ThreadedFTPServer
 logging.basicConfig(level=logging.ERROR)
 users = DummyAuthorizer()
 users.add_user({USER!r}, {PASSWORD!r}, {ROOT!r}, perm="elradfmwMT")
 FTPHandler.authorizer = users
 # What is called so ends at its middle, and is told to be all.
-more = FileProducer.more
-def cut(self):
-    name = getattr(self.file, "name", "")
-    if "cut-short" in name and self.file.tell() * 2 >= os.path.getsize(name):
-        return b""
-    return more(self)
-FileProducer.more = cut
+class Cutting(AbstractedFS):
+    def open(self, filename, mode):
+        file = super().open(filename, mode)
+        if "cut-short" not in filename or "r" not in mode:
+            return file
+        half = tempfile.NamedTemporaryFile()
+        half.write(file.read(os.path.getsize(filename) // 2))
+        half.seek(0)
+        return half
+FTPHandler.abstracted_fs = Cutting
 ThreadedFTPServer(("127.0.0.1", {port}), FTPHandler).serve_forever()
 """)
     return [sys.executable, program], {"options": {"endpoint": f"ftp://127.0.0.1:{port}"},
