@@ -73,7 +73,16 @@ fn backend(name: &str, address: &str) -> Backend {
 
 #[tokio::main]
 async fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    // On a thread of the runtime, as `apply` does it: the main thread would have to be woken for every answer.
+    tokio::spawn(copy()).await.unwrap();
+}
+
+async fn copy() {
+    let arguments: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let mut arguments = arguments.into_iter();
     let (Some(from), Some(to)) = (arguments.next(), arguments.next()) else {
         println!("copy FROM TO [--verify Full|Sample|Checksum] [--at-once N]");
         return;
