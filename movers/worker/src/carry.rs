@@ -392,6 +392,7 @@ impl Carrier {
                         seen: copied.seen.clone(),
                         checksum: Some(copied.checksum),
                         parts: copied.receipts,
+                        told: None,
                     },
                 });
                 Ok(copied.seen)
@@ -457,7 +458,11 @@ impl Carrier {
         replaces: Option<&Version>,
     ) -> Result<Published, Failure> {
         let tag = self.tag();
-        let Some(Staged { how: staged, proof }) = self.staged.take() else {
+        let Some(Staged {
+            how: staged,
+            mut proof,
+        }) = self.staged.take()
+        else {
             return Err(self.lost("nothing is staged"));
         };
         let aim = Aim {
@@ -475,7 +480,8 @@ impl Carrier {
             StagedHow::Parts(upload, parts) => upload.complete(&parts, proof.checksum).await?,
         };
         match published {
-            Published::Done { .. } => {
+            Published::Done { told, .. } => {
+                proof.told = told;
                 self.checksums.learn(&proof);
                 self.proof = Some(proof);
             }

@@ -387,7 +387,7 @@ impl<'a> LeasedCarrier<'a> {
 
 fn reply_of(published: Published) -> Reply {
     match published {
-        Published::Done { version } => Reply::Published {
+        Published::Done { version, .. } => Reply::Published {
             etag: version.map(|version| version.0),
         },
         Published::Occupied => Reply::Occupied,

@@ -160,7 +160,7 @@ impl FsStore {
         }
         staged.published = true;
         self.syncs.sync(&staged.folder).map_err(at)?;
-        Ok(Published::Done { version: None })
+        Ok(Published::DONE)
     }
 }
 

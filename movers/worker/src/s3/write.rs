@@ -11,10 +11,10 @@ use http::{HeaderMap, Method, StatusCode};
 use super::S3Store;
 use super::ask::Ask;
 use super::failure::Refused;
-use super::read::{CHECKSUM, TAG, checksum_text, version};
+use super::read::{CHECKSUM, TAG, checksum_of, checksum_text, text, version};
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, PROBE_BYTES, Proven, Published, Version, Wanted, Whole};
+use crate::store::{Aim, Crc64, PROBE_BYTES, Proven, Published, Stat, Version, Wanted, Whole};
 
 impl S3Store {
     pub(super) async fn put(&self, aim: Aim<'_>, whole: &Whole) -> Result<Published, Failure> {
@@ -63,6 +63,7 @@ impl S3Store {
                 self.check_name(aim.path).await?;
                 return Ok(Published::Done {
                     version: version(&headers),
+                    told: text(&headers, &CHECKSUM).and_then(checksum_of),
                 });
             }
             Err(refused) => refused,
@@ -70,10 +71,11 @@ impl S3Store {
         let no_upload = refused.code == "NoSuchUpload" || refused.code == "InvalidPart";
         let occupied = refused.is(StatusCode::PRECONDITION_FAILED) || refused.code == "PreconditionFailed";
         if (no_upload || occupied || refused.may_pass())
-            && let Some(version) = self.is_ours(aim, checksum).await?
+            && let Some(ours) = self.is_ours(aim, checksum).await?
         {
             return Ok(Published::Done {
-                version: Some(version),
+                version: Some(ours.version),
+                told: ours.checksum,
             });
         }
         if occupied {
@@ -91,7 +93,7 @@ impl S3Store {
 
     /// Whether what lies there is what this very transfer has written: its note, its size and its checksum. Where the
     /// store keeps no note it is not.
-    async fn is_ours(&self, aim: Aim<'_>, checksum: Option<Crc64>) -> Result<Option<Version>, Failure> {
+    async fn is_ours(&self, aim: Aim<'_>, checksum: Option<Crc64>) -> Result<Option<Stat>, Failure> {
         if aim.tag.is_empty() {
             return Ok(None);
         }
@@ -101,14 +103,13 @@ impl S3Store {
             Err(failure) if failure.is_transient() => None,
             Err(failure) => return Err(failure),
         };
-        let ours = found.filter(|found| {
+        Ok(found.filter(|found| {
             let same_checksum = match (found.checksum, checksum) {
                 (Some(found), Some(sent)) => found == sent,
                 _ => true,
             };
             found.tag.as_deref() == Some(aim.tag) && found.size == aim.size && same_checksum
-        });
-        Ok(ours.map(|found| found.version))
+        }))
     }
 
     /// Some stores fold `\` to `/`, in every request alike, so that only a listing shows under which name an object
