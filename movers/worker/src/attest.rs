@@ -1,16 +1,32 @@
 //! The first reading of an object: nobody knows its digest yet, so a bit that turned on the way would be taken for its
 //! owner's for ever. Somebody has to confirm what came: the store by its own checksum or MD5 of the object, TLS for the way,
 //! or a second reading.
+//!
+//! A second reading is held against the checksums of the first one, which cost a tenth of its digest. It is made piece by
+//! piece as soon as each has come, while that is on its way to the target.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use crc_fast::CrcAlgorithm::Crc64Nvme;
+use domicile_movers::tree::part_size;
 use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Place, Seen};
+use futures::stream::{StreamExt as _, TryStreamExt as _};
 use md5::{Digest as _, Md5};
 
-use crate::carry::Carrier;
+use crate::carry::{Carrier, Watch};
 use crate::digest::{Digester, hex};
 use crate::parts::checksum_of;
 use crate::role::Role;
-use crate::store::{Attested, Crc64, Store, Wanted};
+use crate::store::{Attested, Crc64, Store, Version, Wanted};
+
+/// Bytes of the largest object whose MD5 is computed to be compared. MD5 is ten times as slow as reading over plain HTTP a
+/// second time, but a small object costs more by its second request.
+const MD5_MAX: u64 = 1024 * 1024;
+/// Parts that are read again at once, where they were not when they came.
+const AGAIN_AT_ONCE: usize = 4;
+/// Memory that each of them takes.
+const AGAIN_BYTES: u64 = 1024 * 1024;
 
 /// What a store's word means for bytes that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +35,43 @@ enum Word {
     Other,
     /// It says nothing that could be compared.
     Nothing,
+}
+
+/// Who confirms what comes in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// It is known, or nothing can have happened to it on the way.
+    Needless,
+    /// The store says its checksum.
+    Store(Crc64),
+    /// Nobody: each part is read twice.
+    Twice,
+}
+
+/// Parts that came twice alike, in this process, from one source.
+#[derive(Debug, Default)]
+pub(crate) struct CameTwice {
+    source: Option<Place>,
+    parts: BTreeSet<(u32, u64)>,
+}
+
+impl CameTwice {
+    pub(crate) fn from(&mut self, source: &Place) {
+        if self.source.as_ref() != Some(source) {
+            self.parts.clear();
+            self.source = Some(source.clone());
+        }
+    }
+
+    pub(crate) fn add(&mut self, part: &PartReceipt) {
+        self.parts
+            .extend(part.crc64nvme.map(|checksum| (part.number, checksum)));
+    }
+
+    fn has(&self, source: &Place, part: &PartReceipt) -> bool {
+        let known = part.crc64nvme.map(|checksum| (part.number, checksum));
+        self.source.as_ref() == Some(source) && known.is_some_and(|known| self.parts.contains(&known))
+    }
 }
 
 impl Attested {
@@ -34,13 +87,29 @@ impl Attested {
     }
 }
 
+/// Reads bytes a second time and holds them against what the first reading made of them.
+pub(crate) async fn comes_again(
+    from: &dyn Store,
+    wanted: Wanted<'_>,
+    first: Crc64,
+    watch: &Watch,
+) -> Result<bool, Failure> {
+    let mut content = watch.or_stop(from.open(wanted)).await??;
+    let mut checksum = crc_fast::Digest::new(Crc64Nvme);
+    while let Some(chunk) = watch.or_stop(content.next()).await?? {
+        checksum.update(&chunk);
+        watch.progress.add_read(chunk.len() as u64);
+    }
+    Ok(Crc64(checksum.finalize()) == first)
+}
+
 impl Carrier {
     /// Confirms what was read into memory, if it was never read before.
     pub(crate) async fn confirm_small(
         &self,
         (from, source): (&dyn Store, &Place),
-        (seen, checksum, chunks): (&Seen, Crc64, &[Bytes]),
-        attested: &Attested,
+        (checksum, chunks): (Crc64, &[Bytes]),
+        (attested, version): (&Attested, &Version),
     ) -> Result<(), Failure> {
         if self.is_known(from) {
             return Ok(());
@@ -50,100 +119,109 @@ impl Carrier {
             chunks.iter().for_each(|chunk| md5.update(chunk));
             Some(hex(&md5.finalize()))
         };
-        match attested.word(Some(checksum), md5) {
+        let word = match self.spec.size.0 {
+            0..=MD5_MAX => attested.word(Some(checksum), md5),
+            _ => attested.word(Some(checksum), || None),
+        };
+        match word {
             Word::Same => Ok(()),
             Word::Other => Err(turned(source)),
             Word::Nothing if from.way_is_safe() => Ok(()),
-            Word::Nothing => self.confirm_again((from, source), seen, None).await,
+            Word::Nothing => {
+                let wanted = Wanted {
+                    version: Some(version),
+                    ..Wanted::whole(&source.path, Role::Source)
+                };
+                let same = comes_again(from, wanted, checksum, &self.watch).await?;
+                if same { Ok(()) } else { Err(turned(source)) }
+            }
         }
     }
 
-    /// Confirms what was copied in parts and never read before.
-    pub(crate) async fn confirm_large(
+    /// Who is to confirm what is going to be copied in parts.
+    pub(crate) async fn confirmation(
         &self,
         (from, source): (&dyn Store, &Place),
-        seen: &Seen,
-        checksum: Option<Crc64>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Confirmation, Failure> {
         if self.is_known(from) {
-            return Ok(());
+            return Ok(Confirmation::Needless);
         }
         let attested = self.watch.or_stop(from.attested(&source.path)).await??;
-        match attested.word(checksum, || None) {
-            Word::Same => Ok(()),
-            Word::Other => Err(turned(source)),
-            Word::Nothing if from.way_is_safe() => Ok(()),
-            Word::Nothing => self.confirm_again((from, source), seen, attested.md5).await,
-        }
+        Ok(match attested.crc64 {
+            Some(told) => Confirmation::Store(told),
+            None if from.way_is_safe() => Confirmation::Needless,
+            None => Confirmation::Twice,
+        })
     }
 
     /// What a source holds, as far as its store says so, or as a second reading finds it. `parts` are what the first one saw.
     pub(crate) async fn confirmed(
         &self,
         source: &Place,
-        seen: &Seen,
-        parts: &[PartReceipt],
+        (seen, parts): (&Seen, &[PartReceipt]),
+        came_twice: &CameTwice,
     ) -> Result<Seen, Failure> {
         let from = self.stores.at(source)?;
-        if self.is_known(&*from) {
-            return Ok(seen.clone());
-        }
-        let checksum = checksum_of(parts);
-        let attested = self.watch.or_stop(from.attested(&source.path)).await??;
-        match attested.word(checksum, || None) {
-            Word::Same => Ok(seen.clone()),
-            // The parts are not what the source holds, whatever that is.
-            Word::Other => Ok(Seen::of_size(seen.size)),
-            Word::Nothing if from.way_is_safe() => Ok(seen.clone()),
-            Word::Nothing => self.read_again((&*from, source), attested.md5).await,
-        }
+        // The parts are not what the source holds, whatever that is.
+        let other = Ok(Seen::of_size(seen.size));
+        let same = match self.confirmation((&*from, source)).await? {
+            Confirmation::Needless => true,
+            Confirmation::Store(told) => checksum_of(parts).is_none_or(|checksum| checksum == told),
+            Confirmation::Twice if checksum_of(parts).is_none() => {
+                return self.read_again((&*from, source)).await;
+            }
+            Confirmation::Twice => {
+                let others = parts.iter().filter(|part| !came_twice.has(source, part));
+                self.come_again((&*from, source), seen.size, others).await?
+            }
+        };
+        if same { Ok(seen.clone()) } else { other }
+    }
+
+    /// Reads parts again that were read by another process, or before.
+    async fn come_again<'a>(
+        &self,
+        (from, source): (&dyn Store, &Place),
+        size: u64,
+        parts: impl Iterator<Item = &'a PartReceipt>,
+    ) -> Result<bool, Failure> {
+        let again = parts.map(|part| async move {
+            let offset = u64::from(part.number - 1) * part_size(size);
+            let wanted = Wanted {
+                range: Some(offset..offset + part.size),
+                ..Wanted::whole(&source.path, Role::Source)
+            };
+            let first = Crc64(part.crc64nvme.unwrap_or_default());
+            let _memory = self
+                .watch
+                .or_stop(self.fan_out.budget().take(AGAIN_BYTES))
+                .await?;
+            comes_again(from, wanted, first, &self.watch).await
+        });
+        let again = futures::stream::iter(again).buffer_unordered(AGAIN_AT_ONCE);
+        again
+            .try_fold(true, |all, one| async move { Ok(all && one) })
+            .await
     }
 
     fn is_known(&self, from: &dyn Store) -> bool {
         self.spec.has_digest() || from.as_folder().is_some()
     }
 
-    async fn confirm_again(
-        &self,
-        at: (&dyn Store, &Place),
-        seen: &Seen,
-        md5: Option<String>,
-    ) -> Result<(), Failure> {
-        let again = self.read_again(at, md5).await?;
-        if again.same_bytes(seen) {
-            Ok(())
-        } else {
-            Err(turned(at.1))
-        }
-    }
-
-    /// Reads a source from end to end; what its store says of the MD5 must be so.
-    async fn read_again(
-        &self,
-        (from, source): (&dyn Store, &Place),
-        told: Option<String>,
-    ) -> Result<Seen, Failure> {
+    /// Reads a source from end to end.
+    async fn read_again(&self, (from, source): (&dyn Store, &Place)) -> Result<Seen, Failure> {
         let opened = from.open(Wanted::whole(&source.path, Role::Source));
         let mut content = self.watch.or_stop(opened).await??;
         let mut digester = Digester::new(Digests::Blake3);
-        let mut md5 = told.is_some().then(Md5::new);
         while let Some(chunk) = self.watch.or_stop(content.next()).await?? {
             digester.update(&chunk);
-            if let Some(md5) = &mut md5 {
-                md5.update(&chunk);
-            }
             self.watch.progress.add_read(chunk.len() as u64);
         }
-        let md5 = md5.map(|md5| hex(&md5.finalize()));
-        if md5 != told {
-            Err(turned(source))
-        } else {
-            Ok(digester.finish())
-        }
+        Ok(digester.finish())
     }
 }
 
-fn turned(source: &Place) -> Failure {
+pub(crate) fn turned(source: &Place) -> Failure {
     let message = "what came is not what the store says it holds, or came otherwise the second time: check the network to it";
     Failure::of_object(
         FailureClass::Transient,

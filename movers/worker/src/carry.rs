@@ -10,6 +10,7 @@ use domicile_movers::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::attest::{Confirmation, turned};
 use crate::by_store::KnownChecksums;
 use crate::digest::Digester;
 use crate::fan_out::{FanOut, Memory, Want};
@@ -329,7 +330,8 @@ impl Carrier {
         let mut digester = Digester::new(self.spec.digests());
         let chunks = self.collect(&mut *content, &mut digester).await?;
         let (seen, checksum) = digester.finish_with_checksum();
-        self.confirm_small((&**from, source), (&seen, checksum, &chunks), &content.attested())
+        let told = content.attested();
+        self.confirm_small((&**from, source), (checksum, &chunks), (&told, content.version()))
             .await?;
         self.staged = Some(Staged {
             how: StagedHow::Whole(Whole { chunks, checksum }, memory),
@@ -366,6 +368,7 @@ impl Carrier {
             Parts::InOrder | Parts::Never => 1,
         };
         let tag = self.tag();
+        let confirmation = self.confirmation((&**from, source)).await?;
         let (upload, there) = self.take_up(self.aim(how, &tag)).await?;
         let copy = PartCopy {
             from,
@@ -376,15 +379,17 @@ impl Carrier {
             digests: self.spec.digests(),
             upload: &*upload,
             at_once,
+            twice: confirmation == Confirmation::Twice,
             fan_out: &self.fan_out,
             watch: &self.watch,
         };
         match copy.run(there).await {
             Ok(Outcome::Copied(copied)) => {
-                let confirmed = self.confirm_large((&**from, source), &copied.seen, Some(copied.checksum));
-                if let Err(failure) = confirmed.await {
+                if let Confirmation::Store(told) = confirmation
+                    && told != copied.checksum
+                {
                     upload.abort().await;
-                    return Err(failure);
+                    return Err(turned(source));
                 }
                 self.staged = Some(Staged {
                     how: StagedHow::Parts(upload, copied.receipts.iter().map(stored).collect()),

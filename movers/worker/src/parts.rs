@@ -9,16 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use domicile_estate::BackendName;
 use domicile_movers::tree::{self, part_size};
-use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Seen, StoredPart};
+use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Place, Seen, StoredPart};
 use futures::StreamExt as _;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
+use crate::attest::{comes_again, turned};
 use crate::carry::Watch;
 use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::fan_out::{FanOut, Memory, Want};
-use crate::store::{Content, Crc64, Part, Store, Upload, Version};
+use crate::role::Role;
+use crate::store::{Content, Crc64, Part, Store, Upload, Version, Wanted};
 
 /// The copying of one object in parts.
 pub(crate) struct PartCopy<'a> {
@@ -33,6 +35,8 @@ pub(crate) struct PartCopy<'a> {
     pub upload: &'a dyn Upload,
     /// Parts under way at once.
     pub at_once: usize,
+    /// Whether each part is read a second time, and has to come as it did the first time.
+    pub twice: bool,
     pub fan_out: &'a FanOut,
     pub watch: &'a Watch,
 }
@@ -183,7 +187,10 @@ impl PartCopy<'_> {
         }
         let there = shared.there.get(&number);
         let stored = match there.filter(|part| lies_there(part, &chunks, &digest)) {
-            Some(part) => Some(part.clone()),
+            Some(part) => {
+                self.again(number, &digest, shared).await?;
+                Some(part.clone())
+            }
             None => {
                 let part = Part {
                     number,
@@ -191,17 +198,48 @@ impl PartCopy<'_> {
                     chunks,
                     checksum: digest.checksum,
                 };
-                match self.fetched(&part, &digest, &shared.version).await? {
-                    Some(stored) => stored,
-                    None => {
-                        let stored = self.watch.or_stop(self.upload.put_part(&part)).await??;
-                        self.watch.progress.add_written(digest.size);
-                        stored
-                    }
-                }
+                let put = self.put(&part, &digest, shared);
+                let (stored, ()) =
+                    futures::future::try_join(put, self.again(number, &digest, shared)).await?;
+                stored
             }
         };
         Ok(stored.map(|stored| receipt(stored, &digest)))
+    }
+
+    /// Brings a part to the target: the store fetches it by itself where it can.
+    async fn put(
+        &self,
+        part: &Part,
+        digest: &PartDigest,
+        shared: &Shared,
+    ) -> Result<Option<StoredPart>, Failure> {
+        if let Some(stored) = self.fetched(part, digest, &shared.version).await? {
+            return Ok(stored);
+        }
+        let stored = self.watch.or_stop(self.upload.put_part(part)).await??;
+        self.watch.progress.add_written(digest.size);
+        Ok(stored)
+    }
+
+    /// Reads a part for the second time, if that has to be.
+    async fn again(&self, number: u32, first: &PartDigest, shared: &Shared) -> Result<(), Failure> {
+        if !self.twice {
+            return Ok(());
+        }
+        let offset = u64::from(number - 1) * part_size(self.size);
+        let wanted = Wanted {
+            range: Some(offset..offset + first.size),
+            version: Some(&shared.version),
+            ..Wanted::whole(self.path, Role::Source)
+        };
+        if comes_again(&**self.from, wanted, first.checksum, self.watch).await? {
+            return Ok(());
+        }
+        Err(turned(&Place {
+            backend: self.source.clone(),
+            path: self.path.to_owned(),
+        }))
     }
 
     async fn read(
