@@ -11,7 +11,8 @@ use bytes::Bytes;
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use domicile_movers::tree::part_size;
 use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Place, Seen};
-use futures::stream::{StreamExt as _, TryStreamExt as _};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use md5::{Digest as _, Md5};
 
 use crate::carry::{Carrier, Watch};
@@ -172,36 +173,46 @@ impl Carrier {
             }
             Confirmation::Twice => {
                 let others = parts.iter().filter(|part| !came_twice.has(source, part));
-                self.come_again((&*from, source), seen.size, others).await?
+                let others: Vec<_> = others.collect();
+                self.come_again((&*from, source), seen.size, &others).await?
             }
         };
         if same { Ok(seen.clone()) } else { other }
     }
 
     /// Reads parts again that were read by another process, or before.
-    async fn come_again<'a>(
+    async fn come_again(
         &self,
         (from, source): (&dyn Store, &Place),
         size: u64,
-        parts: impl Iterator<Item = &'a PartReceipt>,
+        parts: &[&PartReceipt],
     ) -> Result<bool, Failure> {
-        let again = parts.map(|part| async move {
-            let offset = u64::from(part.number - 1) * part_size(size);
-            let wanted = Wanted {
-                range: Some(offset..offset + part.size),
-                ..Wanted::whole(&source.path, Role::Source)
-            };
-            let first = Crc64(part.crc64nvme.unwrap_or_default());
-            let _memory = self
-                .watch
-                .or_stop(self.fan_out.budget().take(AGAIN_BYTES))
-                .await?;
-            comes_again(from, wanted, first, &self.watch).await
-        });
-        let again = futures::stream::iter(again).buffer_unordered(AGAIN_AT_ONCE);
-        again
-            .try_fold(true, |all, one| async move { Ok(all && one) })
-            .await
+        let mut waiting = parts.iter();
+        let mut again = FuturesUnordered::new();
+        loop {
+            let free = AGAIN_AT_ONCE - again.len();
+            again.extend(waiting.by_ref().take(free).map(|part| {
+                let offset = u64::from(part.number - 1) * part_size(size);
+                let wanted = Wanted {
+                    range: Some(offset..offset + part.size),
+                    ..Wanted::whole(&source.path, Role::Source)
+                };
+                let first = Crc64(part.crc64nvme.unwrap_or_default());
+                let one: BoxFuture<'_, _> = Box::pin(async move {
+                    let _memory = self
+                        .watch
+                        .or_stop(self.fan_out.budget().take(AGAIN_BYTES))
+                        .await?;
+                    comes_again(from, wanted, first, &self.watch).await
+                });
+                one
+            }));
+            match again.next().await.transpose()? {
+                None => return Ok(true),
+                Some(true) => {}
+                Some(false) => return Ok(false),
+            }
+        }
     }
 
     fn is_known(&self, from: &dyn Store) -> bool {
