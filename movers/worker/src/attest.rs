@@ -3,7 +3,8 @@
 //! or a second reading.
 //!
 //! A second reading is held against the checksums of the first one, which cost a tenth of its digest. It is made piece by
-//! piece as soon as each has come, while that is on its way to the target.
+//! piece as soon as each has come, while that is on its way to the target. It finds no bit that turns every time: so an MD5
+//! counts for more wherever a store tells one, though it costs ten times as much.
 
 use std::collections::BTreeSet;
 
@@ -21,9 +22,6 @@ use crate::parts::checksum_of;
 use crate::role::Role;
 use crate::store::{Attested, Crc64, Store, Version, Wanted};
 
-/// Bytes of the largest object whose MD5 is computed to be compared. MD5 is ten times as slow as reading over plain HTTP a
-/// second time, but a small object costs more by its second request.
-const MD5_MAX: u64 = 1024 * 1024;
 /// Parts that are read again at once, where they were not when they came.
 const AGAIN_AT_ONCE: usize = 4;
 /// Memory that each of them takes.
@@ -39,14 +37,27 @@ enum Word {
 }
 
 /// Who confirms what comes in parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Confirmation {
     /// It is known, or nothing can have happened to it on the way.
     Needless,
     /// The store says its checksum.
     Store(Crc64),
+    /// The store says its MD5.
+    Md5(String),
     /// Nobody: each part is read twice.
     Twice,
+}
+
+impl Confirmation {
+    /// Whether what has come is what the store says it holds.
+    pub(crate) fn agrees(&self, checksum: Crc64, md5: Option<&str>) -> bool {
+        match self {
+            Self::Store(told) => *told == checksum,
+            Self::Md5(told) => md5 == Some(told),
+            Self::Needless | Self::Twice => true,
+        }
+    }
 }
 
 /// Parts that came twice alike, in this process, from one source.
@@ -120,11 +131,7 @@ impl Carrier {
             chunks.iter().for_each(|chunk| md5.update(chunk));
             Some(hex(&md5.finalize()))
         };
-        let word = match self.spec.size.0 {
-            0..=MD5_MAX => attested.word(Some(checksum), md5),
-            _ => attested.word(Some(checksum), || None),
-        };
-        match word {
+        match attested.word(Some(checksum), md5) {
             Word::Same => Ok(()),
             Word::Other => Err(turned(source)),
             Word::Nothing if from.way_is_safe() => Ok(()),
@@ -148,10 +155,11 @@ impl Carrier {
             return Ok(Confirmation::Needless);
         }
         let attested = self.watch.or_stop(from.attested(&source.path)).await??;
-        Ok(match attested.crc64 {
-            Some(told) => Confirmation::Store(told),
-            None if from.way_is_safe() => Confirmation::Needless,
-            None => Confirmation::Twice,
+        Ok(match (attested.crc64, attested.md5) {
+            (Some(told), _) => Confirmation::Store(told),
+            _ if from.way_is_safe() => Confirmation::Needless,
+            (None, Some(told)) => Confirmation::Md5(told),
+            (None, None) => Confirmation::Twice,
         })
     }
 
@@ -168,8 +176,9 @@ impl Carrier {
         let same = match self.confirmation((&*from, source)).await? {
             Confirmation::Needless => true,
             Confirmation::Store(told) => checksum_of(parts).is_none_or(|checksum| checksum == told),
+            Confirmation::Md5(told) => return self.read_again((&*from, source), Some(told)).await,
             Confirmation::Twice if checksum_of(parts).is_none() => {
-                return self.read_again((&*from, source)).await;
+                return self.read_again((&*from, source), None).await;
             }
             Confirmation::Twice => {
                 let others = parts.iter().filter(|part| !came_twice.has(source, part));
@@ -219,14 +228,25 @@ impl Carrier {
         self.spec.has_digest() || from.as_folder().is_some()
     }
 
-    /// Reads a source from end to end.
-    async fn read_again(&self, (from, source): (&dyn Store, &Place)) -> Result<Seen, Failure> {
+    /// Reads a source from end to end; what its store says of the MD5 must be so.
+    async fn read_again(
+        &self,
+        (from, source): (&dyn Store, &Place),
+        told: Option<String>,
+    ) -> Result<Seen, Failure> {
         let opened = from.open(Wanted::whole(&source.path, Role::Source));
         let mut content = self.watch.or_stop(opened).await??;
         let mut digester = Digester::new(Digests::Blake3);
+        let mut md5 = told.is_some().then(Md5::new);
         while let Some(chunk) = self.watch.or_stop(content.next()).await?? {
             digester.update(&chunk);
+            if let Some(md5) = &mut md5 {
+                md5.update(&chunk);
+            }
             self.watch.progress.add_read(chunk.len() as u64);
+        }
+        if md5.map(|md5| hex(&md5.finalize())) != told {
+            return Err(turned(source));
         }
         Ok(digester.finish())
     }
@@ -245,6 +265,42 @@ pub(crate) fn turned(source: &Place) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_has_to_be_what_the_store_says() {
+        let (one, other) = (Crc64(1), Crc64(2));
+        assert!(Confirmation::Store(one).agrees(one, None));
+        assert!(!Confirmation::Store(one).agrees(other, None));
+        assert!(Confirmation::Md5("a".to_owned()).agrees(one, Some("a")));
+        assert!(!Confirmation::Md5("a".to_owned()).agrees(one, Some("b")));
+        assert!(!Confirmation::Md5("a".to_owned()).agrees(one, None));
+    }
+
+    #[test]
+    fn parts_that_came_twice_are_known_by_source_and_checksum() {
+        let place = |path: &str| Place {
+            backend: domicile_estate::BackendName::new("b").unwrap(),
+            path: path.to_owned(),
+        };
+        let part = |number, crc64nvme| PartReceipt {
+            number,
+            size: 1,
+            etag: String::new(),
+            chaining: domicile_movers::tree::PartDigest::at(0).finish(),
+            crc64nvme,
+        };
+        let mut twice = CameTwice::default();
+        twice.from(&place("a"));
+        twice.add(&part(1, Some(7)));
+        twice.from(&place("a"));
+        assert!(twice.has(&place("a"), &part(1, Some(7))));
+        assert!(!twice.has(&place("a"), &part(1, Some(8))));
+        assert!(!twice.has(&place("a"), &part(2, Some(7))));
+        assert!(!twice.has(&place("a"), &part(1, None)));
+        assert!(!twice.has(&place("b"), &part(1, Some(7))));
+        twice.from(&place("b"));
+        assert!(!twice.has(&place("b"), &part(1, Some(7))), "another source");
+    }
 
     #[test]
     fn a_checksum_counts_for_more_than_an_md5() {

@@ -10,7 +10,7 @@ use domicile_movers::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::attest::{Confirmation, turned};
+use crate::attest::turned;
 use crate::by_store::KnownChecksums;
 use crate::digest::Digester;
 use crate::fan_out::{FanOut, Memory, Want};
@@ -379,15 +379,13 @@ impl Carrier {
             digests: self.spec.digests(),
             upload: &*upload,
             at_once,
-            twice: confirmation == Confirmation::Twice,
+            confirmation: &confirmation,
             fan_out: &self.fan_out,
             watch: &self.watch,
         };
         match copy.run(there).await {
             Ok(Outcome::Copied(copied)) => {
-                if let Confirmation::Store(told) = confirmation
-                    && told != copied.checksum
-                {
+                if !confirmation.agrees(copied.checksum, copied.md5.as_deref()) {
                     upload.abort().await;
                     return Err(turned(source));
                 }

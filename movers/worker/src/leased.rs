@@ -38,7 +38,7 @@ struct Flight {
     from: Arc<dyn Store>,
     source: Place,
     shared: Arc<Shared>,
-    twice: bool,
+    confirmation: Arc<Confirmation>,
     begun: BTreeSet<u32>,
     tasks: JoinSet<Result<Option<PartReceipt>, Failure>>,
 }
@@ -279,7 +279,7 @@ impl<'a> LeasedCarrier<'a> {
         while let Some(part) = landed {
             match part.map_err(|_| self.broken("a part was given up"))?? {
                 Some(receipt) => {
-                    if flight.twice {
+                    if *flight.confirmation == Confirmation::Twice {
                         self.came_twice.add(&receipt);
                     }
                     receipts.push(receipt);
@@ -311,7 +311,7 @@ impl<'a> LeasedCarrier<'a> {
             from,
             source: opening.source.clone(),
             shared: Arc::new(Shared::in_any_order(version, there)),
-            twice: confirmation == Confirmation::Twice,
+            confirmation: Arc::new(confirmation),
             begun: BTreeSet::new(),
             tasks: JoinSet::new(),
         })
@@ -335,7 +335,7 @@ impl<'a> LeasedCarrier<'a> {
             }
             let number = plan.number;
             let (upload, from, shared) = (flight.upload.clone(), flight.from.clone(), flight.shared.clone());
-            let (source, twice) = (flight.source.clone(), flight.twice);
+            let (source, confirmation) = (flight.source.clone(), flight.confirmation.clone());
             let target = self.carrier.spec.target.backend.clone();
             let (size, fan_out, watch) = (
                 self.carrier.spec.size.0,
@@ -352,7 +352,7 @@ impl<'a> LeasedCarrier<'a> {
                     digests: domicile_movers::Digests::Blake3,
                     upload: &*upload,
                     at_once,
-                    twice,
+                    confirmation: &confirmation,
                     fan_out: &fan_out,
                     watch: &watch,
                 };

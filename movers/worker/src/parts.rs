@@ -15,7 +15,7 @@ use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::attest::{comes_again, turned};
+use crate::attest::{Confirmation, comes_again, turned};
 use crate::carry::Watch;
 use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::fan_out::{FanOut, Memory, Want};
@@ -35,8 +35,8 @@ pub(crate) struct PartCopy<'a> {
     pub upload: &'a dyn Upload,
     /// Parts under way at once.
     pub at_once: usize,
-    /// Whether each part is read a second time, and has to come as it did the first time.
-    pub twice: bool,
+    /// Who confirms what comes.
+    pub confirmation: &'a Confirmation,
     pub fan_out: &'a FanOut,
     pub watch: &'a Watch,
 }
@@ -45,6 +45,8 @@ pub(crate) struct PartCopy<'a> {
 pub(crate) struct Copied {
     pub seen: Seen,
     pub checksum: Crc64,
+    /// Where a store tells one that it has to be compared with.
+    pub md5: Option<String>,
     /// In order.
     pub receipts: Vec<PartReceipt>,
 }
@@ -59,10 +61,28 @@ pub(crate) enum Outcome {
     NoUpload,
 }
 
-/// SHA-256 knows no parts: where it is asked for, they are read one after the other.
+/// SHA-256 and MD5 know no parts: where they are asked for, parts are read one after the other.
 struct InTurn {
     next: watch::Sender<u32>,
-    sha256: Mutex<Sha256>,
+    digests: Mutex<OfWhole>,
+}
+
+/// Digests of all parts in their order.
+#[derive(Default)]
+struct OfWhole {
+    sha256: Option<Sha256>,
+    md5: Option<Md5>,
+}
+
+impl OfWhole {
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+    }
 }
 
 /// What all parts of one copy share.
@@ -91,11 +111,16 @@ impl PartCopy<'_> {
         if first.0.size() != self.size {
             return Ok(Outcome::OtherSize(first.0.size()));
         }
+        let digests = OfWhole {
+            sha256: (self.digests == Digests::Both).then(Sha256::new),
+            md5: matches!(self.confirmation, Confirmation::Md5(_)).then(Md5::new),
+        };
+        let in_turn = digests.sha256.is_some() || digests.md5.is_some();
         let shared = Shared {
             version: first.0.version().clone(),
-            turn: (self.digests == Digests::Both).then(|| InTurn {
+            turn: in_turn.then(|| InTurn {
                 next: watch::Sender::new(1),
-                sha256: Mutex::new(Sha256::new()),
+                digests: Mutex::new(digests),
             }),
             there: there.into_iter().map(|part| (part.number, part)).collect(),
         };
@@ -130,7 +155,8 @@ impl PartCopy<'_> {
                 message,
             ));
         };
-        let sha256 = turn.map(|turn| turn.sha256.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let digests = turn.map(|turn| turn.digests.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let OfWhole { sha256, md5 } = digests.unwrap_or_default();
         let checksums = receipts
             .iter()
             .map(|receipt| (Crc64(receipt.crc64nvme.unwrap_or_default()), receipt.size));
@@ -141,6 +167,7 @@ impl PartCopy<'_> {
                 blake3,
             },
             checksum: join_checksums(checksums),
+            md5: md5.map(|md5| hex(&md5.finalize())),
             receipts,
         })
     }
@@ -224,7 +251,7 @@ impl PartCopy<'_> {
 
     /// Reads a part for the second time, if that has to be.
     async fn again(&self, number: u32, first: &PartDigest, shared: &Shared) -> Result<(), Failure> {
-        if !self.twice {
+        if *self.confirmation != Confirmation::Twice {
             return Ok(());
         }
         let offset = u64::from(number - 1) * part_size(self.size);
@@ -253,8 +280,8 @@ impl PartCopy<'_> {
         while let Some(chunk) = self.watch.or_stop(content.next()).await?? {
             digester.update(&chunk);
             if let Some(turn) = turn {
-                let mut sha256 = turn.sha256.lock().unwrap_or_else(PoisonError::into_inner);
-                sha256.update(&chunk);
+                let mut digests = turn.digests.lock().unwrap_or_else(PoisonError::into_inner);
+                digests.update(&chunk);
             }
             self.watch.progress.add_read(chunk.len() as u64);
             chunks.push(chunk);
