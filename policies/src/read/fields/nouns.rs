@@ -19,6 +19,13 @@ pub(super) const DOMAIN: &[Field] = &[
         "DE",
     ),
     optional(
+        "weight",
+        Type::Integer(1, WEIGHT_MAX),
+        "1",
+        "Its share of what is under way, as an owner of datasets, against that of other owners.",
+        "3",
+    ),
+    optional(
         "admission",
         Type::Objects(ADMISSION),
         "",
@@ -26,6 +33,9 @@ pub(super) const DOMAIN: &[Field] = &[
         "[{name: open-only, when: \"dataset.labels['sensitivity'] != 'restricted'\"}]",
     ),
 ];
+
+/// The most that one owner may weigh more than another.
+const WEIGHT_MAX: i64 = 1000;
 
 const ADMISSION: &[Field] = &[
     required("name", Type::Word, "The name that refusals quote.", "open-only"),
@@ -488,6 +498,13 @@ pub(super) const LINK: &[Field] = &[
         "",
         "true: bytes must not go this way; false: they may, though a less specific link forbids it.",
         "true",
+    ),
+    optional(
+        "limits",
+        Type::Object(super::limits::LINK_LIMITS),
+        "",
+        "How much each process that moves sends this way at most, all copies together; each direction has its own.",
+        "{bytesPerSecond: 50Mi}",
     ),
 ];
 
