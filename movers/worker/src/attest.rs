@@ -8,6 +8,7 @@ use md5::{Digest as _, Md5};
 
 use crate::carry::Carrier;
 use crate::digest::{Digester, hex};
+use crate::memory::chunk_of;
 use crate::parts::checksum_of;
 use crate::role::Role;
 use crate::store::{Attested, Crc64, Store, Wanted};
@@ -123,6 +124,8 @@ impl Carrier {
         (from, source): (&dyn Store, &Place),
         told: Option<String>,
     ) -> Result<Seen, Failure> {
+        let memory = self.fan_out.second().take(chunk_of(self.spec.size.0));
+        let _memory = self.watch.or_stop(memory).await?;
         let opened = from.open(Wanted::whole(&source.path, Role::Source));
         let mut content = self.watch.or_stop(opened).await??;
         let mut digester = Digester::new(Digests::Blake3);

@@ -19,6 +19,7 @@ use crate::carry::Watch;
 use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::fan_out::{FanOut, Memory, Want};
 use crate::store::{Content, Crc64, Part, Store, Upload, Version};
+use crate::turnstile::Paces;
 
 /// The copying of one object in parts.
 pub(crate) struct PartCopy<'a> {
@@ -31,6 +32,8 @@ pub(crate) struct PartCopy<'a> {
     pub size: u64,
     pub digests: Digests,
     pub upload: &'a dyn Upload,
+    /// The limits of the way there.
+    pub link: Option<Arc<Paces>>,
     /// Parts under way at once.
     pub at_once: usize,
     pub fan_out: &'a FanOut,
@@ -157,6 +160,7 @@ impl PartCopy<'_> {
             version,
             bytes: part_size,
             target: self.target,
+            link: self.link.clone(),
         };
         self.fan_out.open(want, self.watch).await
     }
