@@ -264,7 +264,7 @@ impl Carrier {
     }
 
     /// The limits of the way from a source to the target.
-    fn link(&self, source: &Place) -> Option<Arc<Paces>> {
+    pub(crate) fn link(&self, source: &Place) -> Option<Arc<Paces>> {
         self.stores.link(&source.backend, &self.spec.target.backend)
     }
 
