@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
 use domicile_movers::{
-    Claim, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Place, Receipt, Seen, Step,
-    Transfer, TransferId, TransferSpec, UploadToken, tree,
+    Claim, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Opening, Place, Receipt,
+    Record, Seen, SourceVersion, Step, Transfer, TransferId, TransferSpec, UploadToken, tree,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
@@ -142,8 +142,24 @@ impl Worker {
         };
         // What the store copies by itself takes moments, and is not gone on with.
         let by_store = ledger == Ledger::default() && carrier.checksum_by_store(&spec.source).await.is_some();
+        let id = TransferId::of(spec, 0);
+        if by_store && goes_on {
+            // Its upload is on no record; but that there may be one is, so that the sweep looks for it.
+            let intended = Record::Intended(Opening {
+                source: spec.source.clone(),
+                version: SourceVersion {
+                    size: spec.size.0,
+                    etag: None,
+                    modified_ms: None,
+                },
+                part_size: tree::part_size(spec.size.0),
+            });
+            if !records.record((&id, &spec.target.path), &intended).await? {
+                return Ok(Ending::Fenced);
+            }
+        }
         let claim = Claim {
-            id: TransferId::of(spec, 0),
+            id,
             epoch,
             ledger,
             part_size: (goes_on && !by_store).then(|| tree::part_size(spec.size.0)),
