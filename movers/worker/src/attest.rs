@@ -18,6 +18,8 @@ use md5::{Digest as _, Md5};
 
 use crate::carry::{Carrier, Watch};
 use crate::digest::{Digester, hex};
+use crate::fan_out::FanOut;
+use crate::memory::chunk_of;
 use crate::parts::checksum_of;
 use crate::role::Role;
 use crate::store::{Attested, Crc64, Store, Version, Wanted};
@@ -104,8 +106,9 @@ pub(crate) async fn comes_again(
     from: &dyn Store,
     wanted: Wanted<'_>,
     first: Crc64,
-    watch: &Watch,
+    (fan_out, watch): (&FanOut, &Watch),
 ) -> Result<bool, Failure> {
+    let _memory = watch.or_stop(fan_out.second().take(AGAIN_BYTES)).await?;
     let mut content = watch.or_stop(from.open(wanted)).await??;
     let mut checksum = crc_fast::Digest::new(Crc64Nvme);
     while let Some(chunk) = watch.or_stop(content.next()).await?? {
@@ -140,7 +143,7 @@ impl Carrier {
                     version: Some(version),
                     ..Wanted::whole(&source.path, Role::Source)
                 };
-                let same = comes_again(from, wanted, checksum, &self.watch).await?;
+                let same = comes_again(from, wanted, checksum, (&self.fan_out, &self.watch)).await?;
                 if same { Ok(()) } else { Err(turned(source)) }
             }
         }
@@ -207,13 +210,8 @@ impl Carrier {
                     ..Wanted::whole(&source.path, Role::Source)
                 };
                 let first = Crc64(part.crc64nvme.unwrap_or_default());
-                let one: BoxFuture<'_, _> = Box::pin(async move {
-                    let _memory = self
-                        .watch
-                        .or_stop(self.fan_out.budget().take(AGAIN_BYTES))
-                        .await?;
-                    comes_again(from, wanted, first, &self.watch).await
-                });
+                let one: BoxFuture<'_, _> =
+                    Box::pin(comes_again(from, wanted, first, (&self.fan_out, &self.watch)));
                 one
             }));
             match again.next().await.transpose()? {
@@ -234,6 +232,8 @@ impl Carrier {
         (from, source): (&dyn Store, &Place),
         told: Option<String>,
     ) -> Result<Seen, Failure> {
+        let memory = self.fan_out.second().take(chunk_of(self.spec.size.0));
+        let _memory = self.watch.or_stop(memory).await?;
         let opened = from.open(Wanted::whole(&source.path, Role::Source));
         let mut content = self.watch.or_stop(opened).await??;
         let mut digester = Digester::new(Digests::Blake3);
@@ -289,7 +289,7 @@ mod tests {
             number,
             size: 1,
             etag: String::new(),
-            chaining: chaining.clone(),
+            chaining,
             crc64nvme,
         };
         let mut twice = CameTwice::default();

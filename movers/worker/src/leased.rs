@@ -337,6 +337,7 @@ impl<'a> LeasedCarrier<'a> {
             let (upload, from, shared) = (flight.upload.clone(), flight.from.clone(), flight.shared.clone());
             let (source, confirmation) = (flight.source.clone(), flight.confirmation.clone());
             let target = self.carrier.spec.target.backend.clone();
+            let link = self.carrier.stores.link(&source.backend, &target);
             let (size, fan_out, watch) = (
                 self.carrier.spec.size.0,
                 self.carrier.fan_out.clone(),
@@ -348,6 +349,7 @@ impl<'a> LeasedCarrier<'a> {
                     source: &source.backend,
                     path: &source.path,
                     target: &target,
+                    link,
                     size,
                     digests: domicile_movers::Digests::Blake3,
                     upload: &*upload,

@@ -21,6 +21,7 @@ use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::fan_out::{FanOut, Memory, Want};
 use crate::role::Role;
 use crate::store::{Content, Crc64, Part, Store, Upload, Version, Wanted};
+use crate::turnstile::Paces;
 
 /// The copying of one object in parts.
 pub(crate) struct PartCopy<'a> {
@@ -33,6 +34,8 @@ pub(crate) struct PartCopy<'a> {
     pub size: u64,
     pub digests: Digests,
     pub upload: &'a dyn Upload,
+    /// The limits of the way there.
+    pub link: Option<Arc<Paces>>,
     /// Parts under way at once.
     pub at_once: usize,
     /// Who confirms what comes.
@@ -188,6 +191,7 @@ impl PartCopy<'_> {
             version,
             bytes: part_size,
             target: self.target,
+            link: self.link.clone(),
         };
         self.fan_out.open(want, self.watch).await
     }
@@ -260,7 +264,7 @@ impl PartCopy<'_> {
             version: Some(&shared.version),
             ..Wanted::whole(self.path, Role::Source)
         };
-        if comes_again(&**self.from, wanted, first.checksum, self.watch).await? {
+        if comes_again(&**self.from, wanted, first.checksum, (self.fan_out, self.watch)).await? {
             return Ok(());
         }
         Err(turned(&Place {

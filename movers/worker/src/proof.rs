@@ -87,7 +87,7 @@ impl Carrier {
                 range: Some(offset..offset + part.size),
                 ..Wanted::whole(&self.spec.target.path, Role::Target)
             };
-            let _memory = self.watch.or_stop(self.fan_out.budget().take(part_size)).await?;
+            let _memory = self.memory_for_reading(&*self.target).await?;
             let mut content = self.watch.or_stop(self.target.open(wanted)).await??;
             let mut digester = PartDigester::at(offset);
             while let Some(chunk) = self.watch.or_stop(content.next()).await?? {

@@ -304,6 +304,9 @@ pub(crate) struct Proven {
     pub checksums: bool,
     /// It refuses to put an object where one is, if it is told to.
     pub refuses_to_overwrite: bool,
+    /// Told to remove an object in one state, it leaves one in another where it is, in the same request. Others are looked
+    /// at first.
+    pub deletes_conditionally: bool,
 }
 
 impl Published {

@@ -131,14 +131,25 @@ impl S3Store {
 
     /// Removes an object; what is not there is removed.
     pub(super) async fn remove(&self, path: &str, only: Option<&Version>) -> Result<(), Failure> {
-        if let Some(only) = only {
-            let found = self.head(path, Role::Target).await?;
-            if found.is_none_or(|found| found.version != *only) {
-                return Ok(());
-            }
+        let ask = Ask::object(Method::DELETE, path);
+        let Some(only) = only else {
+            return self.ask_to_remove(path, &ask).await;
+        };
+        if Proven::by_trying(self.try_out().await).deletes_conditionally {
+            return self.ask_to_remove(path, &ask.header(IF_MATCH, &only.0)).await;
         }
-        match self.ask_whole(&Ask::object(Method::DELETE, path)).await {
+        let found = self.head(path, Role::Target).await?;
+        if found.is_none_or(|found| found.version != *only) {
+            return Ok(());
+        }
+        self.ask_to_remove(path, &ask).await
+    }
+
+    async fn ask_to_remove(&self, path: &str, ask: &Ask) -> Result<(), Failure> {
+        match self.ask_whole(ask).await {
             Ok(_) => Ok(()),
+            // It is in another state, and stays.
+            Err(refused) if refused.is(StatusCode::PRECONDITION_FAILED) => Ok(()),
             // A store answers that an object is not there with success; this is about the bucket, or as good as.
             Err(refused) if refused.is(StatusCode::NOT_FOUND) && refused.code != "NoSuchBucket" => {
                 self.head(path, Role::Target).await.map(drop)
@@ -179,7 +190,8 @@ impl S3Store {
             // A name of its own, for others may try the same store at the same moment.
             let path = format!("{TEMPORARY_PREFIX}probe-{:016x}", by_chance());
             let proven = self.try_out_at(&path).await;
-            self.remove(&path, None).await?;
+            self.ask_to_remove(&path, &Ask::object(Method::DELETE, &path))
+                .await?;
             proven
         });
         tried.await.copied()
@@ -197,14 +209,20 @@ impl S3Store {
         written.map_err(|refused| self.failed(Role::Target, None, "write a small object", &refused))?;
         let found = self.head(path, Role::Target).await?;
         let tells = found.is_some_and(|found| found.checksum == Some(right));
-        let refuses_to_overwrite = match self.ask_once(&put.header(IF_NONE_MATCH, "*")).await {
-            Ok(_) => false,
-            Err(refused) => refused.is(StatusCode::PRECONDITION_FAILED),
-        };
+        let refuses_to_overwrite = self.is_failed_by_condition(&put.header(IF_NONE_MATCH, "*")).await;
+        let delete =
+            Ask::object(Method::DELETE, path).header(IF_MATCH, "\"00000000000000000000000000000000\"");
+        let deletes_conditionally = self.is_failed_by_condition(&delete).await;
         Ok(Proven {
             checksums: refuses_wrong && tells,
             refuses_to_overwrite,
+            deletes_conditionally,
         })
+    }
+
+    async fn is_failed_by_condition(&self, ask: &Ask) -> bool {
+        let answer = self.ask_once(ask).await;
+        answer.is_err_and(|refused| refused.is(StatusCode::PRECONDITION_FAILED))
     }
 }
 
