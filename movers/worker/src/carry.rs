@@ -13,14 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::by_store::KnownChecksums;
 use crate::digest::Digester;
 use crate::fan_out::{FanOut, Memory, Want};
-use crate::fs::{FsStore, memory_for};
+use crate::fs::{self, FsStore, memory_for};
 use crate::parts::{Outcome, PartCopy, stored};
 use crate::progress::{Cancel, Progress};
 use crate::proof::Proof;
 use crate::role::Role;
-use crate::store::{
-    Aim, Content, Parts, Published, Stat, Store, Upload, Version, Wanted, Whole, size_of_chunks,
-};
+use crate::store::{Aim, Content, Parts, Published, Stat, Store, Upload, Version, Wanted, Whole};
 use crate::stores::Stores;
 
 /// Objects up to this size are put without a look at the target first.
@@ -52,6 +50,8 @@ pub(crate) struct Carrier {
 pub(crate) struct Staged {
     how: StagedHow,
     proof: Proof,
+    /// Bytes that count as written once it is published.
+    uncounted: u64,
 }
 
 enum StagedHow {
@@ -137,6 +137,13 @@ pub(crate) async fn read(
 ) -> Result<Seen, Failure> {
     if let Some(folder) = store.as_folder() {
         let at = (path.to_owned(), role);
+        // The system may have it ready in memory, from the disk: then no other thread is needed.
+        if let Some(bytes) = folder.read_cached(path, role) {
+            let mut digester = Digester::new(digests);
+            digester.update(&bytes);
+            count(&watch.progress, bytes.len() as u64);
+            return Ok(digester.finish());
+        }
         return folder.clone().see(at, digests, count, watch.clone()).await;
     }
     let opened = store.open(Wanted::whole(path, role));
@@ -304,6 +311,7 @@ impl Carrier {
                 self.staged = Some(Staged {
                     how: StagedHow::Parts(upload, Vec::new()),
                     proof: Proof::of(seen.clone()),
+                    uncounted: if size <= fs::SMALL { size } else { 0 },
                 });
                 Ok(seen)
             }
@@ -337,6 +345,7 @@ impl Carrier {
                 checksum: Some(checksum),
                 ..Proof::of(seen.clone())
             },
+            uncounted: seen.size,
         });
         Ok(seen)
     }
@@ -393,6 +402,7 @@ impl Carrier {
                         checksum: Some(copied.checksum),
                         parts: copied.receipts,
                     },
+                    uncounted: 0,
                 });
                 Ok(copied.seen)
             }
@@ -438,7 +448,11 @@ impl Carrier {
     ) -> Seen {
         let seen = proof.seen.clone();
         let how = StagedHow::Parts(upload, parts);
-        self.staged = Some(Staged { how, proof });
+        self.staged = Some(Staged {
+            how,
+            proof,
+            uncounted: 0,
+        });
         seen
     }
 
@@ -457,7 +471,12 @@ impl Carrier {
         replaces: Option<&Version>,
     ) -> Result<Published, Failure> {
         let tag = self.tag();
-        let Some(Staged { how: staged, proof }) = self.staged.take() else {
+        let Some(Staged {
+            how: staged,
+            proof,
+            uncounted,
+        }) = self.staged.take()
+        else {
             return Err(self.lost("nothing is staged"));
         };
         let aim = Aim {
@@ -465,17 +484,12 @@ impl Carrier {
             ..self.aim(how, &tag)
         };
         let published = match staged {
-            StagedHow::Whole(whole, _memory) => {
-                let published = self.target.put_whole(aim, &whole).await?;
-                if matches!(published, Published::Done { .. }) {
-                    self.watch.progress.add_written(size_of_chunks(&whole.chunks));
-                }
-                published
-            }
+            StagedHow::Whole(whole, _memory) => self.target.put_whole(aim, &whole).await?,
             StagedHow::Parts(upload, parts) => upload.complete(&parts, proof.checksum).await?,
         };
         match published {
             Published::Done { .. } => {
+                self.watch.progress.add_written(uncounted);
                 self.checksums.learn(&proof);
                 self.proof = Some(proof);
             }

@@ -8,12 +8,12 @@ use rustix::io::Errno;
 
 use super::direct::{DirectFile, Piece, pass};
 use super::driver::FileUpload;
-use super::{FsStore, OpenObject};
+use super::{FsStore, OpenObject, SMALL};
 use crate::carry::{Count, Watch};
 use crate::digest::Digester;
 use crate::role::Role;
 use crate::store::Upload;
-use crate::threads::blocking;
+use crate::threads::{blocking, brief};
 
 /// What waits to be published, or the size that the source has instead of the one that was expected.
 pub(crate) type FileCopy = Result<(Seen, Box<dyn Upload>), u64>;
@@ -33,7 +33,7 @@ impl FsStore {
         digests: Digests,
         watch: Watch,
     ) -> Result<FileCopy, Failure> {
-        blocking(move || {
+        let copy = move || {
             let object = from.open(&source, Role::Source)?;
             if object.size() != size {
                 return Ok(Err(object.size()));
@@ -55,15 +55,21 @@ impl FsStore {
                 |bytes, at| {
                     to.write_at(bytes, at)
                         .map_err(|error| self.unwritten(&path, &error))?;
-                    watch.progress.add_written(bytes.len() as u64);
+                    if size > SMALL {
+                        // Of a smaller one it is told when it is published.
+                        watch.progress.add_written(bytes.len() as u64);
+                    }
                     Ok(())
                 },
             )?;
             from.check_unchanged(&object, &source, Role::Source)?;
-            let upload: Box<dyn Upload> = Box::new(FileUpload::new(self, staged, path, how));
+            let upload: Box<dyn Upload> = Box::new(FileUpload::new(self, staged, (path, size), how));
             Ok(Ok((digester.finish(), upload)))
-        })
-        .await
+        };
+        if size <= SMALL {
+            return brief(copy).await;
+        }
+        blocking(copy).await
     }
 
     fn read_exact(&self, object: &OpenObject, path: &str, into: &mut [u8], at: u64) -> Result<(), Failure> {
