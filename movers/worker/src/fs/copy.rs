@@ -45,10 +45,9 @@ impl FsStore {
             pass(
                 size,
                 |piece, (length, at)| {
-                    for (number, cached) in piece[..length].chunks_mut(CACHED).enumerate() {
-                        from.read_exact(&object, &source, cached, at + (number * CACHED) as u64)?;
+                    from.read_and(&object, &source, (&mut piece[..length], at), |cached| {
                         digester.update(cached);
-                    }
+                    })?;
                     watch.progress.add_read(length as u64);
                     watch.go_on()
                 },
@@ -72,12 +71,23 @@ impl FsStore {
         blocking(copy).await
     }
 
-    fn read_exact(&self, object: &OpenObject, path: &str, into: &mut [u8], at: u64) -> Result<(), Failure> {
-        let read = object.file.read_exact_at(into, at);
-        read.map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => self.changed(path),
-            _ => self.failed_io(Role::Source, path, "read it", &error),
-        })
+    /// Fills memory with what lies at a place of an object; `each` gets it while it is in the processor's cache.
+    pub(super) fn read_and(
+        &self,
+        object: &OpenObject,
+        path: &str,
+        (into, at): (&mut [u8], u64),
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Failure> {
+        for (number, cached) in into.chunks_mut(CACHED).enumerate() {
+            let read = object.file.read_exact_at(cached, at + (number * CACHED) as u64);
+            read.map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => self.changed(path),
+                _ => self.failed_io(Role::Source, path, "read it", &error),
+            })?;
+            each(cached);
+        }
+        Ok(())
     }
 
     /// Takes the room of a larger file at once: then it lies in one piece, and a full disk is told before it is copied.
