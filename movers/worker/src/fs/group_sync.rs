@@ -53,6 +53,15 @@ struct Waiting {
     then: Then,
 }
 
+impl Waiting {
+    /// Tells what came of it. The handle is closed before: whoever hears of it may want the lock that it holds.
+    fn tell(self, result: Result<(), Errno>) {
+        let Self { handle, then, .. } = self;
+        drop(handle);
+        then(result);
+    }
+}
+
 /// The calls of the system; tests have others.
 trait Calls: Send + Sync {
     fn fsync(&self, handle: BorrowedFd<'_>) -> Result<(), Errno>;
@@ -208,7 +217,7 @@ impl Shared {
                     .entry(stat.st_dev)
                     .or_default()
                     .push((stat.st_ino, waiting)),
-                Err(errno) => (waiting.then)(Err(errno)),
+                Err(errno) => waiting.tell(Err(errno)),
             }
         }
         for group in devices.into_values() {
@@ -217,9 +226,7 @@ impl Shared {
                 .partition(|(_, waiting)| waiting.opened.is_some());
             let whole = self.sync_whole(&together, pace);
             if whole {
-                together
-                    .into_iter()
-                    .for_each(|(_, waiting)| (waiting.then)(Ok(())));
+                together.into_iter().for_each(|(_, waiting)| waiting.tell(Ok(())));
                 self.sync_each(alone);
                 continue;
             }
@@ -282,9 +289,9 @@ impl Shared {
                 Ok(()) => Ok(()),
                 Err(_) => self.calls.fsync(other.handle.as_fd()).and(synced),
             };
-            (other.then)(of_this);
+            other.tell(of_this);
         }
-        (last.then)(synced);
+        last.tell(synced);
     }
 }
 

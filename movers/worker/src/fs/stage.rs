@@ -210,11 +210,14 @@ impl FsStore {
             self.rename(&mut staged, &path, publication)
         });
         if !matches!(renamed, Ok(true)) {
-            // Whoever asked may have gone; what is dropped is removed.
+            // What is dropped is removed, and free for the next one before anybody hears of it.
+            drop(staged);
+            // Whoever asked may have gone.
             let _ = told.send(renamed.map(|_| Published::Occupied));
             return;
         }
         let (syncs, folder, opened) = (self.syncs.clone(), staged.folder.clone(), staged.opened);
+        drop(staged);
         let then = move |synced: Result<(), Errno>| {
             let failed = |errno| self.failed(Role::Target, &path, "publish it", errno);
             let _ = told.send(synced.map(|()| Published::Done { version: None }).map_err(failed));
@@ -264,4 +267,28 @@ pub(super) fn is_still_named(folder: &OwnedFd, name: &str, file: impl AsFd) -> b
     let named = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
     let open = rustix::fs::fstat(file);
     matches!((named, open), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_published_in_vain_finds_the_temporary_file_free_at_once() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("a"), b"first").unwrap();
+        let name = domicile_estate::BackendName::new("disk").unwrap();
+        let store = FsStore::new(name, home.path().to_owned());
+        for _ in 0..200 {
+            let staged = store.stage("a", false).unwrap();
+            store.write(&staged, "a", b"second").unwrap();
+            let published = store
+                .clone()
+                .publish_together(staged, "a".to_owned(), Publication::New);
+            assert_eq!(published.await, Ok(Published::Occupied));
+        }
+        let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
+        assert_eq!(left.len(), 1);
+        assert_eq!(std::fs::read(home.path().join("a")).unwrap(), b"first");
+    }
 }
