@@ -16,6 +16,9 @@ struct Kept {
     version: u32,
     checksums: bool,
     refuses_to_overwrite: bool,
+    /// Not in what was kept before it was tried.
+    #[serde(default)]
+    deletes_conditionally: bool,
     one_writer_wins: bool,
     replaces: bool,
     keeps_empty: bool,
@@ -33,6 +36,7 @@ impl From<&Certificate> for Kept {
             version: VERSION,
             checksums: of.checksums,
             refuses_to_overwrite: of.refuses_to_overwrite,
+            deletes_conditionally: of.deletes_conditionally,
             one_writer_wins: of.one_writer_wins,
             replaces: of.replaces,
             keeps_empty: of.keeps_empty,
@@ -55,6 +59,7 @@ impl TryFrom<Kept> for Certificate {
         Ok(Self {
             checksums: kept.checksums,
             refuses_to_overwrite: kept.refuses_to_overwrite,
+            deletes_conditionally: kept.deletes_conditionally,
             one_writer_wins: kept.one_writer_wins,
             replaces: kept.replaces,
             keeps_empty: kept.keeps_empty,

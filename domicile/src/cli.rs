@@ -5,6 +5,7 @@ mod carrying;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domicile_estate::ByteCount;
 
 pub use carrying::{ApplyArgs, MoverArgs, MovesArgs, MovesCommand, Share};
 
@@ -55,6 +56,9 @@ pub struct Global {
     /// How progress is shown on standard error
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
+    /// Memory for bytes that are on their way, such as 96Mi or 1Gi; the process itself takes some 30 MiB more
+    #[arg(long, global = true, value_name = "SIZE", value_parser = carrying::memory, default_value = "96Mi")]
+    pub memory: ByteCount,
     /// Say nothing on standard error but errors
     #[arg(short, long, global = true)]
     pub quiet: bool,

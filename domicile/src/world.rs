@@ -12,7 +12,7 @@ use domicile_estate::{
 };
 use domicile_placement::Problem;
 use domicile_policies::{Manifests, Source};
-use domicile_worker::{CredentialValues, Limits, Stores, Worker};
+use domicile_worker::{CredentialValues, Limits, LinkLimits, Stores, Worker};
 use serde_json::Value;
 
 use crate::carry::now_ms;
@@ -155,8 +155,8 @@ impl World {
         doubt(&mut observed, &moved);
         let backends: Vec<&Backend> = manifests.backends.values().collect();
         let worker = Worker::new(
-            Stores::open(&backends, CredentialValues::from_environment()),
-            Limits::default(),
+            Stores::open(&backends, CredentialValues::from_environment()).behind(links(&manifests)),
+            limits(global),
         );
         let certificates = catalogue.certificates().await?;
         for (name, row) in &certificates {
@@ -241,6 +241,24 @@ impl World {
     pub fn target_kinds(&self) -> BTreeSet<StoreKind> {
         target_kinds(&self.manifests)
     }
+}
+
+/// The bounds of the worker of this process.
+pub fn limits(global: &Global) -> Limits {
+    Limits {
+        memory_bytes: global.memory.0,
+        ..Limits::default()
+    }
+}
+
+/// The links that limit what goes over them.
+pub fn links(manifests: &Manifests) -> Vec<LinkLimits> {
+    let limited = manifests.limited_ways().into_iter();
+    let links = limited.filter_map(|((link, _), ways)| {
+        let limits = manifests.links.get(&link)?.limits.clone()?;
+        Some(LinkLimits { limits, ways })
+    });
+    links.collect()
 }
 
 fn backend<'a>(manifests: &'a Manifests, name: &str) -> anyhow::Result<&'a Backend> {

@@ -13,6 +13,8 @@ pub struct Domain {
     pub title: String,
     /// The law that its operator answers to.
     pub jurisdiction: Country,
+    /// Its share of what is under way, as an owner, against that of other owners.
+    pub weight: u32,
     /// What it agrees to hold; all rules must be true; none: everything.
     pub admission: Vec<AdmissionRule>,
 }

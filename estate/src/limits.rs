@@ -1,4 +1,4 @@
-//! How much may be asked of a backend, by the time of the week.
+//! How much may be asked of a backend, or goes over a link, by the time of the week.
 
 /// Minutes of a day and of a week.
 const DAY: u32 = 24 * 60;
@@ -7,7 +7,7 @@ const WEEK: u32 = 7 * DAY;
 const FIRST_DAY: u64 = 3;
 const MS_PER_MINUTE: u64 = 60_000;
 
-/// Rates that one process keeps to.
+/// Rates that one process keeps to; none of them is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rates {
     /// Bytes per second, read and written together; `None`: any number.
@@ -40,7 +40,7 @@ impl Hours {
     }
 }
 
-/// How much may be asked of a backend.
+/// How much may be asked of a backend, or goes over a link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RateLimits {
     /// At any time that no hours hold.
@@ -55,6 +55,25 @@ impl RateLimits {
     pub fn is_unlimited(&self) -> bool {
         let free = Rates::default();
         self.usual == free && self.timetable.iter().all(|hours| hours.rates == free)
+    }
+
+    /// Pairs of hours that hold at the same time and say different things, by their positions in the timetable: then the
+    /// first of them counts. And hours that never count, for those before them always hold too.
+    #[must_use]
+    pub fn clashes(&self) -> (Vec<(usize, usize)>, Vec<usize>) {
+        let (mut pairs, mut hidden) = (Vec::new(), Vec::new());
+        for (later, hours) in self.timetable.iter().enumerate() {
+            let before = &self.timetable[..later];
+            if (0..WEEK).all(|minute| !hours.holds(minute) || before.iter().any(|one| one.holds(minute))) {
+                hidden.push(later);
+                continue;
+            }
+            let other = before.iter().position(|one| {
+                one.rates != hours.rates && (0..WEEK).any(|minute| one.holds(minute) && hours.holds(minute))
+            });
+            pairs.extend(other.map(|other| (other, later)));
+        }
+        (pairs, hidden)
     }
 
     /// The rates at a time, in milliseconds since 1970.
@@ -121,5 +140,11 @@ mod tests {
         assert_eq!(at(52), bytes(1), "Monday, 06:30");
         assert!(!limits.is_unlimited());
         assert!(RateLimits::default().is_unlimited());
+        // Saturdays, 01:00 to 03:00, lie within Fridays and Saturdays, which come later and hold at other times too.
+        assert_eq!(limits.clashes(), (vec![(0, 2)], vec![]));
+        let mut turned = limits.clone();
+        turned.timetable.swap(0, 2);
+        assert_eq!(turned.clashes(), (vec![], vec![2]));
+        assert_eq!(RateLimits::default().clashes(), (vec![], vec![]));
     }
 }

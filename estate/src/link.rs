@@ -1,6 +1,6 @@
 //! Links: what is said of the way from some backends to others.
 
-use crate::{Backend, BackendName, DomainName, LinkName};
+use crate::{Backend, BackendName, DomainName, LinkName, RateLimits};
 
 /// What is said of the way from some backends to others. A field that is `None` says nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Link {
     pub latency_ms: Option<u64>,
     /// Whether bytes must not go this way.
     pub forbidden: Option<bool>,
+    /// How much goes this way at most, over all that it speaks of in one direction; stated and empty: any amount.
+    pub limits: Option<RateLimits>,
 }
 
 impl Link {
@@ -31,6 +33,7 @@ impl Link {
             && self.bandwidth_bits_per_second.is_none()
             && self.latency_ms.is_none()
             && self.forbidden.is_none()
+            && self.limits.is_none()
     }
 }
 

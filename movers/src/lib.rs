@@ -15,23 +15,29 @@
 //!
 //! This crate decides and touches nothing: no store, no clock, no randomness. The worker carries out its steps.
 
+mod crowd;
 mod failure;
 pub mod invariants;
 mod lease;
 mod leased;
 mod ledger;
 mod pace;
+mod rate;
 pub mod retry;
+mod shares;
 mod spec;
 mod transfer;
 pub mod tree;
 
+pub use crowd::Crowd;
 pub use failure::{Failure, FailureClass};
 pub use lease::{Epoch, TransferId, UploadTag};
 pub use leased::{Claim, Ending, LeasedTransfer, Reply, TargetObject, Task};
 pub use ledger::{
     Ledger, Opening, PartPlan, PartReceipt, Phase, Record, SourceVersion, StoredPart, UploadToken,
 };
-pub use pace::{Crowd, Pace};
+pub use pace::Pace;
+pub use rate::{Rate, eta_seconds};
+pub use shares::{Shares, Standing, turn};
 pub use spec::{Digests, Place, Receipt, Seen, TargetRecorded, TransferSpec};
 pub use transfer::{Answer, Publication, Step, Transfer};

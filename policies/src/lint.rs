@@ -1,6 +1,7 @@
 //! What is no error but probably not meant: rules that nothing can meet, keys that nothing has.
 
 mod durability;
+mod limits;
 mod links;
 mod movement;
 mod prices;
@@ -25,6 +26,7 @@ pub fn lint(manifests: &Manifests) -> Vec<Diagnostic> {
     lint.domains();
     lint.relays();
     lint.links();
+    lint.limits();
     lint.prices();
     for policy in manifests.policies.values() {
         lint.policy(policy);

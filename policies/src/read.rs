@@ -6,6 +6,7 @@ mod cross;
 mod document;
 pub(crate) mod fields;
 mod leaf;
+mod limits;
 mod link;
 mod nouns;
 mod objective;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domicile_estate::{Backend, Link, LinkEnd};
+use domicile_estate::{Backend, BackendName, Link, LinkEnd, LinkName};
 
 use crate::manifests::Manifests;
 
@@ -29,20 +29,48 @@ impl Manifests {
     /// of them forbids it.
     #[must_use]
     pub fn ways(&self) -> BTreeMap<(usize, usize), Way> {
+        let ways = self
+            .said(|_| true)
+            .into_iter()
+            .map(|(pair, said)| (pair, said.way()));
+        ways.filter(|(_, way)| *way != Way::default()).collect()
+    }
+
+    /// The ways whose bytes some link limits, by the name of that link and whether it is its way back: what goes the same
+    /// direction of one link shares its limits. The links agree on them as they do in [`Manifests::ways`].
+    #[must_use]
+    pub fn limited_ways(&self) -> BTreeMap<(LinkName, bool), Vec<(BackendName, BackendName)>> {
+        let names: Vec<&BackendName> = self.backends.keys().collect();
+        let mut limited: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for ((from, to), said) in self.said(|link| link.limits.is_some()) {
+            let Some((_, link, back)) = said.limits else {
+                continue;
+            };
+            if link.limits.as_ref().is_some_and(|limits| !limits.is_unlimited()) {
+                let ways = limited.entry((link.name.clone(), back)).or_default();
+                ways.push((names[from].clone(), names[to].clone()));
+            }
+        }
+        limited
+    }
+
+    /// What some of the links say of the ordered pairs of backends.
+    fn said(&self, of: impl Fn(&Link) -> bool) -> BTreeMap<(usize, usize), Said<'_>> {
         let mut said: BTreeMap<(usize, usize), Said<'_>> = BTreeMap::new();
-        for link in self.links.values() {
-            for (from, to) in directions(link) {
+        for link in self.links.values().filter(|link| of(link)) {
+            for (back, (from, to)) in directions(link).enumerate() {
                 let rank = rank(from, to);
                 let targets = self.at(to);
                 for reader in self.at(from) {
                     for &target in targets.iter().filter(|target| **target != reader) {
-                        said.entry((reader, target)).or_default().hear(link, rank);
+                        said.entry((reader, target))
+                            .or_default()
+                            .hear(link, rank, back > 0);
                     }
                 }
             }
         }
-        let ways = said.into_iter().map(|(pair, said)| (pair, said.way()));
-        ways.filter(|(_, way)| *way != Way::default()).collect()
+        said
     }
 
     /// The positions of the backends at an end of a link.
@@ -76,11 +104,13 @@ struct Said<'l> {
     price: Option<(Rank, &'l Link)>,
     bandwidth: Option<(Rank, &'l Link)>,
     latency: Option<(Rank, &'l Link)>,
+    /// With whether this is its way back.
+    limits: Option<(Rank, &'l Link, bool)>,
 }
 
 impl<'l> Said<'l> {
     /// Links come in the order of their names.
-    fn hear(&mut self, link: &'l Link, rank: Rank) {
+    fn hear(&mut self, link: &'l Link, rank: Rank, back: bool) {
         if let Some(forbidden) = link.forbidden {
             match self.forbidden {
                 Some((held, _)) if held > rank => {}
@@ -97,6 +127,9 @@ impl<'l> Said<'l> {
             if is_stated && slot.is_none_or(|(held, _)| rank > held) {
                 *slot = Some((rank, link));
             }
+        }
+        if link.limits.is_some() && self.limits.is_none_or(|(held, ..)| rank > held) {
+            self.limits = Some((rank, link, back));
         }
     }
 
@@ -335,8 +368,33 @@ spec: {jurisdiction: DE}
                 bandwidth_bits_per_second: bandwidth,
                 latency_ms,
                 forbidden,
+                limits: None,
             }
         }
+    }
+
+    #[test]
+    fn what_goes_one_direction_of_a_link_shares_its_limits() {
+        let names = |limited: BTreeMap<(LinkName, bool), Vec<(BackendName, BackendName)>>| -> Vec<String> {
+            let shown = |((link, back), ways): ((LinkName, bool), Vec<(BackendName, BackendName)>)| {
+                let ways: Vec<_> = ways.iter().map(|(from, to)| format!("{from}{to}")).collect();
+                format!("{link}{}: {}", if back { " back" } else { "" }, ways.join(" "))
+            };
+            limited.into_iter().map(shown).collect()
+        };
+        let domains =
+            "{from: {domain: home}, to: {domain: away}, bidirectional: true, limits: {bytesPerSecond: 10Mi}}";
+        let all = ["l0: ac ad bc bd", "l0 back: ca cb da db"];
+        assert_eq!(names(estate(&[domains]).limited_ways()), all);
+        // The more specific link limits otherwise, or not at all; one that does not speak of it leaves it as it is.
+        let other = "{from: {backend: a}, to: {backend: c}, limits: {requestsPerSecond: 5}}";
+        let free = "{from: {backend: b}, to: {domain: away}, limits: {}}";
+        let silent = "{from: {backend: d}, to: {backend: a}, pricePerGiB: \"1\"}";
+        let limited = estate(&[domains, other, free, silent]).limited_ways();
+        assert_eq!(names(limited), ["l0: ad", "l0 back: ca cb da db", "l1: ac"]);
+        // From the way itself to the way back of a region to itself there is no difference.
+        let within = "{from: {region: r}, to: {region: r}, bidirectional: true, limits: {bytesPerSecond: 1}}";
+        assert_eq!(names(estate(&[within]).limited_ways()), ["l0: ab ba"]);
     }
 
     proptest! {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use domicile_tests::{Asked, Estate, Fault, Kind, Outcome, Proxy, Server, bytes, files, manifest, rclone};
 
@@ -134,6 +136,11 @@ fn befallen(test: &str, rule: impl Fn(&Stand) -> Box<dyn Fn(&Asked) -> Fault + S
     ended(&outcome);
     assert!(stand.proxy.befell(), "the fault befell no request");
     stand.is_whole(&outcome);
+    no_uploads_are_left(&stand);
+}
+
+#[track_caller]
+fn no_uploads_are_left(stand: &Stand) {
     let uploads = std::process::Command::new(domicile_tests::installed("rclone").expect("rclone is there"))
         .args([
             "backend",
@@ -144,6 +151,36 @@ fn befallen(test: &str, rule: impl Fn(&Stand) -> Box<dyn Fn(&Asked) -> Fault + S
         .expect("rclone starts");
     let uploads = String::from_utf8_lossy(&uploads.stdout).into_owned();
     assert!(!uploads.contains("\"data/"), "uploads are left: {uploads}");
+}
+
+#[test]
+fn what_a_killed_process_had_the_store_begin_is_found_though_the_copy_is_not_wanted_any_more() {
+    let test = "what_a_killed_process_had_the_store_begin_is_found_though_the_copy_is_not_wanted_any_more";
+    let Some(stand) = Stand::new(test) else { return };
+    stand.manifests("[alpha, beta]", "Checksum");
+    let for_long = Fault::Held(Duration::from_secs(30));
+    stand.proxy.rule(first(u64::MAX, is_copied_part, for_long));
+    let before = stand.proxy.log().len();
+    let mut apply = stand.estate.command(&["apply", "-f", "manifests", "--yes"]);
+    let mut child = apply
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    while stand.asked(before, Kind::Begin, "second").is_empty() {
+        assert_eq!(
+            child.try_wait().expect("it can be asked for"),
+            None,
+            "it ended without an upload"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    stand.proxy.rule(|_: &Asked| Fault::None);
+    stand.manifests("[alpha]", "Checksum");
+    ended(&stand.apply());
+    no_uploads_are_left(&stand);
 }
 
 fn is_copied_part(asked: &Asked) -> bool {

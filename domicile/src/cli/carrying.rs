@@ -28,6 +28,15 @@ fn size(text: &str) -> Result<ByteCount, String> {
     parse_quantity(text).map_err(|error| error.to_string())
 }
 
+/// What a process may hold of objects in memory.
+pub(super) fn memory(text: &str) -> Result<ByteCount, String> {
+    let least = ByteCount(domicile_worker::least_memory());
+    match size(text)? {
+        enough if enough >= least => Ok(enough),
+        _ => Err(format!("it needs {least} at least")),
+    }
+}
+
 /// `mover`.
 #[derive(Debug, Args)]
 pub struct MoverArgs {

@@ -2,7 +2,7 @@
 
 use domicile_estate::{AccessMode, Backend, BackendName, ByteCount};
 use domicile_movers::Failure;
-use domicile_worker::{Certificate, CredentialValues, Limits, ProbeReport, Stores, Worker};
+use domicile_worker::{Certificate, CredentialValues, ProbeReport, Stores, Worker};
 use serde_json::{Value, json};
 
 use super::plan::Proposal;
@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::render::plan::plural;
 use crate::render::table;
 use crate::terminal;
-use crate::world::{World, open_to_read, open_to_write};
+use crate::world::{World, limits, open_to_read, open_to_write};
 
 fn chosen<'a>(world: &'a World, names: &[String]) -> anyhow::Result<Vec<&'a Backend>> {
     if names.is_empty() {
@@ -37,7 +37,7 @@ pub async fn probe(global: &Global, args: &BackendNames) -> anyhow::Result<Outco
     let backends: Vec<_> = world.manifests.backends.values().collect();
     let worker = Worker::new(
         Stores::open(&backends, CredentialValues::from_environment()),
-        Limits::default(),
+        limits(global),
     );
     let mut rows = Vec::new();
     let mut outcome = Outcome::Done;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use domicile_catalogue::{HeldMove, Hold, MoveRecord, MoveState};
-use domicile_estate::{BackendName, ByteCount, DatasetName};
+use domicile_estate::{BackendName, ByteCount, DatasetName, RateLimits};
 use serde_json::{Value, json};
 
 use super::plan::plan_name;
@@ -180,10 +180,31 @@ async fn order(global: &Global, args: &MovesArgs, order: Order) -> anyhow::Resul
     Ok(Outcome::Done)
 }
 
+/// What holds the bytes of a copy to a rate now: the lowest limit of the backend that is read, of the one that is written and
+/// of the link between them.
+fn held_to(world: &World, from: &str, to: &str, now_ms: u64) -> Option<(String, u64)> {
+    let manifests = &world.manifests;
+    let rate = |limits: &RateLimits| limits.at(now_ms).bytes_per_second;
+    let backends = [from, to].into_iter().filter_map(|name| {
+        let backend = manifests.backends.get(name)?;
+        Some((format!("backend `{name}`"), rate(&backend.limits)?))
+    });
+    let ways = manifests.limited_ways().into_iter();
+    let links = ways.filter_map(|((link, _), ways)| {
+        ways.iter()
+            .find(|(a, b)| a.as_str() == from && b.as_str() == to)?;
+        let limits = manifests.links.get(&link)?.limits.as_ref()?;
+        Some((format!("link `{link}`"), rate(limits)?))
+    });
+    backends.chain(links).min_by_key(|(_, rate)| *rate)
+}
+
 /// How far a move has come.
 struct Standing {
     done: u64,
     left_seconds: Option<f64>,
+    /// What holds it to so many bytes per second now.
+    held_to: Option<(String, u64)>,
 }
 
 /// Bytes that are recorded as whole, and the time that the others take at the rate since the move began to run.
@@ -193,6 +214,7 @@ fn standing(world: &World, one: &Recorded) -> Standing {
         return Standing {
             done: bytes,
             left_seconds: None,
+            held_to: None,
         };
     }
     let known = world.observed.datasets.get(one.held.dataset.as_str());
@@ -203,8 +225,11 @@ fn standing(world: &World, one: &Recorded) -> Standing {
     let done = bytes.saturating_sub(missing);
     let seconds = (now_ms() - one.record.updated_ms) as f64 / 1000.0;
     let runs = one.record.state == MoveState::Running && done > 0 && seconds > 0.0;
+    let now_ms = u64::try_from(now_ms()).unwrap_or_default();
+    let held_to = held_to(world, &one.text("from"), &one.text("to"), now_ms);
     Standing {
         done,
+        held_to: held_to.filter(|_| !one.held.retires),
         left_seconds: runs.then(|| (bytes - done) as f64 * seconds / done as f64),
     }
 }
@@ -231,6 +256,7 @@ async fn list(global: &Global, args: &MovesArgs) -> anyhow::Result<Outcome> {
         "size",
         "state",
         "left",
+        "held to",
         "carried by",
         "reason",
     ];
@@ -248,6 +274,10 @@ async fn list(global: &Global, args: &MovesArgs) -> anyhow::Result<Outcome> {
             ByteCount(one.bytes()).to_string(),
             one.record.state.as_str().to_owned(),
             standing.left_seconds.map(duration).unwrap_or_default(),
+            standing
+                .held_to
+                .map(|(by, rate)| format!("{}/s by {by}", ByteCount(rate)))
+                .unwrap_or_default(),
             carried_by.join(", "),
             one.record.reason.clone(),
         ]);
@@ -269,5 +299,6 @@ fn row(
         "from": one.text("from"), "to": one.text("to"), "bytes": one.bytes(), "doneBytes": standing.done,
         "etaSeconds": standing.left_seconds, "state": one.record.state.as_str(), "attempts": one.record.attempts,
         "reason": one.record.reason, "carriedBy": carriers.get(&copy),
+        "heldTo": standing.held_to.map(|(by, rate)| json!({"bytesPerSecond": rate, "by": by})),
     })
 }

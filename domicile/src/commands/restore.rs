@@ -11,7 +11,7 @@ use domicile_estate::{
 };
 use domicile_placement::RefusalKind;
 use domicile_scheduler::{Action, CopyOutcome, Event, Step, StepId};
-use domicile_worker::{CredentialValues, Limits, Progress, Stores, Worker};
+use domicile_worker::{CredentialValues, Progress, Stores, Worker};
 use serde_json::json;
 
 use super::apply::carrier;
@@ -22,7 +22,7 @@ use crate::look::resolved;
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::{self, Counters, Meter};
 use crate::terminal;
-use crate::world::{World, open_to_read, open_to_write};
+use crate::world::{World, limits, links, open_to_read, open_to_write};
 
 /// What a folder outside the estate is called while it is written.
 const FOLDER: &str = "the-folder";
@@ -266,7 +266,7 @@ async fn restore_objects(
     let catalogue = recording
         .as_ref()
         .map_or(&world.catalogue, |(catalogue, _)| catalogue);
-    let (worker, name, prefix) = writer(&world, target)?;
+    let (worker, name, prefix) = writer(global, &world, target)?;
     let below = dataset_folder(target, &prefix);
     if let Err(failure) = worker.sweep_below(&name, &below).await {
         tracing::info!("nothing was swept: {failure}");
@@ -314,7 +314,7 @@ fn dataset_folder(target: &Target, prefix: &str) -> String {
 }
 
 /// A worker that knows the target, the target's name, and what every key is prefixed with there.
-fn writer(world: &World, target: &Target) -> anyhow::Result<(Worker, BackendName, String)> {
+fn writer(global: &Global, world: &World, target: &Target) -> anyhow::Result<(Worker, BackendName, String)> {
     let mut backends: Vec<&Backend> = world.manifests.backends.values().collect();
     let folder = match target {
         Target::Folder { root, .. } => Some(folder_backend(&backends, root)?),
@@ -322,7 +322,7 @@ fn writer(world: &World, target: &Target) -> anyhow::Result<(Worker, BackendName
     };
     backends.extend(&folder);
     let stores = Stores::open(&backends, CredentialValues::from_environment());
-    let worker = Worker::new(stores, Limits::default());
+    let worker = Worker::new(stores.behind(links(&world.manifests)), limits(global));
     Ok(match (target, folder) {
         (_, Some(folder)) => (worker, folder.name, String::new()),
         (Target::Origin(origin), None) => (worker, origin.backend.clone(), origin.prefix.clone()),

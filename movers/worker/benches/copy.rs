@@ -73,11 +73,11 @@ fn backend(name: &str, address: &str) -> Backend {
 
 #[tokio::main]
 async fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let (Some(from), Some(to)) = (arguments.next(), arguments.next()) else {
-        println!("copy FROM TO [--verify Full|Sample|Checksum] [--at-once N]");
-        return;
-    };
+    // On a thread of the runtime, as `apply` does it: the main thread would have to be woken for every answer.
+    tokio::spawn(copy()).await.unwrap();
+}
+
+fn options(mut arguments: impl Iterator<Item = String>) -> (Verify, usize) {
     let (mut verify, mut at_once) = (Verify::default(), 32);
     while let (Some(option), Some(value)) = (arguments.next(), arguments.next()) {
         match option.as_str() {
@@ -91,6 +91,20 @@ async fn main() {
             other => panic!("what is `{other}`?"),
         }
     }
+    (verify, at_once)
+}
+
+async fn copy() {
+    let arguments: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let mut arguments = arguments.into_iter();
+    let (Some(from), Some(to)) = (arguments.next(), arguments.next()) else {
+        println!("copy FROM TO [--verify Full|Sample|Checksum] [--at-once N]");
+        return;
+    };
+    let (verify, at_once) = options(arguments);
     let backends = [backend("from", &from), backend("to", &to)];
     let stores = Stores::open(
         &backends.iter().collect::<Vec<_>>(),

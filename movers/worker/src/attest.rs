@@ -1,16 +1,33 @@
 //! The first reading of an object: nobody knows its digest yet, so a bit that turned on the way would be taken for its
 //! owner's for ever. Somebody has to confirm what came: the store by its own checksum or MD5 of the object, TLS for the way,
 //! or a second reading.
+//!
+//! A second reading is held against the checksums of the first one, which cost a tenth of its digest. It is made piece by
+//! piece as soon as each has come, while that is on its way to the target. It finds no bit that turns every time: so an MD5
+//! counts for more wherever a store tells one, though it costs ten times as much.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use crc_fast::CrcAlgorithm::Crc64Nvme;
+use domicile_movers::tree::part_size;
 use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Place, Seen};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use md5::{Digest as _, Md5};
 
-use crate::carry::Carrier;
+use crate::carry::{Carrier, Watch};
 use crate::digest::{Digester, hex};
+use crate::fan_out::FanOut;
+use crate::memory::chunk_of;
 use crate::parts::checksum_of;
 use crate::role::Role;
-use crate::store::{Attested, Crc64, Store, Wanted};
+use crate::store::{Attested, Crc64, Store, Version, Wanted};
+
+/// Parts that are read again at once, where they were not when they came.
+const AGAIN_AT_ONCE: usize = 4;
+/// Memory that each of them takes.
+const AGAIN_BYTES: u64 = 1024 * 1024;
 
 /// What a store's word means for bytes that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +36,56 @@ enum Word {
     Other,
     /// It says nothing that could be compared.
     Nothing,
+}
+
+/// Who confirms what comes in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// It is known, or nothing can have happened to it on the way.
+    Needless,
+    /// The store says its checksum.
+    Store(Crc64),
+    /// The store says its MD5.
+    Md5(String),
+    /// Nobody: each part is read twice.
+    Twice,
+}
+
+impl Confirmation {
+    /// Whether what has come is what the store says it holds.
+    pub(crate) fn agrees(&self, checksum: Crc64, md5: Option<&str>) -> bool {
+        match self {
+            Self::Store(told) => *told == checksum,
+            Self::Md5(told) => md5 == Some(told),
+            Self::Needless | Self::Twice => true,
+        }
+    }
+}
+
+/// Parts that came twice alike, in this process, from one source.
+#[derive(Debug, Default)]
+pub(crate) struct CameTwice {
+    source: Option<Place>,
+    parts: BTreeSet<(u32, u64)>,
+}
+
+impl CameTwice {
+    pub(crate) fn from(&mut self, source: &Place) {
+        if self.source.as_ref() != Some(source) {
+            self.parts.clear();
+            self.source = Some(source.clone());
+        }
+    }
+
+    pub(crate) fn add(&mut self, part: &PartReceipt) {
+        self.parts
+            .extend(part.crc64nvme.map(|checksum| (part.number, checksum)));
+    }
+
+    fn has(&self, source: &Place, part: &PartReceipt) -> bool {
+        let known = part.crc64nvme.map(|checksum| (part.number, checksum));
+        self.source.as_ref() == Some(source) && known.is_some_and(|known| self.parts.contains(&known))
+    }
 }
 
 impl Attested {
@@ -34,13 +101,30 @@ impl Attested {
     }
 }
 
+/// Reads bytes a second time and holds them against what the first reading made of them.
+pub(crate) async fn comes_again(
+    from: &dyn Store,
+    wanted: Wanted<'_>,
+    first: Crc64,
+    (fan_out, watch): (&FanOut, &Watch),
+) -> Result<bool, Failure> {
+    let _memory = watch.or_stop(fan_out.second().take(AGAIN_BYTES)).await?;
+    let mut content = watch.or_stop(from.open(wanted)).await??;
+    let mut checksum = crc_fast::Digest::new(Crc64Nvme);
+    while let Some(chunk) = watch.or_stop(content.next()).await?? {
+        checksum.update(&chunk);
+        watch.progress.add_read(chunk.len() as u64);
+    }
+    Ok(Crc64(checksum.finalize()) == first)
+}
+
 impl Carrier {
     /// Confirms what was read into memory, if it was never read before.
     pub(crate) async fn confirm_small(
         &self,
         (from, source): (&dyn Store, &Place),
-        (seen, checksum, chunks): (&Seen, Crc64, &[Bytes]),
-        attested: &Attested,
+        (checksum, chunks): (Crc64, &[Bytes]),
+        (attested, version): (&Attested, &Version),
     ) -> Result<(), Failure> {
         if self.is_known(from) {
             return Ok(());
@@ -54,67 +138,92 @@ impl Carrier {
             Word::Same => Ok(()),
             Word::Other => Err(turned(source)),
             Word::Nothing if from.way_is_safe() => Ok(()),
-            Word::Nothing => self.confirm_again((from, source), seen, None).await,
+            Word::Nothing => {
+                let wanted = Wanted {
+                    version: Some(version),
+                    ..Wanted::whole(&source.path, Role::Source)
+                };
+                let same = comes_again(from, wanted, checksum, (&self.fan_out, &self.watch)).await?;
+                if same { Ok(()) } else { Err(turned(source)) }
+            }
         }
     }
 
-    /// Confirms what was copied in parts and never read before.
-    pub(crate) async fn confirm_large(
+    /// Who is to confirm what is going to be copied in parts.
+    pub(crate) async fn confirmation(
         &self,
         (from, source): (&dyn Store, &Place),
-        seen: &Seen,
-        checksum: Option<Crc64>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Confirmation, Failure> {
         if self.is_known(from) {
-            return Ok(());
+            return Ok(Confirmation::Needless);
         }
         let attested = self.watch.or_stop(from.attested(&source.path)).await??;
-        match attested.word(checksum, || None) {
-            Word::Same => Ok(()),
-            Word::Other => Err(turned(source)),
-            Word::Nothing if from.way_is_safe() => Ok(()),
-            Word::Nothing => self.confirm_again((from, source), seen, attested.md5).await,
-        }
+        Ok(match (attested.crc64, attested.md5) {
+            (Some(told), _) => Confirmation::Store(told),
+            _ if from.way_is_safe() => Confirmation::Needless,
+            (None, Some(told)) => Confirmation::Md5(told),
+            (None, None) => Confirmation::Twice,
+        })
     }
 
     /// What a source holds, as far as its store says so, or as a second reading finds it. `parts` are what the first one saw.
     pub(crate) async fn confirmed(
         &self,
         source: &Place,
-        seen: &Seen,
-        parts: &[PartReceipt],
+        (seen, parts): (&Seen, &[PartReceipt]),
+        came_twice: &CameTwice,
     ) -> Result<Seen, Failure> {
         let from = self.stores.at(source)?;
-        if self.is_known(&*from) {
-            return Ok(seen.clone());
-        }
-        let checksum = checksum_of(parts);
-        let attested = self.watch.or_stop(from.attested(&source.path)).await??;
-        match attested.word(checksum, || None) {
-            Word::Same => Ok(seen.clone()),
-            // The parts are not what the source holds, whatever that is.
-            Word::Other => Ok(Seen::of_size(seen.size)),
-            Word::Nothing if from.way_is_safe() => Ok(seen.clone()),
-            Word::Nothing => self.read_again((&*from, source), attested.md5).await,
+        // The parts are not what the source holds, whatever that is.
+        let other = Ok(Seen::of_size(seen.size));
+        let same = match self.confirmation((&*from, source)).await? {
+            Confirmation::Needless => true,
+            Confirmation::Store(told) => checksum_of(parts).is_none_or(|checksum| checksum == told),
+            Confirmation::Md5(told) => return self.read_again((&*from, source), Some(told)).await,
+            Confirmation::Twice if checksum_of(parts).is_none() => {
+                return self.read_again((&*from, source), None).await;
+            }
+            Confirmation::Twice => {
+                let others = parts.iter().filter(|part| !came_twice.has(source, part));
+                let others: Vec<_> = others.collect();
+                self.come_again((&*from, source), seen.size, &others).await?
+            }
+        };
+        if same { Ok(seen.clone()) } else { other }
+    }
+
+    /// Reads parts again that were read by another process, or before.
+    async fn come_again(
+        &self,
+        (from, source): (&dyn Store, &Place),
+        size: u64,
+        parts: &[&PartReceipt],
+    ) -> Result<bool, Failure> {
+        let mut waiting = parts.iter();
+        let mut again = FuturesUnordered::new();
+        loop {
+            let free = AGAIN_AT_ONCE - again.len();
+            again.extend(waiting.by_ref().take(free).map(|part| {
+                let offset = u64::from(part.number - 1) * part_size(size);
+                let wanted = Wanted {
+                    range: Some(offset..offset + part.size),
+                    ..Wanted::whole(&source.path, Role::Source)
+                };
+                let first = Crc64(part.crc64nvme.unwrap_or_default());
+                let one: BoxFuture<'_, _> =
+                    Box::pin(comes_again(from, wanted, first, (&self.fan_out, &self.watch)));
+                one
+            }));
+            match again.next().await.transpose()? {
+                None => return Ok(true),
+                Some(true) => {}
+                Some(false) => return Ok(false),
+            }
         }
     }
 
     fn is_known(&self, from: &dyn Store) -> bool {
         self.spec.has_digest() || from.as_folder().is_some()
-    }
-
-    async fn confirm_again(
-        &self,
-        at: (&dyn Store, &Place),
-        seen: &Seen,
-        md5: Option<String>,
-    ) -> Result<(), Failure> {
-        let again = self.read_again(at, md5).await?;
-        if again.same_bytes(seen) {
-            Ok(())
-        } else {
-            Err(turned(at.1))
-        }
     }
 
     /// Reads a source from end to end; what its store says of the MD5 must be so.
@@ -123,6 +232,8 @@ impl Carrier {
         (from, source): (&dyn Store, &Place),
         told: Option<String>,
     ) -> Result<Seen, Failure> {
+        let memory = self.fan_out.second().take(chunk_of(self.spec.size.0));
+        let _memory = self.watch.or_stop(memory).await?;
         let opened = from.open(Wanted::whole(&source.path, Role::Source));
         let mut content = self.watch.or_stop(opened).await??;
         let mut digester = Digester::new(Digests::Blake3);
@@ -134,16 +245,14 @@ impl Carrier {
             }
             self.watch.progress.add_read(chunk.len() as u64);
         }
-        let md5 = md5.map(|md5| hex(&md5.finalize()));
-        if md5 != told {
-            Err(turned(source))
-        } else {
-            Ok(digester.finish())
+        if md5.map(|md5| hex(&md5.finalize())) != told {
+            return Err(turned(source));
         }
+        Ok(digester.finish())
     }
 }
 
-fn turned(source: &Place) -> Failure {
+pub(crate) fn turned(source: &Place) -> Failure {
     let message = "what came is not what the store says it holds, or came otherwise the second time: check the network to it";
     Failure::of_object(
         FailureClass::Transient,
@@ -156,6 +265,45 @@ fn turned(source: &Place) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_has_to_be_what_the_store_says() {
+        let (one, other) = (Crc64(1), Crc64(2));
+        assert!(Confirmation::Store(one).agrees(one, None));
+        assert!(!Confirmation::Store(one).agrees(other, None));
+        assert!(Confirmation::Md5("a".to_owned()).agrees(one, Some("a")));
+        assert!(!Confirmation::Md5("a".to_owned()).agrees(one, Some("b")));
+        assert!(!Confirmation::Md5("a".to_owned()).agrees(one, None));
+    }
+
+    #[test]
+    fn parts_that_came_twice_are_known_by_source_and_checksum() {
+        let place = |path: &str| Place {
+            backend: domicile_estate::BackendName::new("b").unwrap(),
+            path: path.to_owned(),
+        };
+        let mut digester = crate::digest::PartDigester::at(0);
+        digester.update(b"a");
+        let chaining = digester.finish().chaining;
+        let part = |number, crc64nvme| PartReceipt {
+            number,
+            size: 1,
+            etag: String::new(),
+            chaining,
+            crc64nvme,
+        };
+        let mut twice = CameTwice::default();
+        twice.from(&place("a"));
+        twice.add(&part(1, Some(7)));
+        twice.from(&place("a"));
+        assert!(twice.has(&place("a"), &part(1, Some(7))));
+        assert!(!twice.has(&place("a"), &part(1, Some(8))));
+        assert!(!twice.has(&place("a"), &part(2, Some(7))));
+        assert!(!twice.has(&place("a"), &part(1, None)));
+        assert!(!twice.has(&place("b"), &part(1, Some(7))));
+        twice.from(&place("b"));
+        assert!(!twice.has(&place("b"), &part(1, Some(7))), "another source");
+    }
 
     #[test]
     fn a_checksum_counts_for_more_than_an_md5() {

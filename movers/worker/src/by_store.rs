@@ -81,7 +81,8 @@ impl Carrier {
     /// The checksum that the object must have, if its store can be taken at its word that it has copied it from this
     /// source by itself.
     pub(crate) async fn checksum_by_store(&self, source: &Place) -> Option<(Neighbour, Crc64)> {
-        if self.fetched_once || self.spec.size.0 <= PART_MIN {
+        // What a store copies by itself goes by no limit of a link.
+        if self.fetched_once || self.spec.size.0 <= PART_MIN || self.link(source).is_some() {
             return None;
         }
         let from = self.stores.at(source).ok()?;

@@ -8,18 +8,20 @@ use domicile_movers::{
     Answer, Digests, Epoch, Failure, FailureClass, Place, Publication, Seen, Step, StoredPart,
     TargetRecorded, TransferId, TransferSpec, UploadTag,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::attest::turned;
 use crate::by_store::KnownChecksums;
 use crate::digest::Digester;
 use crate::fan_out::{FanOut, Memory, Want};
 use crate::fs::{self, FsStore, memory_for};
+use crate::memory::{Share, chunk_of};
 use crate::parts::{Outcome, PartCopy, stored};
 use crate::progress::{Cancel, Progress};
 use crate::proof::Proof;
 use crate::role::Role;
 use crate::store::{Aim, Content, Parts, Published, Stat, Store, Upload, Version, Wanted, Whole};
 use crate::stores::Stores;
+use crate::turnstile::Paces;
 
 /// Objects up to this size are put without a look at the target first.
 const LOOK_ABOVE: u64 = 256 * 1024;
@@ -59,31 +61,6 @@ enum StagedHow {
     Whole(Whole, Memory),
     /// At the store, unseen.
     Parts(Box<dyn Upload>, Vec<StoredPart>),
-}
-
-/// The memory that all transfers share, in bytes.
-#[derive(Debug, Clone)]
-pub(crate) struct Budget {
-    bytes: u32,
-    free: Arc<Semaphore>,
-}
-
-impl Budget {
-    pub(crate) fn new(bytes: u32) -> Self {
-        let bytes = bytes.max(1);
-        Self {
-            bytes,
-            free: Arc::new(Semaphore::new(bytes as usize)),
-        }
-    }
-
-    /// Waits for a share. Who holds one asks for no second, so that no two wait for each other; who asks for more than
-    /// there is gets all.
-    pub(crate) async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let share = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes);
-        // The semaphore is never closed.
-        self.free.clone().acquire_many_owned(share).await.ok()
-    }
 }
 
 /// Who counts what a transfer does, and may stop it.
@@ -127,7 +104,7 @@ impl Watch {
 /// Where bytes that were read are counted.
 pub(crate) type Count = fn(&Progress, u64);
 
-/// Reads an object from end to end and digests it; `count` is told the bytes.
+/// Reads an object from end to end and digests it; `count` is told the bytes. Whoever calls it holds memory for a chunk.
 pub(crate) async fn read(
     store: &dyn Store,
     (path, role): (&str, Role),
@@ -154,6 +131,14 @@ pub(crate) async fn read(
         count(&watch.progress, chunk.len() as u64);
     }
     Ok(digester.finish())
+}
+
+/// What reading an object of a size piece by piece takes.
+pub(crate) fn memory_of_reading(store: &dyn Store, size: u64) -> u64 {
+    match store.as_folder() {
+        Some(_) => memory_for(size),
+        None => chunk_of(size),
+    }
 }
 
 impl Carrier {
@@ -227,15 +212,10 @@ impl Carrier {
         seen.map(Answer::Contents)
     }
 
-    /// A folder's object passes through memory of ours when it is digested.
-    pub(crate) async fn memory_for_reading(
-        &self,
-        store: &dyn Store,
-    ) -> Result<Option<OwnedSemaphorePermit>, Failure> {
-        if store.as_folder().is_none() {
-            return Ok(None);
-        }
-        let memory = self.fan_out.budget().take(memory_for(self.spec.size.0));
+    /// Memory for reading the object piece by piece. Nothing of it is held already.
+    pub(crate) async fn memory_for_reading(&self, store: &dyn Store) -> Result<Option<Share>, Failure> {
+        let bytes = memory_of_reading(store, self.spec.size.0);
+        let memory = self.fan_out.budget().take(bytes);
         self.watch.or_stop(memory).await
     }
 
@@ -277,14 +257,23 @@ impl Carrier {
         let from = self.stores.at(source)?;
         let able = self.target.capabilities();
         let whole = self.spec.size.0 <= able.whole_max || able.parts == Parts::Never;
+        let is_limited = self.link(source).is_some();
         match (from.as_folder(), self.target.as_folder()) {
-            (Some(from), Some(to)) => self.copy_file(from.clone(), source, to.clone(), how).await,
+            // What the system copies by itself goes by no limit.
+            (Some(from), Some(to)) if !is_limited => {
+                self.copy_file(from.clone(), source, to.clone(), how).await
+            }
             _ if whole => self.stage_whole(&from, source).await,
             _ => match self.stage_by_store(&from, source, how).await? {
                 Some(seen) => Ok(seen),
                 None => self.stage_parts(&from, source, how).await,
             },
         }
+    }
+
+    /// The limits of the way from a source to the target.
+    pub(crate) fn link(&self, source: &Place) -> Option<Arc<Paces>> {
+        self.stores.link(&source.backend, &self.spec.target.backend)
     }
 
     /// From one folder to another: one thread does the whole object.
@@ -329,6 +318,7 @@ impl Carrier {
             version: None,
             bytes: self.spec.size.0,
             target: &self.spec.target.backend,
+            link: self.link(source),
         };
         let (mut content, memory) = self.fan_out.open(want, &self.watch).await?;
         if content.size() != self.spec.size.0 {
@@ -337,7 +327,8 @@ impl Carrier {
         let mut digester = Digester::new(self.spec.digests());
         let chunks = self.collect(&mut *content, &mut digester).await?;
         let (seen, checksum) = digester.finish_with_checksum();
-        self.confirm_small((&**from, source), (&seen, checksum, &chunks), &content.attested())
+        let told = content.attested();
+        self.confirm_small((&**from, source), (checksum, &chunks), (&told, content.version()))
             .await?;
         self.staged = Some(Staged {
             how: StagedHow::Whole(Whole { chunks, checksum }, memory),
@@ -375,25 +366,27 @@ impl Carrier {
             Parts::InOrder | Parts::Never => 1,
         };
         let tag = self.tag();
+        let confirmation = self.confirmation((&**from, source)).await?;
         let (upload, there) = self.take_up(self.aim(how, &tag)).await?;
         let copy = PartCopy {
             from,
             source: &source.backend,
             path: &source.path,
             target: &self.spec.target.backend,
+            link: self.link(source),
             size: self.spec.size.0,
             digests: self.spec.digests(),
             upload: &*upload,
             at_once,
+            confirmation: &confirmation,
             fan_out: &self.fan_out,
             watch: &self.watch,
         };
         match copy.run(there).await {
             Ok(Outcome::Copied(copied)) => {
-                let confirmed = self.confirm_large((&**from, source), &copied.seen, Some(copied.checksum));
-                if let Err(failure) = confirmed.await {
+                if !confirmation.agrees(copied.checksum, copied.md5.as_deref()) {
                     upload.abort().await;
-                    return Err(failure);
+                    return Err(turned(source));
                 }
                 self.staged = Some(Staged {
                     how: StagedHow::Parts(upload, copied.receipts.iter().map(stored).collect()),
@@ -401,6 +394,7 @@ impl Carrier {
                         seen: copied.seen.clone(),
                         checksum: Some(copied.checksum),
                         parts: copied.receipts,
+                        told: None,
                     },
                     uncounted: 0,
                 });
@@ -473,7 +467,7 @@ impl Carrier {
         let tag = self.tag();
         let Some(Staged {
             how: staged,
-            proof,
+            mut proof,
             uncounted,
         }) = self.staged.take()
         else {
@@ -488,7 +482,8 @@ impl Carrier {
             StagedHow::Parts(upload, parts) => upload.complete(&parts, proof.checksum).await?,
         };
         match published {
-            Published::Done { .. } => {
+            Published::Done { told, .. } => {
+                proof.told = told;
                 self.watch.progress.add_written(uncounted);
                 self.checksums.learn(&proof);
                 self.proof = Some(proof);

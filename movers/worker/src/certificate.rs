@@ -27,6 +27,8 @@ pub struct Certificate {
     pub checksums: bool,
     /// It does not put an object where one is, if it is told so.
     pub refuses_to_overwrite: bool,
+    /// Told to remove an object in one state, it leaves one in another where it is, in the same request.
+    pub deletes_conditionally: bool,
     /// Of two who write one name at once, one wins and the other is told.
     pub one_writer_wins: bool,
     /// An object of ours can be put in the place of another.
@@ -66,6 +68,7 @@ impl Worker {
         let proven = Proven {
             checksums: certificate.checksums,
             refuses_to_overwrite: certificate.refuses_to_overwrite,
+            deletes_conditionally: certificate.deletes_conditionally,
         };
         self.assume(backend, proven);
     }
@@ -115,6 +118,7 @@ impl Trial<'_> {
         Ok(Certificate {
             checksums: proven.checksums,
             refuses_to_overwrite: written && !again && kept && proven.refuses_to_overwrite,
+            deletes_conditionally: proven.deletes_conditionally,
             one_writer_wins: self.one_writer_wins().await?,
             replaces: replaced && self.reads("a", None, &new).await?,
             keeps_empty: self.put("empty", &[], Publication::New).await?

@@ -11,6 +11,7 @@ use domicile_movers::{
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
+use crate::attest::{CameTwice, Confirmation};
 use crate::carry::Carrier;
 use crate::parts::{PartCopy, Shared, checksum_of, stored};
 use crate::progress::Cancel;
@@ -37,6 +38,7 @@ struct Flight {
     from: Arc<dyn Store>,
     source: Place,
     shared: Arc<Shared>,
+    confirmation: Arc<Confirmation>,
     begun: BTreeSet<u32>,
     tasks: JoinSet<Result<Option<PartReceipt>, Failure>>,
 }
@@ -48,6 +50,7 @@ pub(crate) struct LeasedCarrier<'a> {
     pub tag: UploadTag,
     pub records: &'a dyn Records,
     flight: Option<Flight>,
+    came_twice: CameTwice,
 }
 
 /// Whether an upload of so many bytes to a store can be gone on with by another process.
@@ -70,6 +73,7 @@ impl<'a> LeasedCarrier<'a> {
             tag,
             records,
             flight: None,
+            came_twice: CameTwice::default(),
         }
     }
 
@@ -107,7 +111,10 @@ impl<'a> LeasedCarrier<'a> {
             Task::Reclaim => self.reclaim().await,
             Task::LookAtSource(place) => self.look_at_source(&place).await,
             Task::Confirm { source, seen, parts } => {
-                let confirmed = self.carrier.confirmed(&source, &seen, &parts).await;
+                let confirmed = self
+                    .carrier
+                    .confirmed(&source, (&seen, &parts), &self.came_twice)
+                    .await;
                 confirmed.map(|seen| Reply::Answer(Answer::Contents(seen)))
             }
             Task::Begin(_) => self.begin().await,
@@ -263,7 +270,7 @@ impl<'a> LeasedCarrier<'a> {
     ) -> Result<Reply, Failure> {
         let mut flight = match self.flight.take().filter(|flight| flight.token == *token) {
             Some(flight) => flight,
-            None => self.take_off(token, opening, parts)?,
+            None => self.take_off(token, opening, parts).await?,
         };
         self.fill(&mut flight, parts);
         // Whatever ends this early drops the flight, and with it the parts that are under way.
@@ -271,7 +278,12 @@ impl<'a> LeasedCarrier<'a> {
         let mut receipts = Vec::new();
         while let Some(part) = landed {
             match part.map_err(|_| self.broken("a part was given up"))?? {
-                Some(receipt) => receipts.push(receipt),
+                Some(receipt) => {
+                    if *flight.confirmation == Confirmation::Twice {
+                        self.came_twice.add(&receipt);
+                    }
+                    receipts.push(receipt);
+                }
                 None => return Ok(Reply::NoUpload),
             }
             // Those that have landed in the same moment are told together; none waits for another.
@@ -282,20 +294,24 @@ impl<'a> LeasedCarrier<'a> {
         Ok(Reply::Copied(receipts))
     }
 
-    fn take_off(
-        &self,
+    async fn take_off(
+        &mut self,
         token: &UploadToken,
         opening: &Opening,
         parts: &[PartPlan],
     ) -> Result<Flight, Failure> {
         let there = parts.iter().filter_map(|plan| plan.present.clone());
         let version = Version(opening.version.etag.clone().unwrap_or_default());
+        let from = self.carrier.stores.at(&opening.source)?;
+        self.came_twice.from(&opening.source);
+        let confirmation = self.carrier.confirmation((&*from, &opening.source)).await?;
         Ok(Flight {
             token: token.clone(),
             upload: Arc::from(self.resume(token)?),
-            from: self.carrier.stores.at(&opening.source)?,
+            from,
             source: opening.source.clone(),
             shared: Arc::new(Shared::in_any_order(version, there)),
+            confirmation: Arc::new(confirmation),
             begun: BTreeSet::new(),
             tasks: JoinSet::new(),
         })
@@ -319,8 +335,9 @@ impl<'a> LeasedCarrier<'a> {
             }
             let number = plan.number;
             let (upload, from, shared) = (flight.upload.clone(), flight.from.clone(), flight.shared.clone());
-            let source = flight.source.clone();
+            let (source, confirmation) = (flight.source.clone(), flight.confirmation.clone());
             let target = self.carrier.spec.target.backend.clone();
+            let link = self.carrier.stores.link(&source.backend, &target);
             let (size, fan_out, watch) = (
                 self.carrier.spec.size.0,
                 self.carrier.fan_out.clone(),
@@ -332,10 +349,12 @@ impl<'a> LeasedCarrier<'a> {
                     source: &source.backend,
                     path: &source.path,
                     target: &target,
+                    link,
                     size,
                     digests: domicile_movers::Digests::Blake3,
                     upload: &*upload,
                     at_once,
+                    confirmation: &confirmation,
                     fan_out: &fan_out,
                     watch: &watch,
                 };
@@ -387,7 +406,7 @@ impl<'a> LeasedCarrier<'a> {
 
 fn reply_of(published: Published) -> Reply {
     match published {
-        Published::Done { version } => Reply::Published {
+        Published::Done { version, .. } => Reply::Published {
             etag: version.map(|version| version.0),
         },
         Published::Occupied => Reply::Occupied,

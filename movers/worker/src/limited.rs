@@ -1,19 +1,16 @@
 //! A store behind its limits: whoever asks it waits for his turn.
 //!
 //! ```text
-//!  worker ──▶ Limited ── turn (as many at once as it answers well) ── pace (bytes, requests per second) ──▶ driver
+//!  worker ──▶ Limited ── pace (bytes, requests per second) ── turn (as many at once as it answers well) ──▶ driver
 //! ```
 
 use std::fmt;
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use domicile_estate::{RateLimits, Rates};
-use domicile_movers::{Crowd, Failure, FailureClass, Pace, StoredPart, UploadToken};
+use domicile_estate::RateLimits;
+use domicile_movers::{StoredPart, UploadToken};
 use futures::future::BoxFuture;
-use tokio::sync::Notify;
 
 use crate::fs::FsStore;
 use crate::role::Role;
@@ -21,112 +18,7 @@ use crate::store::{
     Aim, Attested, Capabilities, Content, Crc64, Doing, Fetch, Fetched, Neighbour, Pages, Part, Probed,
     Proven, Published, Sink, Source, Stat, Store, Unfinished, Upload, Version, Wanted, Whole, size_of_chunks,
 };
-
-/// What everybody who asks one store shares.
-pub(crate) struct Turnstile {
-    limits: RateLimits,
-    began: Instant,
-    state: Mutex<State>,
-    freed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    crowd: Crowd,
-    under_way: usize,
-    bytes: Pace,
-    requests: Pace,
-}
-
-/// A place among those who ask at once; given back when it is dropped.
-struct Turn<'a>(&'a Turnstile);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.state().under_way -= 1;
-        self.0.freed.notify_one();
-    }
-}
-
-impl Turnstile {
-    fn new(limits: RateLimits) -> Self {
-        Self {
-            limits,
-            began: Instant::now(),
-            state: Mutex::default(),
-            freed: Notify::new(),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    fn rates(&self) -> Rates {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.limits
-            .at(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// Waits until so many bytes may pass.
-    async fn pass(&self, bytes: u64) {
-        if let Some(rate) = self.rates().bytes_per_second {
-            let wait_us = self.state().bytes.take(self.now_us(), bytes, rate);
-            tokio::time::sleep(Duration::from_micros(wait_us)).await;
-        }
-    }
-
-    async fn turn(&self) -> Turn<'_> {
-        loop {
-            let freed = self.freed.notified();
-            {
-                let mut state = self.state();
-                if state.under_way < state.crowd.allowed() {
-                    state.under_way += 1;
-                    return Turn(self);
-                }
-            }
-            freed.await;
-        }
-    }
-
-    /// Does one request with so many bytes, in its turn.
-    async fn ask<T>(
-        &self,
-        bytes: u64,
-        request: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        let _turn = self.turn().await;
-        if let Some(rate) = self.rates().requests_per_second {
-            let wait_us = self.state().requests.take(self.now_us(), 1, rate);
-            tokio::time::sleep(Duration::from_micros(wait_us)).await;
-        }
-        if bytes > 0 {
-            self.pass(bytes).await;
-        }
-        let answer = request.await;
-        let now_us = self.now_us();
-        let mut state = self.state();
-        match &answer {
-            Err(failure) if failure.class == FailureClass::Transient => state.crowd.overburdened(now_us),
-            _ => {
-                let under_way = state.under_way;
-                let before = state.crowd.allowed();
-                state.crowd.answered(under_way);
-                if state.crowd.allowed() > before {
-                    self.freed.notify_one();
-                }
-            }
-        }
-        drop(state);
-        answer
-    }
-}
+use crate::turnstile::Turnstile;
 
 /// A store that is asked no faster than its limits allow.
 pub(crate) struct Limited {
@@ -178,7 +70,7 @@ impl Content for LimitedContent {
         Box::pin(async {
             let next = self.inner.next().await?;
             if let Some(bytes) = &next {
-                self.turnstile.pass(bytes.len() as u64).await;
+                self.turnstile.moved(bytes.len() as u64).await;
             }
             Ok(next)
         })

@@ -9,17 +9,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use domicile_estate::BackendName;
 use domicile_movers::tree::{self, part_size};
-use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Seen, StoredPart};
+use domicile_movers::{Digests, Failure, FailureClass, PartReceipt, Place, Seen, StoredPart};
 use futures::StreamExt as _;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
+use crate::attest::{Confirmation, comes_again, turned};
 use crate::carry::Watch;
 use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::fan_out::{FanOut, Memory, Want};
 use crate::fs::memory_for;
-use crate::store::{Content, Crc64, FolderPart, Part, Store, Upload, Version};
+use crate::role::Role;
+use crate::store::{Content, Crc64, FolderPart, Part, Store, Upload, Version, Wanted};
+use crate::turnstile::Paces;
 
 /// The copying of one object in parts.
 pub(crate) struct PartCopy<'a> {
@@ -32,8 +35,12 @@ pub(crate) struct PartCopy<'a> {
     pub size: u64,
     pub digests: Digests,
     pub upload: &'a dyn Upload,
+    /// The limits of the way there.
+    pub link: Option<Arc<Paces>>,
     /// Parts under way at once.
     pub at_once: usize,
+    /// Who confirms what comes.
+    pub confirmation: &'a Confirmation,
     pub fan_out: &'a FanOut,
     pub watch: &'a Watch,
 }
@@ -42,6 +49,8 @@ pub(crate) struct PartCopy<'a> {
 pub(crate) struct Copied {
     pub seen: Seen,
     pub checksum: Crc64,
+    /// Where a store tells one that it has to be compared with.
+    pub md5: Option<String>,
     /// In order.
     pub receipts: Vec<PartReceipt>,
 }
@@ -56,10 +65,28 @@ pub(crate) enum Outcome {
     NoUpload,
 }
 
-/// SHA-256 knows no parts: where it is asked for, they are read one after the other.
+/// SHA-256 and MD5 know no parts: where they are asked for, parts are read one after the other.
 struct InTurn {
     next: watch::Sender<u32>,
-    sha256: Mutex<Sha256>,
+    digests: Mutex<OfWhole>,
+}
+
+/// Digests of all parts in their order.
+#[derive(Default)]
+struct OfWhole {
+    sha256: Option<Sha256>,
+    md5: Option<Md5>,
+}
+
+impl OfWhole {
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+    }
 }
 
 /// What all parts of one copy share.
@@ -88,11 +115,16 @@ impl PartCopy<'_> {
         if first.0.size() != self.size {
             return Ok(Outcome::OtherSize(first.0.size()));
         }
+        let digests = OfWhole {
+            sha256: (self.digests == Digests::Both).then(Sha256::new),
+            md5: matches!(self.confirmation, Confirmation::Md5(_)).then(Md5::new),
+        };
+        let in_turn = digests.sha256.is_some() || digests.md5.is_some();
         let shared = Shared {
             version: first.0.version().clone(),
-            turn: (self.digests == Digests::Both).then(|| InTurn {
+            turn: in_turn.then(|| InTurn {
                 next: watch::Sender::new(1),
-                sha256: Mutex::new(Sha256::new()),
+                digests: Mutex::new(digests),
             }),
             there: there.into_iter().map(|part| (part.number, part)).collect(),
         };
@@ -127,7 +159,8 @@ impl PartCopy<'_> {
                 message,
             ));
         };
-        let sha256 = turn.map(|turn| turn.sha256.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let digests = turn.map(|turn| turn.digests.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let OfWhole { sha256, md5 } = digests.unwrap_or_default();
         let checksums = receipts
             .iter()
             .map(|receipt| (Crc64(receipt.crc64nvme.unwrap_or_default()), receipt.size));
@@ -138,6 +171,7 @@ impl PartCopy<'_> {
                 blake3,
             },
             checksum: join_checksums(checksums),
+            md5: md5.map(|md5| hex(&md5.finalize())),
             receipts,
         })
     }
@@ -158,6 +192,7 @@ impl PartCopy<'_> {
             version,
             bytes: part_size,
             target: self.target,
+            link: self.link.clone(),
         };
         self.fan_out.open(want, self.watch).await
     }
@@ -172,7 +207,9 @@ impl PartCopy<'_> {
         if let Some(turn) = &shared.turn {
             // Nobody drops the sender while parts are under way.
             let _ = turn.next.subscribe().wait_for(|next| *next == number).await;
-        } else if let Some(copied) = self.copy_between_folders(number, shared).await {
+        } else if opened.is_none()
+            && let Some(copied) = self.copy_between_folders(number, shared).await
+        {
             return copied;
         }
         let (content, _memory) = match opened {
@@ -186,7 +223,10 @@ impl PartCopy<'_> {
         }
         let there = shared.there.get(&number);
         let stored = match there.filter(|part| lies_there(part, &chunks, &digest)) {
-            Some(part) => Some(part.clone()),
+            Some(part) => {
+                self.again(number, &digest, shared).await?;
+                Some(part.clone())
+            }
             None => {
                 let part = Part {
                     number,
@@ -194,14 +234,10 @@ impl PartCopy<'_> {
                     chunks,
                     checksum: digest.checksum,
                 };
-                match self.fetched(&part, &digest, &shared.version).await? {
-                    Some(stored) => stored,
-                    None => {
-                        let stored = self.watch.or_stop(self.upload.put_part(&part)).await??;
-                        self.watch.progress.add_written(digest.size);
-                        stored
-                    }
-                }
+                let put = self.put(&part, &digest, shared);
+                let (stored, ()) =
+                    futures::future::try_join(put, self.again(number, &digest, shared)).await?;
+                stored
             }
         };
         Ok(stored.map(|stored| receipt(stored, &digest)))
@@ -214,7 +250,8 @@ impl PartCopy<'_> {
         number: u32,
         shared: &Shared,
     ) -> Option<Result<Option<PartReceipt>, Failure>> {
-        if shared.there.contains_key(&number) {
+        // What the system copies by itself goes by no limit.
+        if shared.there.contains_key(&number) || self.link.is_some() {
             return None;
         }
         let offset = u64::from(number - 1) * part_size(self.size);
@@ -237,6 +274,41 @@ impl PartCopy<'_> {
         Some(copy.await)
     }
 
+    /// Brings a part to the target: the store fetches it by itself where it can.
+    async fn put(
+        &self,
+        part: &Part,
+        digest: &PartDigest,
+        shared: &Shared,
+    ) -> Result<Option<StoredPart>, Failure> {
+        if let Some(stored) = self.fetched(part, digest, &shared.version).await? {
+            return Ok(stored);
+        }
+        let stored = self.watch.or_stop(self.upload.put_part(part)).await??;
+        self.watch.progress.add_written(digest.size);
+        Ok(stored)
+    }
+
+    /// Reads a part for the second time, if that has to be.
+    async fn again(&self, number: u32, first: &PartDigest, shared: &Shared) -> Result<(), Failure> {
+        if *self.confirmation != Confirmation::Twice {
+            return Ok(());
+        }
+        let offset = u64::from(number - 1) * part_size(self.size);
+        let wanted = Wanted {
+            range: Some(offset..offset + first.size),
+            version: Some(&shared.version),
+            ..Wanted::whole(self.path, Role::Source)
+        };
+        if comes_again(&**self.from, wanted, first.checksum, (self.fan_out, self.watch)).await? {
+            return Ok(());
+        }
+        Err(turned(&Place {
+            backend: self.source.clone(),
+            path: self.path.to_owned(),
+        }))
+    }
+
     async fn read(
         &self,
         mut content: Box<dyn Content>,
@@ -248,8 +320,8 @@ impl PartCopy<'_> {
         while let Some(chunk) = self.watch.or_stop(content.next()).await?? {
             digester.update(&chunk);
             if let Some(turn) = turn {
-                let mut sha256 = turn.sha256.lock().unwrap_or_else(PoisonError::into_inner);
-                sha256.update(&chunk);
+                let mut digests = turn.digests.lock().unwrap_or_else(PoisonError::into_inner);
+                digests.update(&chunk);
             }
             self.watch.progress.add_read(chunk.len() as u64);
             chunks.push(chunk);

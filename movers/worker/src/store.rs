@@ -247,6 +247,8 @@ pub(crate) enum Published {
     Done {
         /// Its state, where the store tells.
         version: Option<Version>,
+        /// The checksum of what it has stored, where it tells that in the same answer.
+        told: Option<Crc64>,
     },
     /// Something else lies there, and was left as it is.
     Occupied,
@@ -304,6 +306,17 @@ pub(crate) struct Proven {
     pub checksums: bool,
     /// It refuses to put an object where one is, if it is told to.
     pub refuses_to_overwrite: bool,
+    /// Told to remove an object in one state, it leaves one in another where it is, in the same request. Others are looked
+    /// at first.
+    pub deletes_conditionally: bool,
+}
+
+impl Published {
+    /// It is visible, and that is all the store says.
+    pub(crate) const DONE: Self = Self::Done {
+        version: None,
+        told: None,
+    };
 }
 
 impl Proven {

@@ -5,19 +5,31 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use domicile_estate::{Backend, BackendName, KeyRefusal, StoreKind};
+use domicile_estate::{Backend, BackendName, KeyRefusal, RateLimits, StoreKind};
 use domicile_movers::{Failure, FailureClass, Place};
 
 use crate::CredentialValues;
 use crate::fs::FsStore;
 use crate::limited::Limited;
 use crate::store::{Proven, Store};
+use crate::turnstile::Paces;
 use crate::{ftp, object, s3, sftp, web};
 
 /// The stores of an estate, by the names of their backends. A store is first touched when it is first used.
 pub struct Stores {
     slots: BTreeMap<BackendName, Slot>,
+    /// For the ways behind a link with limits what all who send over it keep to.
+    links: BTreeMap<(BackendName, BackendName), Arc<Paces>>,
     credentials: CredentialValues,
+}
+
+/// What goes over one direction of a link at most, whichever of its ways it takes.
+#[derive(Debug, Clone)]
+pub struct LinkLimits {
+    /// How much.
+    pub limits: RateLimits,
+    /// From which backend to which.
+    pub ways: Vec<(BackendName, BackendName)>,
 }
 
 struct Slot {
@@ -50,7 +62,42 @@ impl Stores {
             .iter()
             .map(|backend| (backend.name.clone(), slot(backend)))
             .collect();
-        Self { slots, credentials }
+        Self {
+            slots,
+            links: BTreeMap::new(),
+            credentials,
+        }
+    }
+
+    /// With drivers that a test has made.
+    #[cfg(test)]
+    pub(crate) fn of(drivers: Vec<(Backend, Driver)>) -> Self {
+        let backends: Vec<&Backend> = drivers.iter().map(|(backend, _)| backend).collect();
+        let stores = Self::open(&backends, CredentialValues::given(BTreeMap::new()));
+        for (backend, driver) in &drivers {
+            let set = stores.slots[&backend.name].driver.set(Ok(Arc::clone(driver)));
+            assert!(set.is_ok(), "nobody has opened it yet");
+        }
+        stores
+    }
+
+    /// With limits of links: what is read from one backend for another goes no faster than they allow.
+    #[must_use]
+    pub fn behind(mut self, links: Vec<LinkLimits>) -> Self {
+        for LinkLimits { limits, ways } in links {
+            let paces = Arc::new(Paces::new(limits));
+            let shared = ways.into_iter().map(|way| (way, Arc::clone(&paces)));
+            self.links.extend(shared);
+        }
+        self
+    }
+
+    /// The limits of the way from one backend to another; `None` where there are none.
+    pub(crate) fn link(&self, from: &BackendName, to: &BackendName) -> Option<Arc<Paces>> {
+        if self.links.is_empty() {
+            return None;
+        }
+        self.links.get(&(from.clone(), to.clone())).map(Arc::clone)
     }
 
     pub(crate) fn driver(&self, backend: &BackendName) -> Result<Driver, Failure> {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
 use domicile_movers::{
-    Claim, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Place, Receipt, Seen, Step,
-    Transfer, TransferId, TransferSpec, UploadToken, tree,
+    Claim, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Opening, Place, Receipt,
+    Record, Seen, SourceVersion, Step, Transfer, TransferId, TransferSpec, UploadToken, tree,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use crate::carry::{self, Carrier, Watch};
 use crate::fan_out::{Expected, FanOut};
 use crate::leased::{self, LeasedCarrier, Records};
 use crate::listing::Listing;
+use crate::memory::LISTING;
 use crate::progress::{Cancel, Progress};
 use crate::proof::by_chance;
 use crate::role::Role;
@@ -30,8 +31,9 @@ const PAGES: usize = 4;
 /// Bounds of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes in buffers, over all transfers.
-    pub buffer_bytes: u32,
+    /// Bytes of objects that are held in memory, over everything that is under way; [`least_memory`](crate::least_memory) at
+    /// least. The process itself takes some more.
+    pub memory_bytes: u64,
     /// When to try again.
     pub retry: RetryPolicy,
 }
@@ -39,7 +41,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            buffer_bytes: 96 * 1024 * 1024,
+            memory_bytes: 96 * 1024 * 1024,
             retry: RetryPolicy::default(),
         }
     }
@@ -76,7 +78,7 @@ impl Worker {
     pub fn new(stores: Stores, limits: Limits) -> Self {
         Self {
             stores: Arc::new(stores),
-            fan_out: FanOut::new(limits.buffer_bytes),
+            fan_out: FanOut::new(limits.memory_bytes),
             retry: limits.retry,
             checksums: KnownChecksums::default(),
         }
@@ -140,8 +142,24 @@ impl Worker {
         };
         // What the store copies by itself takes moments, and is not gone on with.
         let by_store = ledger == Ledger::default() && carrier.checksum_by_store(&spec.source).await.is_some();
+        let id = TransferId::of(spec, 0);
+        if by_store && goes_on {
+            // Its upload is on no record; but that there may be one is, so that the sweep looks for it.
+            let intended = Record::Intended(Opening {
+                source: spec.source.clone(),
+                version: SourceVersion {
+                    size: spec.size.0,
+                    etag: None,
+                    modified_ms: None,
+                },
+                part_size: tree::part_size(spec.size.0),
+            });
+            if !records.record((&id, &spec.target.path), &intended).await? {
+                return Ok(Ending::Fenced);
+            }
+        }
         let claim = Claim {
-            id: TransferId::of(spec, 0),
+            id,
             epoch,
             ledger,
             part_size: (goes_on && !by_store).then(|| tree::part_size(spec.size.0)),
@@ -277,6 +295,12 @@ impl Worker {
         let watch = watch(progress, cancel, place);
         let at = (place.path.as_str(), Role::Source);
         let count = Progress::add_verified;
+        // How large it is nobody has asked.
+        let memory = self
+            .fan_out
+            .budget()
+            .take(carry::memory_of_reading(&*store, u64::MAX));
+        let _memory = watch.or_stop(memory).await?;
         self.retrying(cancel, || carry::read(&*store, at, digests, count, &watch))
             .await
     }
@@ -356,7 +380,9 @@ impl Worker {
         }
         let (sender, pages) = mpsc::channel(PAGES);
         let (prefix, skip) = (prefix.to_owned(), skip.to_vec());
+        let memory = self.fan_out.budget().clone();
         tokio::spawn(async move {
+            let _memory = memory.take(LISTING).await;
             if let Err(failure) = store.list(&prefix, &skip, &sender).await {
                 // Nobody listening any more is no failure.
                 let _ = sender.send(Err(failure)).await;

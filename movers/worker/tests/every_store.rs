@@ -211,6 +211,7 @@ async fn what_the_store_has_shown_can_be_told(bench: Bench) {
     let expected = Certificate {
         checksums: bench.kind == StoreKind::S3,
         refuses_to_overwrite: refuses,
+        deletes_conditionally: bench.kind == StoreKind::S3 && bench.server != "s3s",
         one_writer_wins: refuses,
         replaces: true,
         keeps_empty: true,

@@ -15,6 +15,7 @@ fn domain(name: &str, labels: &[(&str, &str)]) -> Domain {
             .collect(),
         title: String::new(),
         jurisdiction: code("DE"),
+        weight: 1,
         admission: Vec::new(),
     }
 }

@@ -68,6 +68,7 @@ fn sample_domain() -> Option<Domain> {
         labels: Labels::new(),
         title: String::new(),
         jurisdiction: country("DE").ok()?,
+        weight: 1,
         admission: Vec::new(),
     })
 }

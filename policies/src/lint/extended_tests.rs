@@ -169,6 +169,53 @@ fn a_backend_that_every_way_to_is_forbidden_is_said() {
 }
 
 #[test]
+fn limits_that_are_in_their_own_way_are_said() {
+    let hours = |days: &str, to: &str, rate: &str| {
+        format!("{{days: [{days}], from: \"00:00\", to: \"{to}\", bytesPerSecond: {rate}}}")
+    };
+    let timetable = |hours: [&str; 2]| {
+        let limits = format!("limits: {{timetable: [{}, {}]}}", hours[0], hours[1]);
+        link(&format!("{{from: {{backend: a}}, to: {{backend: b}}, {limits}}}"))
+    };
+    let (week, night, saturday) = (
+        hours("Mon, Tue, Sat", "24:00", "1Mi"),
+        hours("Sat, Sun", "06:00", "2Mi"),
+        hours("Sat", "06:00", "3Mi"),
+    );
+    one(
+        &[&timetable([&week, &night])],
+        "the hours 1 and 2 of the timetable of the link `way` overlap",
+        "the first of them counts",
+        "way",
+    );
+    one(
+        &[&timetable([&week, &saturday])],
+        "the hours 2 of the timetable of the link `way` never count",
+        "put them first",
+        "way",
+    );
+    let alike = hours("Sun", "06:00", "1Mi");
+    assert_eq!(warnings(&[&timetable([&week, &alike])]), []);
+    let ends = "{from: {backend: a}, to: {backend: b},";
+    one(
+        &[&link(&format!(
+            "{ends} bandwidthBitsPerSecond: 8M, limits: {{bytesPerSecond: 2M}}}}"
+        ))],
+        "carries 1000000 bytes per second by its bandwidth",
+        "bits",
+        "way",
+    );
+    let first = link(&format!("{ends} limits: {{bytesPerSecond: 2M}}}}"));
+    let other = link(&format!("{ends} limits: {{bytesPerSecond: 3M}}}}")).replace("way", "xother");
+    one(
+        &[&first, &other],
+        "state another `limits` of the same way",
+        "",
+        "xother",
+    );
+}
+
+#[test]
 fn tiers_that_are_probably_not_meant_are_said() {
     one(
         &[&backend(

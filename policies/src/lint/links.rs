@@ -79,7 +79,7 @@ impl Lint<'_> {
             self.warn(
                 &path,
                 message,
-                "add `pricePerGiB`, `bandwidthBitsPerSecond`, `latencyMilliseconds` or `forbidden`",
+                "add `pricePerGiB`, `bandwidthBitsPerSecond`, `latencyMilliseconds`, `forbidden` or `limits`",
             );
         }
         let mut is_empty = false;
@@ -166,6 +166,7 @@ fn disagreement(one: &Link, other: &Link) -> Option<&'static str> {
         ),
         (differ(one.latency_ms, other.latency_ms), "latencyMilliseconds"),
         (differ(one.forbidden, other.forbidden), "forbidden"),
+        (differ(one.limits.as_ref(), other.limits.as_ref()), "limits"),
     ];
     fields
         .into_iter()

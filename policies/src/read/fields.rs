@@ -2,6 +2,7 @@
 //! all read it.
 
 mod limits;
+mod link;
 mod nouns;
 mod rules;
 
@@ -144,7 +145,7 @@ pub(crate) const KINDS: [KindTable; 6] = [
         kind: "Link",
         name_of: NameOf::Link,
         doc: "What is said of the way from some backends to others; how several links agree is in `docs/links.md`.",
-        spec: nouns::LINK,
+        spec: link::LINK,
     },
     KindTable {
         kind: "Dataset",

@@ -4,6 +4,7 @@ use domicile_estate::{BackendName, DomainName, Link, LinkEnd, LinkName};
 
 use super::document::{Draft, Drafts};
 use super::fields::NameOf;
+use super::limits::limits;
 use super::record::Record;
 use super::report::Report;
 
@@ -31,6 +32,7 @@ pub(super) fn link(draft: &Draft, spec: &Record, drafts: &Drafts, report: &mut R
         bandwidth_bits_per_second: spec.bytes("bandwidthBitsPerSecond").map(|bits| bits.0),
         latency_ms: latency.and_then(|latency| u64::try_from(latency).ok()),
         forbidden: spec.boolean("forbidden"),
+        limits: spec.record("limits").map(|record| limits(record, report)),
     })
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use domicile_estate::{
     Access, AccessMode, AdmissionRule, Backend, BackendName, CredentialsRef, Dataset, DatasetName, Domain,
-    DomainName, Energy, FairRecord, Hours, Labels, Location, Origin, RateLimits, Rates, Store, StoreKind,
+    DomainName, Energy, FairRecord, Labels, Location, Origin, RateLimits, Store, StoreKind,
     grid_grams_per_kwh,
 };
 
 use super::document::{Draft, Drafts};
 use super::fields::NameOf;
+use super::limits::limits;
 use super::path;
 use super::price::price;
 use super::record::Record;
@@ -25,8 +26,6 @@ const WORLD_GRID: (f64, &str) = (480.0, "world mean, Ember Global Electricity Re
 const HDD_WATT_HOURS: f64 = 0.65;
 const SSD_WATT_HOURS: f64 = 1.2;
 const PUE: f64 = 1.2;
-/// Days of the week as manifests write them.
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// A domain with its compiled admission rules.
 pub(super) fn domain(draft: &Draft, spec: &Record) -> Option<(Domain, Vec<(String, Expression)>)> {
@@ -46,6 +45,10 @@ pub(super) fn domain(draft: &Draft, spec: &Record) -> Option<(Domain, Vec<(Strin
         labels: draft.labels.clone(),
         title: spec.text("title").to_owned(),
         jurisdiction: spec.country("jurisdiction")?,
+        weight: spec
+            .integer("weight")
+            .and_then(|weight| u32::try_from(weight).ok())
+            .unwrap_or(1),
         admission: rules,
     };
     Some((domain, compiled))
@@ -110,70 +113,6 @@ pub(super) fn backend(
             .record("failure")
             .and_then(|failure| failure.decimal("nines")),
     })
-}
-
-/// How much a backend may be asked; hours that cannot be read are reported.
-fn limits(record: &Record, report: &mut Report<'_>) -> RateLimits {
-    let timetable = record.records("timetable").iter();
-    RateLimits {
-        usual: rates(record),
-        timetable: timetable.filter_map(|hours| hours_of(hours, report)).collect(),
-    }
-}
-
-fn rates(record: &Record) -> Rates {
-    let requests = record.integer("requestsPerSecond");
-    Rates {
-        bytes_per_second: record.bytes("bytesPerSecond").map(|bytes| bytes.0.max(1)),
-        requests_per_second: requests.and_then(|requests| u64::try_from(requests).ok()),
-    }
-}
-
-fn hours_of(record: &Record, report: &mut Report<'_>) -> Option<Hours> {
-    let mut days = Vec::new();
-    for (text, place) in record.texts("days") {
-        match DAYS.iter().position(|day| day == text) {
-            // Seven days at most.
-            Some(day) => days.push(day as u8),
-            None => {
-                let message = format!("`{text}` is no day of the week");
-                report.error_help(*place, message, format!("write one of {}", DAYS.join(", ")));
-            }
-        }
-    }
-    if record.texts("days").is_empty() {
-        days = (0..7).collect();
-    }
-    let mut minute = |field: &str| {
-        let text = record.text(field);
-        let minute = minute_of_day(text);
-        if minute.is_none() && record.item(field).is_some() {
-            let message = format!("`{text}` is no time of the day");
-            report.error_help(
-                record.place_of(field),
-                message,
-                "write it in UTC, as in `\"08:30\"`",
-            );
-        }
-        minute
-    };
-    Some(Hours {
-        days,
-        from_minute: minute("from")?,
-        to_minute: minute("to")?,
-        rates: rates(record),
-    })
-}
-
-/// `08:30` is the minute 510 of a day, `24:00` the last.
-fn minute_of_day(text: &str) -> Option<u32> {
-    let (hours, minutes) = text.split_once(':')?;
-    let number = |digits: &str| {
-        let two = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
-        two.then(|| digits.parse::<u32>().ok()).flatten()
-    };
-    let minute = number(hours)? * 60 + number(minutes).filter(|minutes| *minutes < 60)?;
-    (minute <= 24 * 60).then_some(minute)
 }
 
 fn location(record: &Record) -> Location {

@@ -1,4 +1,4 @@
-//! Limits of backends: what they allow is not exceeded, and everything gets there.
+//! Limits of backends and links: what they allow is not exceeded, and everything gets there.
 
 use std::time::{Duration, Instant};
 
@@ -35,4 +35,55 @@ fn a_limit_holds_at_least_as_long_as_its_bytes_or_requests_take() {
         "limits: {bytesPerSecond: 1, timetable: [{from: \"00:00\", to: \"24:00\", bytesPerSecond: 40Ki}]}",
     );
     assert!(hours >= Duration::from_secs(2), "{hours:?}");
+}
+
+/// How long an apply takes at least that copies six objects of 20,000 bytes from `origin` to `one` and `two` over a link.
+fn crosses(link: &str) -> (Estate, Duration) {
+    let estate = Estate::new();
+    for at in 0..6 {
+        estate.write(
+            &format!("stores/origin/d/{at}"),
+            domicile_tests::bytes(at, 20_000),
+        );
+    }
+    let link = format!(
+        "apiVersion: domicile.dev/v1alpha1\nkind: Link\nmetadata: {{name: thin}}\nspec: {link}\n---\n"
+    );
+    let dataset = manifest::dataset("d", "home", "origin", &[]);
+    estate.manifests(&(manifest::home(&["one", "two"]) + &link + &dataset + &manifest::copies(3)));
+    let began = Instant::now();
+    estate.apply().exits(0);
+    let took = began.elapsed();
+    assert_copy(&estate, "d", "one");
+    assert_copy(&estate, "d", "two");
+    (estate, took)
+}
+
+#[test]
+fn what_crosses_a_link_goes_no_faster_than_it_allows() {
+    // Read once for both copies, and counted for each: 220,000 bytes, and the last object need not be waited for.
+    let (estate, took) =
+        crosses("{from: {domain: home}, to: {domain: home}, limits: {bytesPerSecond: 100k}}");
+    assert!(took >= Duration::from_millis(2100), "{took:?}");
+    estate.run(&["get", "links"]).exits(0).says("97.7 KiB/s");
+    // What is left to do is told with what holds it.
+    estate.write("stores/two/e/a.bin", "in the way");
+    seed(&estate, "e");
+    let text = std::fs::read_to_string(estate.path("manifests/estate.yaml")).expect("manifests");
+    estate.manifests(&(text + &manifest::dataset("e", "home", "origin", &[])));
+    estate.apply().exits(5);
+    let list = estate
+        .run(&["moves", "ls", "--backend", "two", "-o", "json"])
+        .exits(0)
+        .json();
+    let one = &list["items"][0];
+    assert_eq!(one["heldTo"]["by"], "link `thin`", "{one}");
+    assert_eq!(one["heldTo"]["bytesPerSecond"], 100_000, "{one}");
+    estate
+        .run(&["moves", "ls"])
+        .exits(0)
+        .says("97.7 KiB/s by link `thin`");
+    // Twelve objects, of which the first one need not wait.
+    let (_, took) = crosses("{from: {backend: origin}, to: {domain: home}, limits: {requestsPerSecond: 5}}");
+    assert!(took >= Duration::from_millis(2100), "{took:?}");
 }

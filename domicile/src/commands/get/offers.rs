@@ -1,6 +1,6 @@
 //! Backends with what they cost, and the links between them.
 
-use domicile_estate::{AccessMode, Backend, Link, LinkEnd, Price, price_list};
+use domicile_estate::{AccessMode, Backend, ByteCount, Link, LinkEnd, Price, RateLimits, Rates, price_list};
 use serde_json::{Value, json};
 
 use super::{Headings, Item, Items, manifest, whole};
@@ -146,6 +146,7 @@ pub(super) fn links(world: &World) -> Items<'_> {
             "bandwidth",
             "latency",
             "forbidden",
+            "limits",
         ],
         &[],
     );
@@ -174,10 +175,24 @@ fn of_link<'w>(world: &'w World, link: &'w Link) -> Item<'w> {
             link.bandwidth_bits_per_second.map(bit_rate).unwrap_or_default(),
             latency.unwrap_or_default(),
             forbidden.unwrap_or_default().to_owned(),
+            link.limits.as_ref().map(limited).unwrap_or_default(),
         ],
         wide: vec![],
         value: whole(world, "Link", link.name.as_str()),
     }
+}
+
+/// How much may go over a link, as far as a cell holds it.
+fn limited(limits: &RateLimits) -> String {
+    let Rates {
+        bytes_per_second,
+        requests_per_second,
+    } = limits.usual;
+    let bytes = bytes_per_second.map(|bytes| format!("{}/s", ByteCount(bytes)));
+    let requests = requests_per_second.map(|requests| format!("{requests} requests/s"));
+    let hours = (!limits.timetable.is_empty()).then(|| "by hours".to_owned());
+    let all: Vec<String> = [bytes, requests, hours].into_iter().flatten().collect();
+    all.join(", ")
 }
 
 fn end(end: &LinkEnd) -> String {

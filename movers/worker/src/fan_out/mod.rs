@@ -21,22 +21,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domicile_estate::BackendName;
 use domicile_movers::Failure;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::carry::{Budget, Watch};
+use crate::carry::Watch;
+use crate::memory::{Budget, Memory as Whole, Share};
 use crate::role::Role;
 use crate::store::{Content, Store, Version, Wanted};
+use crate::turnstile::{OverLink, Paces};
 
 use reading::{Reading, Tee};
-
-/// The share of the memory that may hold what nobody uses at the moment and somebody is expected to.
-const KEPT_SHARE: u32 = 4;
 
 /// What is read once for several copies.
 #[derive(Debug, Clone)]
 pub(crate) struct FanOut {
-    budget: Budget,
-    kept_max: u64,
+    memory: Whole,
     state: Arc<Mutex<State>>,
 }
 
@@ -69,8 +66,13 @@ struct Piece {
 #[derive(Debug)]
 struct Kept {
     reading: Arc<Reading>,
+    /// Targets of copies that have not come yet.
     waiting: BTreeSet<BackendName>,
+    /// Copies that have come, and wait for their share of the memory.
+    coming: usize,
+    /// Copies that hold a share of the memory for it.
     users: usize,
+    /// Since when nobody does although something of it may be kept.
     idle_since: Option<u64>,
 }
 
@@ -85,8 +87,19 @@ pub struct Expected {
 /// The memory of what is being read, and of what was read until it is written. Whoever holds one asks for no second.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    _share: Option<Arc<OwnedSemaphorePermit>>,
-    used: Option<(FanOut, Piece, Arc<Reading>)>,
+    /// Left before the share is given back, so that what is kept is always counted somewhere.
+    _used: Option<Used>,
+    _share: Option<Arc<Share>>,
+}
+
+/// A copy's part in a reading.
+#[derive(Debug)]
+struct Used {
+    fan_out: FanOut,
+    piece: Piece,
+    reading: Arc<Reading>,
+    /// Whether it has its share of the memory.
+    entered: bool,
 }
 
 /// What a copy wants to read.
@@ -100,22 +113,27 @@ pub(crate) struct Want<'a> {
     pub bytes: u64,
     /// Where they go.
     pub target: &'a BackendName,
+    /// The limits of the way there.
+    pub link: Option<Arc<Paces>>,
 }
 
 impl FanOut {
-    /// Divides the memory of a worker: one share for what is under way, one for what waits.
-    pub(crate) fn new(bytes: u32) -> Self {
-        let kept_max = bytes / KEPT_SHARE;
+    /// Takes the memory of a worker.
+    pub(crate) fn new(bytes: u64) -> Self {
         Self {
-            budget: Budget::new(bytes - kept_max),
-            kept_max: u64::from(kept_max),
+            memory: Whole::of(bytes),
             state: Arc::default(),
         }
     }
 
     /// The memory for what is under way.
     pub(crate) fn budget(&self) -> &Budget {
-        &self.budget
+        &self.memory.under_way
+    }
+
+    /// The memory for who holds some already, and must read again.
+    pub(crate) fn second(&self) -> &Budget {
+        &self.memory.second
     }
 
     /// Announces a copy that is going to read what lies below these prefixes of backends.
@@ -139,8 +157,22 @@ impl FanOut {
         want: Want<'_>,
         watch: &Watch,
     ) -> Result<(Box<dyn Content>, Memory), Failure> {
+        self.memory.check(want.bytes, &watch.place)?;
+        let Some(link) = want.link.clone() else {
+            return self.open_freely(want, watch).await;
+        };
+        watch.or_stop(link.pass(1, 0)).await?;
+        let (content, memory) = self.open_freely(want, watch).await?;
+        Ok((OverLink::boxed(content, link), memory))
+    }
+
+    async fn open_freely(
+        &self,
+        want: Want<'_>,
+        watch: &Watch,
+    ) -> Result<(Box<dyn Content>, Memory), Failure> {
         let Some((piece, reading)) = self.join(&want) else {
-            let memory = watch.or_stop(self.budget.take(want.bytes)).await?;
+            let memory = watch.or_stop(self.memory.under_way.take(want.bytes)).await?;
             let wanted = Wanted {
                 path: want.path,
                 role: Role::Source,
@@ -149,16 +181,23 @@ impl FanOut {
             };
             let content = watch.or_stop(want.from.open(wanted)).await??;
             let memory = Memory {
+                _used: None,
                 _share: memory.map(Arc::new),
-                used: None,
             };
             return Ok((content, memory));
         };
-        let mut memory = Memory {
-            _share: None,
-            used: Some((self.clone(), piece, Arc::clone(&reading))),
+        let mut used = Used {
+            fan_out: self.clone(),
+            piece,
+            reading: Arc::clone(&reading),
+            entered: false,
         };
-        memory._share = watch.or_stop(reading.share(&self.budget)).await?;
+        let share = watch.or_stop(reading.share(&self.memory.under_way)).await?;
+        used.enter();
+        let memory = Memory {
+            _used: Some(used),
+            _share: share,
+        };
         let content = watch.or_stop(Tee::of(reading, want.version)).await??;
         Ok((content, memory))
     }
@@ -180,7 +219,8 @@ impl FanOut {
             let kept = Kept {
                 reading: Arc::clone(&reading),
                 waiting: readers,
-                users: 1,
+                coming: 1,
+                users: 0,
                 idle_since: None,
             };
             state.readings.insert(piece.clone(), kept);
@@ -190,36 +230,9 @@ impl FanOut {
         if !kept.waiting.remove(want.target) {
             return None;
         }
-        let reading = Arc::clone(&kept.reading);
-        kept.users += 1;
-        let (idle_since, is_last) = (kept.idle_since.take(), kept.waiting.is_empty());
-        state.not_idle(idle_since, reading.bytes);
-        if is_last {
-            state.readings.remove(&piece);
-        }
-        Some((piece, reading))
-    }
-
-    fn leave(&self, piece: &Piece, reading: &Arc<Reading>) {
-        let mut state = self.state();
-        let Some(kept) = state.readings.get_mut(piece) else {
-            return;
-        };
-        if !Arc::ptr_eq(&kept.reading, reading) {
-            return;
-        }
-        kept.users -= 1;
-        if kept.users == 0 {
-            state.rest(piece, reading.bytes);
-        }
-        while state.idle_bytes > self.kept_max
-            && let Some((since, piece)) = state.idle.pop_first()
-        {
-            if let Some(kept) = state.readings.remove(&piece) {
-                state.idle_bytes -= kept.reading.bytes;
-                tracing::debug!(path = piece.path, since, "a copy was too slow to share a reading");
-            }
-        }
+        // What is kept stays counted as kept until there is a share of the memory for it.
+        kept.coming += 1;
+        Some((piece, Arc::clone(&kept.reading)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -235,6 +248,35 @@ impl State {
             .iter()
             .filter(|reader| reader.source == *source && path.starts_with(&reader.prefix));
         of_this.map(|reader| reader.target.clone()).collect()
+    }
+
+    /// The reading of a piece, if it is this one: another may have taken its place.
+    fn kept(&mut self, used: &Used) -> Option<&mut Kept> {
+        let kept = self.readings.get_mut(&used.piece)?;
+        Arc::ptr_eq(&kept.reading, &used.reading).then_some(kept)
+    }
+
+    /// Forgets a piece that nobody else will come for; says whether it did.
+    fn forget_unwanted(&mut self, piece: &Piece) -> bool {
+        let unwanted = self.readings.get(piece).is_some_and(Kept::is_unwanted);
+        if unwanted && let Some(kept) = self.readings.remove(piece) {
+            self.not_idle(kept.idle_since, kept.reading.bytes);
+        }
+        unwanted
+    }
+
+    /// Gives up what has waited longest, until no more waits than may.
+    fn give_up(&mut self, kept_max: u64) {
+        while self.idle_bytes > kept_max
+            && let Some((since, piece)) = self.idle.pop_first()
+        {
+            if let Some(kept) = self.readings.remove(&piece) {
+                self.idle_bytes -= kept.reading.bytes;
+                // Whoever waits for his share reads it himself.
+                kept.reading.give_up();
+                tracing::debug!(path = piece.path, since, "a copy was too slow to share a reading");
+            }
+        }
     }
 
     fn rest(&mut self, piece: &Piece, bytes: u64) {
@@ -264,15 +306,19 @@ impl State {
         let mut unwanted = Vec::new();
         for (piece, kept) in &mut self.readings {
             let is_theirs = piece.source == reader.source && piece.path.starts_with(&reader.prefix);
-            if is_theirs && kept.waiting.remove(&reader.target) && kept.waiting.is_empty() {
+            if is_theirs && kept.waiting.remove(&reader.target) {
                 unwanted.push(piece.clone());
             }
         }
         for piece in unwanted {
-            if let Some(kept) = self.readings.remove(&piece) {
-                self.not_idle(kept.idle_since, kept.reading.bytes);
-            }
+            self.forget_unwanted(&piece);
         }
+    }
+}
+
+impl Kept {
+    fn is_unwanted(&self) -> bool {
+        self.waiting.is_empty() && self.coming == 0
     }
 }
 
@@ -283,10 +329,39 @@ impl Drop for Expected {
     }
 }
 
-impl Drop for Memory {
+impl Used {
+    /// There is a share of the memory for it now.
+    fn enter(&mut self) {
+        self.entered = true;
+        let mut state = self.fan_out.state();
+        let Some(kept) = state.kept(self) else {
+            return;
+        };
+        kept.coming -= 1;
+        kept.users += 1;
+        let idle_since = kept.idle_since.take();
+        state.not_idle(idle_since, self.reading.bytes);
+        state.forget_unwanted(&self.piece);
+    }
+}
+
+impl Drop for Used {
     fn drop(&mut self) {
-        if let Some((fan_out, piece, reading)) = self.used.take() {
-            fan_out.leave(&piece, &reading);
+        let mut state = self.fan_out.state();
+        let Some(kept) = state.kept(self) else {
+            return;
+        };
+        if !self.entered {
+            kept.coming -= 1;
+            if kept.users == 0 {
+                state.forget_unwanted(&self.piece);
+            }
+            return;
         }
+        kept.users -= 1;
+        if kept.users == 0 && !state.forget_unwanted(&self.piece) {
+            state.rest(&self.piece, self.reading.bytes);
+        }
+        state.give_up(self.fan_out.memory.kept_max);
     }
 }

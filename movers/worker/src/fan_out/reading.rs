@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use domicile_movers::Failure;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Want;
-use crate::carry::Budget;
+use crate::memory::{Budget, Share};
 use crate::role::Role;
 use crate::store::{Attested, Content, Doing, Store, Version, Wanted};
 
@@ -23,7 +22,7 @@ pub(super) struct Reading {
     version: Option<Version>,
     pub bytes: u64,
     /// The memory that those who use it share.
-    memory: Mutex<Weak<OwnedSemaphorePermit>>,
+    memory: Mutex<Weak<Share>>,
     come: tokio::sync::Mutex<Come>,
 }
 
@@ -67,7 +66,7 @@ impl Reading {
     }
 
     /// A share of the memory that its users have together.
-    pub async fn share(&self, budget: &Budget) -> Option<Arc<OwnedSemaphorePermit>> {
+    pub async fn share(&self, budget: &Budget) -> Option<Arc<Share>> {
         let known = || {
             self.memory
                 .lock()
@@ -80,6 +79,15 @@ impl Reading {
         let share = Arc::new(budget.take(self.bytes).await?);
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&share);
         Some(share)
+    }
+
+    /// Lets go of what is kept of it; nobody who holds a share of the memory for it is there.
+    pub fn give_up(&self) {
+        // Who waits for his share does not hold the lock.
+        if let Ok(mut come) = self.come.try_lock() {
+            come.chunks = Vec::new();
+            come.state = Coming::Broken;
+        }
     }
 
     /// Its chunk of this number, `None` behind the last; `Err(None)` if it is broken.

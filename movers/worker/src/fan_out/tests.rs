@@ -123,7 +123,7 @@ fn name(text: &str) -> BackendName {
 }
 
 impl Stand {
-    fn new(memory: u32) -> Self {
+    fn new(memory: u64) -> Self {
         let tape = Arc::new(Tape::default());
         Self {
             store: tape.clone(),
@@ -154,6 +154,7 @@ impl Stand {
             version: None,
             bytes: SIZE,
             target: &name(target),
+            link: None,
         };
         self.fan_out.open(want, &self.watch).await.unwrap()
     }

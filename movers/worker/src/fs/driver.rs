@@ -66,6 +66,7 @@ impl Source for FsStore {
 const PROVEN: Proven = Proven {
     checksums: false,
     refuses_to_overwrite: true,
+    deletes_conditionally: false,
 };
 
 impl Sink for FsStore {

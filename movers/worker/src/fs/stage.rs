@@ -157,7 +157,7 @@ impl FsStore {
         }
         let synced = self.syncs.sync(&*staged.folder);
         synced.map_err(|errno| self.failed(Role::Target, path, "publish it", errno))?;
-        Ok(Published::Done { version: None })
+        Ok(Published::DONE)
     }
 
     /// Gives a staged file its name; `false` if something else has it.
@@ -220,7 +220,7 @@ impl FsStore {
         drop(staged);
         let then = move |synced: Result<(), Errno>| {
             let failed = |errno| self.failed(Role::Target, &path, "publish it", errno);
-            let _ = told.send(synced.map(|()| Published::Done { version: None }).map_err(failed));
+            let _ = told.send(synced.map(|()| Published::DONE).map_err(failed));
         };
         syncs.ask(folder, Some(opened), Box::new(then));
     }

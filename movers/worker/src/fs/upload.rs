@@ -237,7 +237,7 @@ impl FolderUpload {
             Err(errno) => return Err(at(errno)),
         }
         self.store.syncs.sync(&folder).map_err(at)?;
-        Ok(Published::Done { version: None })
+        Ok(Published::DONE)
     }
 
     fn remove(&self) {

@@ -262,6 +262,7 @@ impl ObjectStore {
             Ok(Proven {
                 checksums: false,
                 refuses_to_overwrite: again.is_err_and(|error| is_occupied(&error)),
+                deletes_conditionally: false,
             })
         });
         tried.await.copied()

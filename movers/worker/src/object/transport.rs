@@ -7,11 +7,9 @@ use bytes::Bytes;
 use futures::Stream;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use http::{Method, Request, Response};
-use http_body::Body as _;
-use hyper::body::Incoming;
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
 
-use crate::http1::{Http, Payload};
+use crate::http1::{Http, Incoming, Payload};
 
 /// Our connections as OpenDAL asks for them. Redirections are not followed: no store that we drive by it needs them,
 /// and where one leads is not for a store to say.
@@ -56,21 +54,10 @@ impl Stream for Coming {
     type Item = Result<Buffer, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match ready!(Pin::new(&mut self.0).poll_frame(context)) {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => {
-                    let error = Error::new(ErrorKind::Unexpected, error.to_string()).set_temporary();
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data()
-                        && !bytes.is_empty()
-                    {
-                        return Poll::Ready(Some(Ok(Buffer::from(bytes))));
-                    }
-                }
-            }
-        }
+        let next = ready!(self.0.poll_next(context));
+        Poll::Ready(next.map(|bytes| match bytes {
+            Ok(bytes) => Ok(Buffer::from(bytes)),
+            Err(broken) => Err(Error::new(ErrorKind::Unexpected, broken.0).set_temporary()),
+        }))
     }
 }

@@ -60,7 +60,7 @@ impl ObjectStore {
         match result {
             Ok(()) => {
                 self.check_name(path).await?;
-                Ok(Published::Done { version: None })
+                Ok(Published::DONE)
             }
             Err(error) if how == Publication::New && is_occupied(&error) => Ok(Published::Occupied),
             Err(error) => Err(self.published_in_vain(path, &error)),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::S3Store;
@@ -15,7 +14,7 @@ use super::failure::Refused;
 use super::keys::encode;
 use super::sign::Signed;
 use super::xml::Element;
-use crate::http1::Payload;
+use crate::http1::{Incoming, Payload};
 
 /// Tries of one request within one step; what outlasts them is for the transfer, which has reasons and longer waits.
 const TRIES: u32 = 4;
@@ -202,10 +201,7 @@ impl S3Store {
         }
         if ask.method == Method::PUT || ask.method == Method::POST {
             // Said even where it is zero: some servers wait for it.
-            let length = http_body::Body::size_hint(&ask.payload)
-                .exact()
-                .unwrap_or_default();
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(ask.payload.size()));
         }
         Ok((uri, headers))
     }

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use domicile_movers::{Failure, FailureClass};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MATCH, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::S3Store;
 use super::ask::Ask;
 use super::failure::Refused;
+use crate::http1::Incoming;
 use crate::role::Role;
 use crate::store::{Attested, Content, Crc64, Doing, Stat, Version, Wanted, folder_of};
 

@@ -11,10 +11,10 @@ use http::{HeaderMap, Method, StatusCode};
 use super::S3Store;
 use super::ask::Ask;
 use super::failure::Refused;
-use super::read::{CHECKSUM, TAG, checksum_text, version};
+use super::read::{CHECKSUM, TAG, checksum_of, checksum_text, text, version};
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, PROBE_BYTES, Proven, Published, Version, Wanted, Whole};
+use crate::store::{Aim, Crc64, PROBE_BYTES, Proven, Published, Stat, Version, Wanted, Whole};
 
 impl S3Store {
     pub(super) async fn put(&self, aim: Aim<'_>, whole: &Whole) -> Result<Published, Failure> {
@@ -63,6 +63,7 @@ impl S3Store {
                 self.check_name(aim.path).await?;
                 return Ok(Published::Done {
                     version: version(&headers),
+                    told: text(&headers, &CHECKSUM).and_then(checksum_of),
                 });
             }
             Err(refused) => refused,
@@ -70,10 +71,11 @@ impl S3Store {
         let no_upload = refused.code == "NoSuchUpload" || refused.code == "InvalidPart";
         let occupied = refused.is(StatusCode::PRECONDITION_FAILED) || refused.code == "PreconditionFailed";
         if (no_upload || occupied || refused.may_pass())
-            && let Some(version) = self.is_ours(aim, checksum).await?
+            && let Some(ours) = self.is_ours(aim, checksum).await?
         {
             return Ok(Published::Done {
-                version: Some(version),
+                version: Some(ours.version),
+                told: ours.checksum,
             });
         }
         if occupied {
@@ -91,7 +93,7 @@ impl S3Store {
 
     /// Whether what lies there is what this very transfer has written: its note, its size and its checksum. Where the
     /// store keeps no note it is not.
-    async fn is_ours(&self, aim: Aim<'_>, checksum: Option<Crc64>) -> Result<Option<Version>, Failure> {
+    async fn is_ours(&self, aim: Aim<'_>, checksum: Option<Crc64>) -> Result<Option<Stat>, Failure> {
         if aim.tag.is_empty() {
             return Ok(None);
         }
@@ -101,14 +103,13 @@ impl S3Store {
             Err(failure) if failure.is_transient() => None,
             Err(failure) => return Err(failure),
         };
-        let ours = found.filter(|found| {
+        Ok(found.filter(|found| {
             let same_checksum = match (found.checksum, checksum) {
                 (Some(found), Some(sent)) => found == sent,
                 _ => true,
             };
             found.tag.as_deref() == Some(aim.tag) && found.size == aim.size && same_checksum
-        });
-        Ok(ours.map(|found| found.version))
+        }))
     }
 
     /// Some stores fold `\` to `/`, in every request alike, so that only a listing shows under which name an object
@@ -130,14 +131,25 @@ impl S3Store {
 
     /// Removes an object; what is not there is removed.
     pub(super) async fn remove(&self, path: &str, only: Option<&Version>) -> Result<(), Failure> {
-        if let Some(only) = only {
-            let found = self.head(path, Role::Target).await?;
-            if found.is_none_or(|found| found.version != *only) {
-                return Ok(());
-            }
+        let ask = Ask::object(Method::DELETE, path);
+        let Some(only) = only else {
+            return self.ask_to_remove(path, &ask).await;
+        };
+        if Proven::by_trying(self.try_out().await).deletes_conditionally {
+            return self.ask_to_remove(path, &ask.header(IF_MATCH, &only.0)).await;
         }
-        match self.ask_whole(&Ask::object(Method::DELETE, path)).await {
+        let found = self.head(path, Role::Target).await?;
+        if found.is_none_or(|found| found.version != *only) {
+            return Ok(());
+        }
+        self.ask_to_remove(path, &ask).await
+    }
+
+    async fn ask_to_remove(&self, path: &str, ask: &Ask) -> Result<(), Failure> {
+        match self.ask_whole(ask).await {
             Ok(_) => Ok(()),
+            // It is in another state, and stays.
+            Err(refused) if refused.is(StatusCode::PRECONDITION_FAILED) => Ok(()),
             // A store answers that an object is not there with success; this is about the bucket, or as good as.
             Err(refused) if refused.is(StatusCode::NOT_FOUND) && refused.code != "NoSuchBucket" => {
                 self.head(path, Role::Target).await.map(drop)
@@ -178,7 +190,8 @@ impl S3Store {
             // A name of its own, for others may try the same store at the same moment.
             let path = format!("{TEMPORARY_PREFIX}probe-{:016x}", by_chance());
             let proven = self.try_out_at(&path).await;
-            self.remove(&path, None).await?;
+            self.ask_to_remove(&path, &Ask::object(Method::DELETE, &path))
+                .await?;
             proven
         });
         tried.await.copied()
@@ -196,14 +209,20 @@ impl S3Store {
         written.map_err(|refused| self.failed(Role::Target, None, "write a small object", &refused))?;
         let found = self.head(path, Role::Target).await?;
         let tells = found.is_some_and(|found| found.checksum == Some(right));
-        let refuses_to_overwrite = match self.ask_once(&put.header(IF_NONE_MATCH, "*")).await {
-            Ok(_) => false,
-            Err(refused) => refused.is(StatusCode::PRECONDITION_FAILED),
-        };
+        let refuses_to_overwrite = self.is_failed_by_condition(&put.header(IF_NONE_MATCH, "*")).await;
+        let delete =
+            Ask::object(Method::DELETE, path).header(IF_MATCH, "\"00000000000000000000000000000000\"");
+        let deletes_conditionally = self.is_failed_by_condition(&delete).await;
         Ok(Proven {
             checksums: refuses_wrong && tells,
             refuses_to_overwrite,
+            deletes_conditionally,
         })
+    }
+
+    async fn is_failed_by_condition(&self, ask: &Ask) -> bool {
+        let answer = self.ask_once(ask).await;
+        answer.is_err_and(|refused| refused.is(StatusCode::PRECONDITION_FAILED))
     }
 }
 

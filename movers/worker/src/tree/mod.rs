@@ -319,6 +319,7 @@ impl Sink for TreeStore {
         let proven = Proven {
             checksums: false,
             refuses_to_overwrite: self.remote.abilities().writes,
+            deletes_conditionally: false,
         };
         Box::pin(std::future::ready(proven))
     }

@@ -136,12 +136,12 @@ impl TreeStore {
                 .remote
                 .rename(from, to, true)
                 .await
-                .map(|()| Published::Done { version: None })
+                .map(|()| Published::DONE)
                 .map_err(failed);
         }
         if self.is_exclusive().await? {
             return match self.remote.rename(from, to, false).await {
-                Ok(()) => Ok(Published::Done { version: None }),
+                Ok(()) => Ok(Published::DONE),
                 Err(trouble) if trouble.is(TroubleKind::Exists) => Ok(Published::Occupied),
                 Err(trouble) => Err(failed(trouble)),
             };
@@ -161,9 +161,7 @@ impl TreeStore {
             return Ok(Published::Occupied);
         }
         let renamed = self.remote.rename(from, to, false).await;
-        renamed
-            .map(|()| Published::Done { version: None })
-            .map_err(failed)
+        renamed.map(|()| Published::DONE).map_err(failed)
     }
 
     /// A folder with the name of an object's lock: who makes it has the lock.

@@ -22,10 +22,9 @@ use http::header::{
 };
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use hyper::body::Incoming;
 
 use crate::credentials::{CredentialValues, Keys, resolve};
-use crate::http1::{Broken, Http, Payload, decode};
+use crate::http1::{Broken, Http, Incoming, Payload, decode};
 use crate::redact::Redactor;
 use crate::s3::encode;
 use crate::tree::TreeStore;
@@ -175,10 +174,7 @@ impl Web {
         }
         if ask.method == Method::PUT {
             // Said even where it is zero: some servers wait for it.
-            let size = http_body::Body::size_hint(&ask.payload)
-                .exact()
-                .unwrap_or_default();
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(ask.payload.size()));
         }
         let response = self
             .http

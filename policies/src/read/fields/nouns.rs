@@ -19,6 +19,13 @@ pub(super) const DOMAIN: &[Field] = &[
         "DE",
     ),
     optional(
+        "weight",
+        Type::Integer(1, WEIGHT_MAX),
+        "1",
+        "Its share of what is under way, as an owner of datasets, against that of other owners.",
+        "3",
+    ),
+    optional(
         "admission",
         Type::Objects(ADMISSION),
         "",
@@ -26,6 +33,9 @@ pub(super) const DOMAIN: &[Field] = &[
         "[{name: open-only, when: \"dataset.labels['sensitivity'] != 'restricted'\"}]",
     ),
 ];
+
+/// The most that one owner may weigh more than another.
+const WEIGHT_MAX: i64 = 1000;
 
 const ADMISSION: &[Field] = &[
     required("name", Type::Word, "The name that refusals quote.", "open-only"),
@@ -440,84 +450,6 @@ const FAILURE: &[Field] = &[optional(
     "Yearly durability of this backend alone; what it adds to others is in `docs/durability.md`.",
     "\"4\"",
 )];
-
-pub(super) const LINK: &[Field] = &[
-    required(
-        "from",
-        Type::OneOf(LINK_END),
-        "The backends that are read.",
-        "{provider: jlu}",
-    ),
-    required(
-        "to",
-        Type::OneOf(LINK_END),
-        "The backends that are written.",
-        "{backend: oslo}",
-    ),
-    optional(
-        "bidirectional",
-        Type::Boolean,
-        "false",
-        "true: it says the same of the way back.",
-        "true",
-    ),
-    optional(
-        "pricePerGiB",
-        Type::Decimal(0),
-        "",
-        "Instead of the egress price of the backend that is read.",
-        "\"0.01\"",
-    ),
-    optional(
-        "bandwidthBitsPerSecond",
-        Type::BitRate,
-        "",
-        "Bits per second, as a quantity.",
-        "10G",
-    ),
-    optional(
-        "latencyMilliseconds",
-        Type::Integer(0, LATENCY_MILLISECONDS_MAX),
-        "",
-        "Milliseconds to the other end.",
-        "12",
-    ),
-    optional(
-        "forbidden",
-        Type::Boolean,
-        "",
-        "true: bytes must not go this way; false: they may, though a less specific link forbids it.",
-        "true",
-    ),
-];
-
-/// Longest latency, in milliseconds: an hour.
-const LATENCY_MILLISECONDS_MAX: i64 = 3_600_000;
-
-const LINK_END: &[Field] = &[
-    optional(
-        "backend",
-        Type::Name(NameOf::Backend),
-        "",
-        "This backend.",
-        "giessen-archive",
-    ),
-    optional("region", Type::Word, "", "Every backend in this region.", "de-he"),
-    optional(
-        "domain",
-        Type::Name(NameOf::Domain),
-        "",
-        "Every backend of this domain.",
-        "jlu-giessen",
-    ),
-    optional(
-        "provider",
-        Type::Word,
-        "",
-        "Every backend of this provider.",
-        "jlu",
-    ),
-];
 
 pub(super) const DATASET: &[Field] = &[
     required("domain", Type::Name(NameOf::Domain), "The owner.", "jlu-giessen"),

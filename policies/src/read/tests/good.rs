@@ -11,6 +11,7 @@ metadata: {name: jlu-giessen}
 spec:
   title: Justus Liebig University Giessen
   jurisdiction: DE
+  weight: 3
   admission:
     - {name: guests-unrestricted, when: "dataset.domain == domain.name || dataset.labels['sensitivity'] != 'restricted'"}
 ---
@@ -66,6 +67,7 @@ spec:
   bandwidthBitsPerSecond: 10G
   latencyMilliseconds: 12
   forbidden: false
+  limits: {bytesPerSecond: 40Mi, timetable: [{from: "05:15", to: "06:45", requestsPerSecond: 9}]}
 ---
 kind: Link
 metadata: {name: nothing-to-guests}
@@ -197,6 +199,8 @@ fn the_example_of_the_contract_is_read() {
 #[test]
 fn links_say_what_they_state_and_nothing_else() {
     let manifests = estate();
+    let weights: Vec<u32> = manifests.domains.values().map(|domain| domain.weight).collect();
+    assert_eq!(weights, [1, 3], "a guest weighs what nobody has stated");
     let link = &manifests.links["giessen-falkenstein"];
     assert_eq!(link.from.parts(), ("backend", "giessen-archive"));
     assert_eq!(link.to.parts(), ("region", "fsn1"));
@@ -204,7 +208,11 @@ fn links_say_what_they_state_and_nothing_else() {
     assert_eq!(link.price_per_gib, Some(0.0));
     assert_eq!(link.bandwidth_bits_per_second, Some(10_000_000_000));
     assert_eq!((link.latency_ms, link.forbidden), (Some(12), Some(false)));
+    let limits = link.limits.as_ref().expect("limits");
+    assert_eq!(limits.usual.bytes_per_second, Some(40 << 20));
+    assert_eq!(limits.timetable[0].rates.requests_per_second, Some(9));
     let other = &manifests.links["nothing-to-guests"];
+    assert_eq!(other.limits, None);
     assert_eq!(
         (other.bidirectional, other.price_per_gib, other.forbidden),
         (false, None, Some(true))
