@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
+use super::sync_pace::SyncPace;
+
 /// From so many on, their file system is synced as a whole.
 const MANY: usize = 8;
 /// Threads that sync one each at once.
@@ -121,7 +123,7 @@ struct Queue {
     /// Whether a thread syncs, and whether it has nothing to do at the moment.
     led: bool,
     idle: bool,
-    pace: Pace,
+    pace: SyncPace,
 }
 
 impl fmt::Debug for GroupSync {
@@ -209,7 +211,7 @@ impl Shared {
         }
     }
 
-    fn round(&self, waiting: Vec<Waiting>, pace: &mut Pace) {
+    fn round(&self, waiting: Vec<Waiting>, pace: &mut SyncPace) {
         let mut devices: BTreeMap<u64, Vec<(u64, Waiting)>> = BTreeMap::new();
         for waiting in waiting {
             match rustix::fs::fstat(&waiting.handle) {
@@ -239,7 +241,7 @@ impl Shared {
     }
 
     /// Syncs a whole file system, if that pays; `false` if everybody has to see to himself.
-    fn sync_whole(&self, waiting: &[(u64, Waiting)], pace: &mut Pace) -> bool {
+    fn sync_whole(&self, waiting: &[(u64, Waiting)], pace: &mut SyncPace) -> bool {
         // The handle that was opened first hears of every error that befell what any of them has written.
         let first = waiting
             .iter()
@@ -293,60 +295,6 @@ impl Shared {
         }
         last.tell(synced);
     }
-}
-
-/// Which of the two ways is the faster one here: where others write much, a whole file system takes long.
-#[derive(Debug, Clone, Default)]
-struct Pace {
-    /// Nanoseconds for each of those who waited, over the last rounds.
-    each: Option<u64>,
-    whole: Option<u64>,
-    /// Rounds since the other way was measured.
-    whole_in_a_row: u32,
-    /// Rounds for which nothing is synced as a whole.
-    spared: u32,
-}
-
-impl Pace {
-    /// Rounds after which the slower way is tried again.
-    const SPARED: u32 = 16;
-    /// Rounds after which the way that costs more of the processor is measured again.
-    const MEASURED_EVERY: u32 = 64;
-    /// As a whole it takes so little of the processor that it may take longer.
-    const MAY_TAKE_TIMES: u64 = 2;
-
-    fn allows_whole(&mut self) -> bool {
-        if self.spared > 0 {
-            self.spared -= 1;
-            return false;
-        }
-        let unmeasured = self.each.is_none() && self.whole.is_some();
-        !unmeasured && self.whole_in_a_row < Self::MEASURED_EVERY
-    }
-
-    fn took_each(&mut self, took: Duration, waited: usize) {
-        self.each = Some(mean(self.each, took, waited));
-        self.whole_in_a_row = 0;
-    }
-
-    fn took_whole(&mut self, took: Duration, waited: usize) {
-        let whole = mean(self.whole, took, waited);
-        self.whole = Some(whole);
-        self.whole_in_a_row += 1;
-        if self
-            .each
-            .is_some_and(|each| whole > each.saturating_mul(Self::MAY_TAKE_TIMES))
-        {
-            self.spared = Self::SPARED;
-            self.whole = None;
-        }
-    }
-}
-
-/// The mean of what was and what is: one slow round says little.
-fn mean(before: Option<u64>, took: Duration, waited: usize) -> u64 {
-    let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / (waited.max(1) as u64);
-    before.map_or(took, |before| before / 2 + took / 2)
 }
 
 #[cfg(test)]
@@ -483,28 +431,8 @@ mod tests {
             opened: None,
             then: Box::new(|result| assert_eq!(result, Ok(()))),
         });
-        group.0.round(waiting.collect(), &mut Pace::default());
+        group.0.round(waiting.collect(), &mut SyncPace::default());
         assert_eq!(calls.0.fsyncs.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn a_file_system_that_is_slow_as_a_whole_is_spared() {
-        let mut pace = Pace::default();
-        assert!(pace.allows_whole(), "nothing is known yet");
-        pace.took_whole(Duration::from_secs(1), 10);
-        assert!(!pace.allows_whole(), "the other way is measured");
-        pace.took_each(Duration::from_millis(100), 10);
-        assert!(pace.allows_whole());
-        pace.took_whole(Duration::from_secs(1), 10);
-        for _ in 0..Pace::SPARED {
-            assert!(!pace.allows_whole());
-            pace.took_each(Duration::from_millis(100), 10);
-        }
-        for _ in 0..Pace::MEASURED_EVERY {
-            assert!(pace.allows_whole(), "it is tried again");
-            pace.took_whole(Duration::from_millis(100), 10);
-        }
-        assert!(!pace.allows_whole(), "the other way is measured again");
     }
 
     #[test]

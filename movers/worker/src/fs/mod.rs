@@ -14,6 +14,7 @@ mod group_sync;
 mod list;
 mod paths;
 mod stage;
+mod sync_pace;
 mod upload;
 
 use std::fs::File;
