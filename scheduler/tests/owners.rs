@@ -22,7 +22,7 @@ fn step(owner: &str, at: usize, bytes: u64) -> Step {
         dataset: dataset(owner, at),
         action: Action::Copy {
             sources: vec![BackendName::new("from").expect("a name")],
-            to: BackendName::new(if at % 2 == 0 { "even" } else { "odd" }).expect("a name"),
+            to: BackendName::new(if at.is_multiple_of(2) { "even" } else { "odd" }).expect("a name"),
         },
         bytes: ByteCount(bytes),
         room: ByteCount(bytes),

@@ -9,7 +9,7 @@ CREATE TABLE turns (
 
 -- What each process that carries has measured of late; nothing depends on it.
 CREATE TABLE rates (
-    dataset_id INTEGER NOT NULL REFERENCES datasets (id),
+    dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
     backend_id INTEGER NOT NULL REFERENCES backends (id),
     worker TEXT NOT NULL,
     bytes_per_second REAL NOT NULL,

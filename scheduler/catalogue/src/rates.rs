@@ -22,7 +22,8 @@ impl Catalogue {
     /// [`CatalogueError::UnknownDataset`], or what the database says.
     pub async fn note_rates(&self, worker: &str, rates: &[(Of, f64)]) -> Result<(), CatalogueError> {
         let mut tx = self.write().await?;
-        sqlx::query("DELETE FROM rates WHERE worker = ?")
+        let forget = format!("DELETE FROM rates WHERE worker = ? OR at_ms < {NOW_MS} - {FRESH_MS}");
+        sqlx::query(sqlx::AssertSqlSafe(forget))
             .bind(worker)
             .execute(&mut *tx)
             .await?;
