@@ -1,22 +1,24 @@
 //! Progress on standard error: bars on a terminal, else a line now and then, or events for programs.
 
-use std::collections::VecDeque;
+mod bars;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domicile_estate::ByteCount;
+use domicile_movers::{Rate, eta_seconds};
 use domicile_scheduler::StepState;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::MultiProgress;
 use serde_json::json;
 
+use crate::carry::{Moving, Movings};
 use crate::cli::{self, Global};
+use bars::Bars;
 
 /// How often a line is written where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(30);
-/// How many seconds the rate is measured over.
-const PACE_SECONDS: f64 = 60.0;
 /// How often an event is written for programs.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
 
@@ -45,30 +47,52 @@ impl Mode {
 #[derive(Debug, Default)]
 pub struct Meter {
     bytes: AtomicU64,
+    there: AtomicU64,
     objects: AtomicU64,
     failed: AtomicU64,
+    /// What counts the same beside others.
+    whole: Option<Arc<Self>>,
 }
 
 impl Meter {
+    /// One that counts a part of what another one counts.
+    pub fn within(whole: &Arc<Self>) -> Self {
+        Self {
+            whole: Some(Arc::clone(whole)),
+            ..Self::default()
+        }
+    }
+
+    fn add(&self, counter: fn(&Self) -> &AtomicU64, count: u64) {
+        counter(self).fetch_add(count, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add(counter, count);
+        }
+    }
+
     /// Bytes were moved.
     pub fn add_bytes(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.add(|all| &all.bytes, bytes);
+    }
+
+    /// Bytes were there already: they are done, but tell nothing of how fast it goes.
+    pub fn add_there(&self, bytes: u64) {
+        self.add(|all| &all.there, bytes);
     }
 
     /// An object is done.
     pub fn add_object(&self) {
-        self.objects.fetch_add(1, Ordering::Relaxed);
+        self.add(|all| &all.objects, 1);
     }
 
     /// An object failed.
     pub fn add_failure(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.add(|all| &all.failed, 1);
     }
 
-    fn read(&self, moved: Option<&domicile_worker::Progress>) -> (u64, u64, u64) {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let moved = moved.map_or(0, domicile_worker::Progress::bytes_written);
-        (load(&self.bytes) + moved, load(&self.objects), load(&self.failed))
+    /// Bytes that are done and that no worker counts.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed) + self.there.load(Ordering::Relaxed)
     }
 }
 
@@ -76,14 +100,15 @@ impl Meter {
 #[derive(Debug)]
 pub struct Watch {
     task: tokio::task::JoinHandle<()>,
-    bar: Option<ProgressBar>,
+    bars: Option<MultiProgress>,
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         self.task.abort();
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(bars) = &self.bars {
+            // Nobody is left to tell when standard error is closed.
+            let _ = bars.clear();
         }
     }
 }
@@ -97,53 +122,92 @@ pub struct Counters {
     pub moved: Option<Arc<domicile_worker::Progress>>,
 }
 
-/// Begins to watch a stage such as `copying`, with the bytes and objects that there are to do.
-pub fn watch(global: &Global, stage: &'static str, total: (u64, u64), counters: Counters) -> Watch {
-    let mode = Mode::of(global);
-    let bar = (mode == Mode::Bars).then(|| new_bar(stage, total.0));
-    let task = tokio::spawn(show(mode, stage, counters, bar.clone(), total));
-    Watch { task, bar }
+/// How far a stage has come.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    /// Those that were there before included.
+    bytes: u64,
+    objects: u64,
+    failed: u64,
+    /// Per second, of late.
+    rate: Option<f64>,
 }
 
-fn new_bar(stage: &'static str, bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::new(bytes);
-    let template =
-        "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {msg}, ETA {eta}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+impl Counters {
+    fn look(&self, at: Duration, rate: &mut Rate) -> Done {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let moved = self.moved.as_deref();
+        let moved = moved.map_or(0, domicile_worker::Progress::bytes_written) + load(&self.meter.bytes);
+        rate.seen(u64::try_from(at.as_micros()).unwrap_or(u64::MAX), moved);
+        Done {
+            bytes: moved + load(&self.meter.there),
+            objects: load(&self.meter.objects),
+            failed: load(&self.meter.failed),
+            rate: rate.per_second(),
+        }
     }
-    bar.set_prefix(stage);
-    bar
+}
+
+/// Begins to watch a stage such as `reading`, with the bytes and objects that there are to do.
+pub fn watch(global: &Global, stage: &'static str, total: (u64, u64), counters: Counters) -> Watch {
+    watch_moves(global, stage, total, counters, Arc::default())
+}
+
+/// The same of a stage in which copies are under way, each of which is shown too.
+pub fn watch_moves(
+    global: &Global,
+    stage: &'static str,
+    total: (u64, u64),
+    counters: Counters,
+    movings: Arc<Movings>,
+) -> Watch {
+    let mode = Mode::of(global);
+    let bars = (mode == Mode::Bars).then(|| Bars::new(stage, total.0));
+    let multi = bars.as_ref().map(Bars::multi);
+    let task = tokio::spawn(show(mode, (stage, total), counters, bars, movings));
+    Watch { task, bars: multi }
 }
 
 async fn show(
     mode: Mode,
-    stage: &'static str,
+    (stage, total): (&'static str, (u64, u64)),
     counters: Counters,
-    bar: Option<ProgressBar>,
-    total: (u64, u64),
+    mut bars: Option<Bars>,
+    movings: Arc<Movings>,
 ) {
     let every = match mode {
-        Mode::Bars => Duration::from_millis(100),
+        Mode::Bars => Duration::from_millis(200),
         Mode::Plain => PLAIN_EVERY,
         Mode::Jsonl => EVENT_EVERY,
         Mode::None => return,
     };
     let started = Instant::now();
-    let mut pace = Pace::default();
+    let mut rate = Rate::default();
+    counters.look(Duration::ZERO, &mut rate);
     let mut ticks = tokio::time::interval(every);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let (bytes, objects, failed) = counters.meter.read(counters.moved.as_deref());
-        if let Some(bar) = &bar {
-            bar.set_position(bytes);
-            bar.set_message(format!("{objects}/{} objects", total.1));
-        } else {
-            let rate = pace.at(started.elapsed().as_secs_f64(), bytes);
-            say_progress(mode, stage, (bytes, objects, failed), total, rate);
+        let done = counters.look(started.elapsed(), &mut rate);
+        if let Some(bars) = &mut bars {
+            bars.set_whole(done.bytes, (done.objects, total.1), done.rate);
+            bars.set_moves(&movings.now());
+            continue;
+        }
+        say_progress(mode, stage, done, total);
+        if mode == Mode::Jsonl {
+            movings.now().iter().for_each(|moving| say_moving(moving));
         }
     }
+}
+
+/// Tells programs how far a copy has come that is under way.
+fn say_moving(moving: &Moving) {
+    let event = json!({
+        "event": "moving", "dataset": moving.dataset.as_str(), "to": moving.target.as_str(), "bytes": moving.done(),
+        "totalBytes": moving.total(), "bytesPerSecond": moving.per_second(), "etaSeconds": moving.eta_seconds(),
+    });
+    let _ = writeln!(std::io::stderr().lock(), "{event}");
 }
 
 /// Tells programs where a move stands.
@@ -164,40 +228,18 @@ pub fn tell_move(global: &Global, id: &str, state: &StepState) {
     let _ = writeln!(std::io::stderr().lock(), "{event}");
 }
 
-/// How fast it goes, by the last while: what was slow or fast long ago says little of what is left.
-#[derive(Debug, Default)]
-struct Pace {
-    seen: VecDeque<(f64, u64)>,
-}
-
-impl Pace {
-    /// Bytes per second, at so many seconds after the beginning with so many bytes done.
-    fn at(&mut self, seconds: f64, bytes: u64) -> f64 {
-        if self.seen.is_empty() {
-            self.seen.push_back((0.0, 0));
-        }
-        self.seen.push_back((seconds, bytes));
-        while self.seen.len() > 2
-            && self
-                .seen
-                .get(1)
-                .is_some_and(|(then, _)| seconds - then >= PACE_SECONDS)
-        {
-            self.seen.pop_front();
-        }
-        let (then, before) = self.seen.front().copied().unwrap_or_default();
-        bytes.saturating_sub(before) as f64 / (seconds - then).max(0.001)
-    }
-}
-
-fn say_progress(mode: Mode, stage: &str, done: (u64, u64, u64), total: (u64, u64), rate: f64) {
-    let (bytes, objects, failed) = done;
-    let left = total.0.saturating_sub(bytes) as f64;
-    let eta_seconds = if rate > 0.0 { (left / rate).ceil() } else { 0.0 };
+fn say_progress(mode: Mode, stage: &str, done: Done, total: (u64, u64)) {
+    let Done {
+        bytes,
+        objects,
+        failed,
+        rate,
+    } = done;
+    let eta = eta_seconds(total.0.saturating_sub(bytes), rate);
     let line = if mode == Mode::Jsonl {
         json!({
             "event": "progress", "stage": stage, "bytes": bytes, "totalBytes": total.0, "objects": objects,
-            "totalObjects": total.1, "failedObjects": failed, "bytesPerSecond": rate, "etaSeconds": eta_seconds,
+            "totalObjects": total.1, "failedObjects": failed, "bytesPerSecond": rate, "etaSeconds": eta,
         })
         .to_string()
     } else {
@@ -206,8 +248,8 @@ fn say_progress(mode: Mode, stage: &str, done: (u64, u64, u64), total: (u64, u64
             ByteCount(bytes),
             ByteCount(total.0),
             total.1,
-            ByteCount(rate as u64),
-            duration(eta_seconds),
+            ByteCount(rate.unwrap_or_default() as u64),
+            eta.map_or_else(|| "unknown".to_owned(), |eta| duration(eta.ceil())),
         )
     };
     // Nobody is left to tell when standard error is closed.
@@ -228,17 +270,25 @@ pub fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pace, duration};
+    use super::*;
 
     #[test]
-    fn the_rate_is_that_of_the_last_while() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.at(10.0, 1000), 100.0);
-        assert_eq!(pace.at(20.0, 2000), 100.0);
-        // It stands still: a minute later nothing of the old rate is left.
-        assert!(pace.at(50.0, 2000) < 100.0);
-        assert_eq!(pace.at(81.0, 2000), 0.0);
-        assert_eq!(pace.at(111.0, 5000), 3000.0 / 61.0);
+    fn what_was_there_is_done_and_not_fast() {
+        let all = Arc::new(Meter::default());
+        let part = Meter::within(&all);
+        let counters = Counters {
+            meter: Arc::clone(&all),
+            moved: None,
+        };
+        let mut rate = Rate::default();
+        counters.look(Duration::ZERO, &mut rate);
+        part.add_there(1 << 30);
+        part.add_bytes(500);
+        part.add_object();
+        let done = counters.look(Duration::from_secs(5), &mut rate);
+        assert_eq!((done.bytes, done.objects, done.failed), ((1 << 30) + 500, 1, 0));
+        assert_eq!(done.rate, Some(100.0));
+        assert_eq!(part.bytes(), all.bytes());
     }
 
     #[test]

@@ -11,13 +11,15 @@
 //! ```
 //!
 //! The order of safety is the scheduler's: a copy is verified and recorded before anything that depends on it is
-//! retired; a copy waits until its target has room; one failing backend never holds up another.
+//! retired; a copy waits until its target has room; one failing backend never holds up another. Of owners who wait, his turn
+//! it is who has the least under way for his weight.
 
 mod approved;
 mod caps;
 mod demand;
 mod events;
 mod machine;
+mod owners;
 mod queue;
 mod room;
 mod run;
@@ -28,6 +30,7 @@ pub use approved::approved;
 pub use demand::{Demand, DemandedCopies, DemandedNines, Unprotected};
 pub use events::{Command, CopyOutcome, Event, Limits, Order, Orders, RetireCaps, RetireOutcome, Summary};
 pub use machine::Scheduler;
+pub use owners::Owners;
 pub use room::Rooms;
 pub use scrubs::{Scrubbable, order_scrubs, scrub_effort};
 pub use step::{Action, HeldBy, Step, StepId, StepState};

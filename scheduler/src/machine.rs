@@ -9,6 +9,7 @@ use domicile_estate::{BackendName, ByteCount};
 
 use crate::caps::Used;
 use crate::events::{Command, CopyOutcome, Event, Limits, Order, Orders, RetireOutcome, Summary};
+use crate::owners::Owners;
 use crate::room::Rooms;
 use crate::run::Run;
 use crate::step::{Action, HeldBy, Step, StepId, StepState};
@@ -17,6 +18,7 @@ use crate::step::{Action, HeldBy, Step, StepId, StepState};
 #[derive(Debug, Clone, Default)]
 pub struct Scheduler {
     limits: Limits,
+    owners: Owners,
     run: Run,
     lost: BTreeMap<BackendName, String>,
     retired: Used,
@@ -34,6 +36,13 @@ impl Scheduler {
             settled: true,
             ..Self::default()
         }
+    }
+
+    /// With owners who share what is under way by their weights, rather than one after the other in the plan's order.
+    #[must_use]
+    pub fn sharing(mut self, owners: Owners) -> Self {
+        self.owners = owners;
+        self
     }
 
     /// Where a step stands.
@@ -73,7 +82,7 @@ impl Scheduler {
     fn begin(&mut self, steps: Vec<Step>, rooms: Rooms) {
         self.settled = false;
         self.retired = Used::default();
-        self.run = Run::new(steps, rooms);
+        self.run = Run::new(steps, rooms, &self.owners);
     }
 
     /// A step that is under way, and for which time.

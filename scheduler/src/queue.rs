@@ -1,9 +1,11 @@
-//! Steps that may begin as soon as there is room, a line for each backend, and the room itself.
+//! Steps that may begin as soon as there is room, a line for each owner at each backend, and the room itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount};
+use domicile_movers::Shares;
 
+use crate::owners::Owners;
 use crate::room::Rooms;
 use crate::step::Step;
 
@@ -15,17 +17,36 @@ const NOBODY: u64 = u64::MAX;
 pub(crate) struct Queue {
     rooms: Rooms,
     lines: Vec<Line>,
-    line_of: BTreeMap<BackendName, usize>,
+    at: BTreeMap<BackendName, At>,
     /// For each step its line and its place there.
     places: Vec<(usize, usize)>,
-    /// Of each line the first step that has room.
+    owners: Vec<Owner>,
+    /// Of each owner who has one the first step that has room.
+    ready: BTreeSet<(usize, usize)>,
+    shares: Shares<usize>,
+}
+
+/// What is to be done at one backend.
+#[derive(Debug, Clone, Default)]
+struct At {
+    /// All of it, in the plan's order.
+    steps: Vec<usize>,
+    /// The line of each owner.
+    lines: BTreeMap<usize, usize>,
+}
+
+#[derive(Debug, Clone)]
+struct Owner {
+    weight: u32,
+    /// Of each of his lines the first step that has room.
     first: BTreeSet<usize>,
 }
 
-/// What is to be done at one backend, in the plan's order.
+/// What is to be done at one backend for one owner, in the plan's order.
 #[derive(Debug, Clone)]
 struct Line {
     target: BackendName,
+    owner: usize,
     steps: Vec<usize>,
     /// A tree over the places: the least room that a step below a node needs, the root at 1. So the first step that
     /// fits is found without asking those before it, however many of them wait for room.
@@ -63,13 +84,22 @@ impl Line {
 
 impl Queue {
     /// Empty lines for these steps.
-    pub(crate) fn new<'a>(steps: impl Iterator<Item = &'a Step>, rooms: Rooms) -> Self {
+    pub(crate) fn new<'a>(steps: impl Iterator<Item = &'a Step>, rooms: Rooms, owners: &Owners) -> Self {
         let mut queue = Self {
             rooms,
             ..Self::default()
         };
+        let mut numbers = BTreeMap::new();
         for (position, step) in steps.enumerate() {
-            let line = queue.line(step.target());
+            let name = owners.of(&step.dataset);
+            let owner = *numbers.entry(name).or_insert_with(|| {
+                queue.owners.push(Owner {
+                    weight: owners.weight(name),
+                    first: BTreeSet::new(),
+                });
+                queue.owners.len() - 1
+            });
+            let line = queue.line(step.target(), owner, position);
             let steps = &mut queue.lines[line].steps;
             steps.push(position);
             queue.places.push((line, steps.len() - 1));
@@ -80,18 +110,20 @@ impl Queue {
         queue
     }
 
-    fn line(&mut self, target: &BackendName) -> usize {
-        if let Some(line) = self.line_of.get(target) {
-            return *line;
-        }
-        self.lines.push(Line {
-            target: target.clone(),
-            steps: Vec::new(),
-            needs: Vec::new(),
-            first: None,
-        });
-        self.line_of.insert(target.clone(), self.lines.len() - 1);
-        self.lines.len() - 1
+    /// The line of an owner at a backend, where this step is to be done.
+    fn line(&mut self, target: &BackendName, owner: usize, step: usize) -> usize {
+        let at = self.at.entry(target.clone()).or_default();
+        at.steps.push(step);
+        *at.lines.entry(owner).or_insert_with(|| {
+            self.lines.push(Line {
+                target: target.clone(),
+                owner,
+                steps: Vec::new(),
+                needs: Vec::new(),
+                first: None,
+            });
+            self.lines.len() - 1
+        })
     }
 
     pub(crate) fn rooms(&self) -> &Rooms {
@@ -100,14 +132,26 @@ impl Queue {
 
     /// The steps at a backend, in the plan's order, whether they stand in line or not.
     pub(crate) fn at(&self, target: &BackendName) -> &[usize] {
-        self.line_of
-            .get(target)
-            .map_or(&[], |line| self.lines[*line].steps.as_slice())
+        self.at.get(target).map_or(&[], |at| at.steps.as_slice())
     }
 
-    /// The first step in the plan's order that has room.
+    /// The step that has room and comes next: the first in the plan's order of the owner whose turn it is.
     pub(crate) fn first(&self) -> Option<usize> {
-        self.first.first().copied()
+        let waiting = self.ready.iter().map(|(_, owner)| owner);
+        let waiting = waiting.map(|owner| (owner, self.owners[*owner].weight));
+        let owner = self.shares.turn(waiting)?;
+        self.owners[*owner].first.first().copied()
+    }
+
+    /// A step with so many bytes is under way from now on.
+    pub(crate) fn begin(&mut self, step: usize, bytes: u64) {
+        let owner = self.lines[self.places[step].0].owner;
+        self.shares.begin(&owner, self.owners[owner].weight, bytes);
+    }
+
+    /// A step with so many bytes is no longer under way.
+    pub(crate) fn end(&mut self, step: usize, bytes: u64) {
+        self.shares.end(&self.lines[self.places[step].0].owner, bytes);
     }
 
     /// Puts a step in line with the room that it needs.
@@ -126,16 +170,24 @@ impl Queue {
 
     /// Takes room for a step at its backend.
     pub(crate) fn reserve(&mut self, step: usize, bytes: ByteCount) {
-        let line = self.places[step].0;
-        self.rooms.reserve(&self.lines[line].target, bytes);
-        self.look_again(line);
+        let target = self.lines[self.places[step].0].target.clone();
+        self.rooms.reserve(&target, bytes);
+        self.look_again_at(&target);
     }
 
     /// Gives back the room of what a step has retired.
     pub(crate) fn release(&mut self, step: usize, bytes: ByteCount) {
-        let line = self.places[step].0;
-        self.rooms.release(&self.lines[line].target, bytes);
-        self.look_again(line);
+        let target = self.lines[self.places[step].0].target.clone();
+        self.rooms.release(&target, bytes);
+        self.look_again_at(&target);
+    }
+
+    fn look_again_at(&mut self, target: &BackendName) {
+        let lines: Vec<usize> = self
+            .at
+            .get(target)
+            .map_or_else(Vec::new, |at| at.lines.values().copied().collect());
+        lines.into_iter().for_each(|line| self.look_again(line));
     }
 
     fn look_again(&mut self, line: usize) {
@@ -144,9 +196,18 @@ impl Queue {
         if first == line.first {
             return;
         }
+        let owner = &mut self.owners[line.owner];
+        let before = owner.first.first().copied();
         if let Some(before) = std::mem::replace(&mut line.first, first) {
-            self.first.remove(&before);
+            owner.first.remove(&before);
         }
-        self.first.extend(first);
+        owner.first.extend(first);
+        let now = owner.first.first().copied();
+        if now != before {
+            self.ready.extend(now.map(|step| (step, line.owner)));
+            if let Some(before) = before {
+                self.ready.remove(&(before, line.owner));
+            }
+        }
     }
 }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{BackendName, ByteCount};
 
+use crate::owners::Owners;
 use crate::queue::Queue;
 use crate::room::Rooms;
+use crate::scrubs::scrub_effort;
 use crate::step::{Step, StepId, StepState};
 
 /// The steps of one run, known by their position in the plan's order.
@@ -45,7 +47,7 @@ struct Waits {
 }
 
 impl Run {
-    pub(crate) fn new(steps: Vec<Step>, rooms: Rooms) -> Self {
+    pub(crate) fn new(steps: Vec<Step>, rooms: Rooms, owners: &Owners) -> Self {
         let numbered = steps.iter().enumerate();
         let positions: BTreeMap<_, _> = numbered.map(|(at, step)| (step.id.clone(), at)).collect();
         assert_eq!(
@@ -54,7 +56,7 @@ impl Run {
             "two moves of a plan have the same id"
         );
         let mut run = Self {
-            queue: Queue::new(steps.iter(), rooms),
+            queue: Queue::new(steps.iter(), rooms, owners),
             waiters: vec![Vec::new(); steps.len()],
             waits: vec![Waits::default(); steps.len()],
             suspects: (0..steps.len()).collect(),
@@ -144,7 +146,10 @@ impl Run {
     /// Sets where a step stands, with all that follows for those that wait for it.
     pub(crate) fn set(&mut self, at: usize, state: StepState) {
         match std::mem::replace(&mut self.steps[at].1, state) {
-            StepState::Running { .. } => self.running -= 1,
+            StepState::Running { .. } => {
+                self.running -= 1;
+                self.queue.end(at, effort(&self.steps[at].0));
+            }
             StepState::RetryAt { at_ms, .. } => {
                 self.retries.remove(&(at_ms, at));
             }
@@ -155,6 +160,7 @@ impl Run {
             StepState::Running { .. } => {
                 self.running += 1;
                 self.queue.remove(at);
+                self.queue.begin(at, effort(&self.steps[at].0));
             }
             StepState::RetryAt { at_ms, .. } => {
                 self.retries.insert((*at_ms, at));
@@ -222,7 +228,7 @@ impl Run {
         }
     }
 
-    /// The first step in the plan's order that may begin now.
+    /// The step that may begin now: of the owner whose turn it is the first in the plan's order.
     pub(crate) fn first_ready(&self) -> Option<usize> {
         self.queue.first()
     }
@@ -265,5 +271,13 @@ impl Run {
     /// Gives back the room of what a step has retired.
     pub(crate) fn release(&mut self, at: usize) {
         self.queue.release(at, self.steps[at].0.room);
+    }
+}
+
+/// What a step takes of the turns of its owner: retiring moves no bytes.
+fn effort(step: &Step) -> u64 {
+    match step.is_copy() {
+        true => scrub_effort(step.bytes.0, step.objects),
+        false => 0,
     }
 }

@@ -199,7 +199,8 @@ async fn carry_objects(
         {
             let (carrier, keeper) = (carrier.clone(), Arc::clone(keeper));
             tasks.spawn(async move {
-                let _slot = carrier.slots.acquire().await;
+                let dataset = &keeper.lease.consignment.dataset;
+                let _slot = carrier.slots.enter(dataset, object.size.0).await;
                 let ending = match specified {
                     Ok((spec, ledger)) => transfer(&carrier, &keeper, &spec, ledger).await,
                     Err(failure) => Ending::Failed(failure),
@@ -220,7 +221,7 @@ async fn carry_objects(
                     copy::note_bad_sources(carrier, &object, &receipt.source_failures).await?;
                     carrier.meter.add_object();
                     if receipt.adopted {
-                        carrier.meter.add_bytes(object.size.0);
+                        carrier.meter.add_there(object.size.0);
                     }
                     done.push((object, receipt));
                 }
@@ -280,6 +281,9 @@ async fn specified(
 }
 
 async fn transfer(carrier: &Carrier, keeper: &Keeper, spec: &TransferSpec, ledger: Ledger) -> Ending {
+    carrier
+        .meter
+        .add_there(ledger.parts.values().map(|part| part.size).sum());
     let known = (keeper.lease.epoch, ledger);
     let ending = carrier
         .worker

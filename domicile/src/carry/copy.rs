@@ -20,6 +20,7 @@ const TOLD_FAILURES: usize = 5;
 
 /// Carries one copy and tells how it ended.
 pub async fn copy(carrier: Carrier, step: Step) -> Event {
+    let (carrier, _moving) = carrier.of_move((&step.dataset, step.target()), step.bytes.0);
     let mut failures = Failures::default();
     let outcome = match run(&carrier, &step, &mut failures).await {
         Ok(Some(hold)) => CopyOutcome::Ordered(order(hold)),
@@ -215,10 +216,13 @@ async fn copy_page(
     failures: &mut Failures,
 ) -> Result<(), CatalogueError> {
     let transfers = page.into_iter().map(|object| {
-        let spec = spec(carrier, &step.dataset, (sources, to), &object);
+        let (dataset, spec) = (
+            &step.dataset,
+            spec(carrier, &step.dataset, (sources, to), &object),
+        );
         let carrier = carrier.clone();
         async move {
-            let _slot = carrier.slots.acquire().await;
+            let _slot = carrier.slots.enter(dataset, object.size.0).await;
             let result = match spec {
                 Ok(spec) => {
                     carrier
@@ -243,7 +247,7 @@ async fn copy_page(
                     note_bad_sources(carrier, &object, &receipt.source_failures).await?;
                     carrier.meter.add_object();
                     if receipt.adopted {
-                        carrier.meter.add_bytes(object.size.0);
+                        carrier.meter.add_there(object.size.0);
                     }
                     done.push((object, receipt));
                 }

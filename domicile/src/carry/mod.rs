@@ -11,14 +11,18 @@ pub mod consign;
 mod copy;
 mod inspect;
 mod lease;
+mod moving;
 mod notes;
 mod restore;
 mod retire;
+mod slots;
 
 pub use copy::copy;
 pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part};
+pub use moving::{Moving, Movings};
 use notes::Notes;
 pub use restore::{Restored, Restoring};
+pub use slots::Slots;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,7 +40,7 @@ use domicile_scheduler::{
 };
 use domicile_worker::{Cancel, Progress, Worker};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 use crate::cli::Global;
 use crate::progress::{self, Counters, Meter};
@@ -65,7 +69,9 @@ pub struct Carrier {
     /// Pulled when the user interrupts.
     pub cancel: Cancel,
     /// Objects that may be under way at once, over all copies.
-    pub slots: Arc<Semaphore>,
+    pub slots: Arc<Slots>,
+    /// The copies that are under way here.
+    pub movings: Arc<Movings>,
     /// How this process leases what it carries.
     pub leasing: consign::Leasing,
     /// For each target so far, the folders at its root that belong to origins.
@@ -248,12 +254,15 @@ pub async fn carry(
         meter: Arc::clone(&carrier.meter),
         moved: Some(Arc::clone(&carrier.progress)),
     };
-    let watch = progress::watch(global, "copying", (bytes, objects), counters);
+    let movings = Arc::clone(&carrier.movings);
+    let watch = progress::watch_moves(global, "copying", (bytes, objects), counters, movings);
+    let _measuring = carrier.measuring();
     let mut scheduler = Scheduler::new(Limits {
         running: STEPS,
         retiring,
         ..Limits::default()
-    });
+    })
+    .sharing(carrier.slots.owners().clone());
     let notes = Notes::of(Arc::clone(&carrier.catalogue), plan);
     let (events, mut inbox) = mpsc::unbounded_channel();
     let mut ordered = orders(&carrier.catalogue).await?;

@@ -155,7 +155,7 @@ impl Restoring<'_> {
     ) -> Option<Verification> {
         if receipt.adopted {
             restored.there += 1;
-            self.meter.add_bytes(object.object.size.0);
+            self.meter.add_there(object.object.size.0);
         } else {
             restored.written += 1;
             restored.bytes += receipt.bytes_written;

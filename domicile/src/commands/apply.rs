@@ -10,14 +10,14 @@ use domicile_movers::FailureClass;
 use domicile_placement::wire::MoveDocument;
 use domicile_placement::{Action, Move};
 use domicile_policies::Source;
-use domicile_scheduler::{RetireCaps, Summary, approved};
+use domicile_scheduler::{Owners, RetireCaps, Summary, approved};
 use domicile_worker::{Cancel, Progress};
 use serde_json::{Value, json};
 
 use super::plan::{self, Inputs, Proposal};
 use crate::answer;
 use crate::carry::consign::Leasing;
-use crate::carry::{self, Carrier, Layout};
+use crate::carry::{self, Carrier, Layout, Slots};
 use crate::cli::{ApplyArgs, Format, Global};
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::Meter;
@@ -251,11 +251,26 @@ pub fn carrier(world: &World) -> Carrier {
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),
         cancel: Cancel::new(),
-        slots: Arc::new(tokio::sync::Semaphore::new(carry::OBJECTS_UNDER_WAY)),
+        slots: Slots::new(carry::OBJECTS_UNDER_WAY, owners(world)),
+        movings: Arc::default(),
         leasing: Leasing::default(),
         folders: Arc::default(),
         turns: Arc::default(),
     }
+}
+
+/// Whose datasets are whose, and what owners weigh.
+fn owners(world: &World) -> Owners {
+    let domains = world.manifests.domains.values();
+    let mut owners = Owners::new(
+        domains
+            .map(|domain| (domain.name.clone(), domain.weight))
+            .collect(),
+    );
+    for dataset in world.datasets.values() {
+        owners.insert(dataset.name.clone(), dataset.domain.clone());
+    }
+    owners
 }
 
 /// Gives up the uploads that runs left behind and nobody goes on with.

@@ -205,6 +205,7 @@ impl Mover<'_> {
     /// Carries what is offered as long as there is any; says whether there was.
     async fn work(&mut self, carrier: &Carrier) -> anyhow::Result<bool> {
         let mut under_way = JoinSet::new();
+        let _measuring = carrier.measuring();
         let before = self.tally.carried;
         let plan = self.carrier.as_ref().map(|(plan, _)| *plan);
         loop {
@@ -212,7 +213,15 @@ impl Mover<'_> {
             let same_plan = Some(carrier.catalogue.next_plan_number().await?) == plan;
             while same_plan && under_way.len() < CONSIGNMENTS && !carrier.cancel.is_cancelled() {
                 match consign::lease(carrier, None).await? {
-                    Some(keeper) => drop(under_way.spawn(consign::carry(carrier.clone(), keeper))),
+                    Some(keeper) => {
+                        let consigned = &keeper.lease.consignment;
+                        let copy = (&consigned.dataset, &consigned.target);
+                        let (carrier, moving) = carrier.of_move(copy, consigned.bytes.0);
+                        under_way.spawn(async move {
+                            let _moving = moving;
+                            consign::carry(carrier, keeper).await
+                        });
+                    }
                     None => break,
                 }
             }

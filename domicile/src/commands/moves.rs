@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use domicile_catalogue::{HeldMove, Hold, MoveRecord, MoveState};
 use domicile_estate::{BackendName, ByteCount, DatasetName, RateLimits};
+use domicile_movers::eta_seconds;
 use serde_json::{Value, json};
 
 use super::plan::plan_name;
@@ -202,17 +203,38 @@ fn held_to(world: &World, from: &str, to: &str, now_ms: u64) -> Option<(String, 
 /// How far a move has come.
 struct Standing {
     done: u64,
+    /// Bytes per second of late, over all who carry it.
+    per_second: Option<f64>,
     left_seconds: Option<f64>,
     /// What holds it to so many bytes per second now.
     held_to: Option<(String, u64)>,
 }
 
-/// Bytes that are recorded as whole, and the time that the others take at the rate since the move began to run.
-fn standing(world: &World, one: &Recorded) -> Standing {
+/// What the catalogue knows of copies that are under way.
+struct UnderWay {
+    carriers: BTreeMap<(DatasetName, BackendName), BTreeSet<String>>,
+    rates: BTreeMap<(DatasetName, BackendName), f64>,
+    in_parts: BTreeMap<(DatasetName, BackendName), u64>,
+}
+
+impl UnderWay {
+    async fn read(world: &World) -> anyhow::Result<Self> {
+        Ok(Self {
+            carriers: world.catalogue.carriers().await?,
+            rates: world.catalogue.rates().await?,
+            in_parts: world.catalogue.bytes_in_parts().await?,
+        })
+    }
+}
+
+/// Bytes that are recorded as whole or as parts of large objects, and the time that the others take at the rate that those who
+/// carry them have measured of late: what was there before they began does not count as fast.
+fn standing(world: &World, one: &Recorded, under_way: &UnderWay) -> Standing {
     let bytes = one.bytes();
     if one.record.state == MoveState::Done {
         return Standing {
             done: bytes,
+            per_second: None,
             left_seconds: None,
             held_to: None,
         };
@@ -222,23 +244,26 @@ fn standing(world: &World, one: &Recorded) -> Standing {
     let missing = copy
         .filter(|_| !one.held.retires)
         .map_or(bytes, |copy| copy.missing_bytes.0);
-    let done = bytes.saturating_sub(missing);
-    let seconds = (now_ms() - one.record.updated_ms) as f64 / 1000.0;
-    let runs = one.record.state == MoveState::Running && done > 0 && seconds > 0.0;
+    let of = (one.held.dataset.clone(), one.held.backend.clone());
+    let in_parts = under_way.in_parts.get(&of).copied().unwrap_or(0);
+    let done = bytes.saturating_sub(missing.saturating_sub(in_parts));
+    let runs = one.record.state == MoveState::Running;
+    let per_second = under_way.rates.get(&of).copied().filter(|_| runs);
     let now_ms = u64::try_from(now_ms()).unwrap_or_default();
     let held_to = held_to(world, &one.text("from"), &one.text("to"), now_ms);
     Standing {
         done,
+        per_second,
         held_to: held_to.filter(|_| !one.held.retires),
-        left_seconds: runs.then(|| (bytes - done) as f64 * seconds / done as f64),
+        left_seconds: per_second.and_then(|rate| eta_seconds(bytes - done, Some(rate))),
     }
 }
 
 async fn list(global: &Global, args: &MovesArgs) -> anyhow::Result<Outcome> {
     let world = World::load(global, open_to_read(global).await?, &Files::default()).await?;
     let (plan, chosen) = chosen(&world, args).await?;
-    let carriers = world.catalogue.carriers().await?;
-    let rows: Vec<Value> = chosen.iter().map(|one| row(&world, one, &carriers)).collect();
+    let under_way = UnderWay::read(&world).await?;
+    let rows: Vec<Value> = chosen.iter().map(|one| row(&world, one, &under_way)).collect();
     let ids = chosen.iter().map(|one| one.record.id.as_str());
     if answer::structured(global.output, &answer::list(&rows), &rows)? || answer::names(global.output, ids) {
         return Ok(Outcome::Done);
@@ -255,6 +280,7 @@ async fn list(global: &Global, args: &MovesArgs) -> anyhow::Result<Outcome> {
         "done",
         "size",
         "state",
+        "rate",
         "left",
         "held to",
         "carried by",
@@ -262,7 +288,7 @@ async fn list(global: &Global, args: &MovesArgs) -> anyhow::Result<Outcome> {
     ];
     let mut table = table::table(&headings);
     for (one, row) in chosen.iter().zip(&rows) {
-        let standing = standing(&world, one);
+        let standing = standing(&world, one, &under_way);
         let carried_by = row["carriedBy"].as_array().map_or(&[][..], Vec::as_slice);
         let carried_by: Vec<_> = carried_by.iter().filter_map(Value::as_str).collect();
         table.add_row([
@@ -273,6 +299,10 @@ async fn list(global: &Global, args: &MovesArgs) -> anyhow::Result<Outcome> {
             ByteCount(standing.done).to_string(),
             ByteCount(one.bytes()).to_string(),
             one.record.state.as_str().to_owned(),
+            standing
+                .per_second
+                .map(|rate| format!("{}/s", ByteCount(rate as u64)))
+                .unwrap_or_default(),
             standing.left_seconds.map(duration).unwrap_or_default(),
             standing
                 .held_to
@@ -287,18 +317,14 @@ async fn list(global: &Global, args: &MovesArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn row(
-    world: &World,
-    one: &Recorded,
-    carriers: &BTreeMap<(DatasetName, BackendName), BTreeSet<String>>,
-) -> Value {
-    let standing = standing(world, one);
+fn row(world: &World, one: &Recorded, under_way: &UnderWay) -> Value {
+    let standing = standing(world, one, under_way);
     let copy = (one.held.dataset.clone(), one.held.backend.clone());
     json!({
         "id": one.record.id, "dataset": one.held.dataset.as_str(), "action": one.text("action"),
         "from": one.text("from"), "to": one.text("to"), "bytes": one.bytes(), "doneBytes": standing.done,
-        "etaSeconds": standing.left_seconds, "state": one.record.state.as_str(), "attempts": one.record.attempts,
-        "reason": one.record.reason, "carriedBy": carriers.get(&copy),
+        "bytesPerSecond": standing.per_second, "etaSeconds": standing.left_seconds, "state": one.record.state.as_str(), "attempts": one.record.attempts,
+        "reason": one.record.reason, "carriedBy": under_way.carriers.get(&copy),
         "heldTo": standing.held_to.map(|(by, rate)| json!({"bytesPerSecond": rate, "by": by})),
     })
 }

@@ -13,15 +13,13 @@ use crate::attest::turned;
 use crate::by_store::KnownChecksums;
 use crate::digest::Digester;
 use crate::fan_out::{FanOut, Memory, Want};
-use crate::fs::{FsStore, memory_for};
+use crate::fs::{self, FsStore, memory_for};
 use crate::memory::{Share, chunk_of};
 use crate::parts::{Outcome, PartCopy, stored};
 use crate::progress::{Cancel, Progress};
 use crate::proof::Proof;
 use crate::role::Role;
-use crate::store::{
-    Aim, Content, Parts, Published, Stat, Store, Upload, Version, Wanted, Whole, size_of_chunks,
-};
+use crate::store::{Aim, Content, Parts, Published, Stat, Store, Upload, Version, Wanted, Whole};
 use crate::stores::Stores;
 use crate::turnstile::Paces;
 
@@ -54,6 +52,8 @@ pub(crate) struct Carrier {
 pub(crate) struct Staged {
     how: StagedHow,
     proof: Proof,
+    /// Bytes that count as written once it is published.
+    uncounted: u64,
 }
 
 enum StagedHow {
@@ -114,6 +114,13 @@ pub(crate) async fn read(
 ) -> Result<Seen, Failure> {
     if let Some(folder) = store.as_folder() {
         let at = (path.to_owned(), role);
+        // The system may have it ready in memory, from the disk: then no other thread is needed.
+        if let Some(bytes) = folder.read_cached(path, role) {
+            let mut digester = Digester::new(digests);
+            digester.update(&bytes);
+            count(&watch.progress, bytes.len() as u64);
+            return Ok(digester.finish());
+        }
         return folder.clone().see(at, digests, count, watch.clone()).await;
     }
     let opened = store.open(Wanted::whole(path, role));
@@ -293,6 +300,7 @@ impl Carrier {
                 self.staged = Some(Staged {
                     how: StagedHow::Parts(upload, Vec::new()),
                     proof: Proof::of(seen.clone()),
+                    uncounted: if size <= fs::SMALL { size } else { 0 },
                 });
                 Ok(seen)
             }
@@ -328,6 +336,7 @@ impl Carrier {
                 checksum: Some(checksum),
                 ..Proof::of(seen.clone())
             },
+            uncounted: seen.size,
         });
         Ok(seen)
     }
@@ -387,6 +396,7 @@ impl Carrier {
                         parts: copied.receipts,
                         told: None,
                     },
+                    uncounted: 0,
                 });
                 Ok(copied.seen)
             }
@@ -432,7 +442,11 @@ impl Carrier {
     ) -> Seen {
         let seen = proof.seen.clone();
         let how = StagedHow::Parts(upload, parts);
-        self.staged = Some(Staged { how, proof });
+        self.staged = Some(Staged {
+            how,
+            proof,
+            uncounted: 0,
+        });
         seen
     }
 
@@ -454,6 +468,7 @@ impl Carrier {
         let Some(Staged {
             how: staged,
             mut proof,
+            uncounted,
         }) = self.staged.take()
         else {
             return Err(self.lost("nothing is staged"));
@@ -463,18 +478,13 @@ impl Carrier {
             ..self.aim(how, &tag)
         };
         let published = match staged {
-            StagedHow::Whole(whole, _memory) => {
-                let published = self.target.put_whole(aim, &whole).await?;
-                if matches!(published, Published::Done { .. }) {
-                    self.watch.progress.add_written(size_of_chunks(&whole.chunks));
-                }
-                published
-            }
+            StagedHow::Whole(whole, _memory) => self.target.put_whole(aim, &whole).await?,
             StagedHow::Parts(upload, parts) => upload.complete(&parts, proof.checksum).await?,
         };
         match published {
             Published::Done { told, .. } => {
                 proof.told = told;
+                self.watch.progress.add_written(uncounted);
                 self.checksums.learn(&proof);
                 self.proof = Some(proof);
             }

@@ -19,8 +19,9 @@ use crate::attest::{Confirmation, comes_again, turned};
 use crate::carry::Watch;
 use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::fan_out::{FanOut, Memory, Want};
+use crate::fs::memory_for;
 use crate::role::Role;
-use crate::store::{Content, Crc64, Part, Store, Upload, Version, Wanted};
+use crate::store::{Content, Crc64, FolderPart, Part, Store, Upload, Version, Wanted};
 use crate::turnstile::Paces;
 
 /// The copying of one object in parts.
@@ -206,6 +207,10 @@ impl PartCopy<'_> {
         if let Some(turn) = &shared.turn {
             // Nobody drops the sender while parts are under way.
             let _ = turn.next.subscribe().wait_for(|next| *next == number).await;
+        } else if opened.is_none()
+            && let Some(copied) = self.copy_between_folders(number, shared).await
+        {
+            return copied;
         }
         let (content, _memory) = match opened {
             Some(opened) => opened,
@@ -236,6 +241,37 @@ impl PartCopy<'_> {
             }
         };
         Ok(stored.map(|stored| receipt(stored, &digest)))
+    }
+
+    /// From one folder to another the bytes need not be held, and go past the memory of the system; `None` if they have to
+    /// pass through here.
+    async fn copy_between_folders(
+        &self,
+        number: u32,
+        shared: &Shared,
+    ) -> Option<Result<Option<PartReceipt>, Failure>> {
+        // What the system copies by itself goes by no limit.
+        if shared.there.contains_key(&number) || self.link.is_some() {
+            return None;
+        }
+        let offset = u64::from(number - 1) * part_size(self.size);
+        let size = part_size(self.size).min(self.size.saturating_sub(offset));
+        let copying = self.upload.copy_part(FolderPart {
+            from: self.from.as_folder()?.clone(),
+            path: self.path.to_owned(),
+            version: shared.version.clone(),
+            number,
+            offset,
+            size,
+            watch: self.watch.clone(),
+        })?;
+        let copy = async {
+            let memory = self.fan_out.budget().take(memory_for(size));
+            let _memory = self.watch.or_stop(memory).await?;
+            let copied = self.watch.or_stop(copying).await??;
+            Ok(copied.map(|(stored, digest)| receipt(stored, &digest)))
+        };
+        Some(copy.await)
     }
 
     /// Brings a part to the target: the store fetches it by itself where it can.

@@ -16,6 +16,8 @@ pub struct Progress {
     waits: AtomicU64,
     /// Whether the last look at a target found something.
     targets_occupied: AtomicBool,
+    /// What counts the same beside others.
+    whole: Option<Arc<Self>>,
 }
 
 impl Progress {
@@ -23,6 +25,22 @@ impl Progress {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Counters at zero, of a part of what others count: they count it as well.
+    #[must_use]
+    pub fn within(whole: &Arc<Self>) -> Self {
+        Self {
+            whole: Some(Arc::clone(whole)),
+            ..Self::default()
+        }
+    }
+
+    fn add(&self, counter: fn(&Self) -> &AtomicU64, count: u64) {
+        counter(self).fetch_add(count, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add(counter, count);
+        }
     }
 
     /// Bytes read from sources.
@@ -56,20 +74,20 @@ impl Progress {
     }
 
     pub(crate) fn add_read(&self, bytes: u64) {
-        self.read.fetch_add(bytes, Ordering::Relaxed);
+        self.add(|all| &all.read, bytes);
     }
 
     pub(crate) fn add_written(&self, bytes: u64) {
-        self.written.fetch_add(bytes, Ordering::Relaxed);
+        self.add(|all| &all.written, bytes);
     }
 
     pub(crate) fn add_fetched(&self, bytes: u64) {
-        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+        self.add(|all| &all.fetched, bytes);
         self.add_written(bytes);
     }
 
     pub(crate) fn add_verified(&self, bytes: u64) {
-        self.verified.fetch_add(bytes, Ordering::Relaxed);
+        self.add(|all| &all.verified, bytes);
     }
 
     pub(crate) fn expects_something(&self) -> bool {
@@ -81,7 +99,7 @@ impl Progress {
     }
 
     pub(crate) fn add_wait(&self) {
-        self.waits.fetch_add(1, Ordering::Relaxed);
+        self.add(|all| &all.waits, 1);
     }
 }
 

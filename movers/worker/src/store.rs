@@ -18,6 +18,8 @@ use domicile_movers::{Failure, FailureClass, Publication, StoredPart, UploadToke
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use crate::carry::Watch;
+use crate::digest::PartDigest;
 use crate::fs::FsStore;
 use crate::listing::Listed;
 use crate::role::Role;
@@ -390,6 +392,21 @@ pub(crate) enum Fetched {
     Refused,
 }
 
+/// A part that lies in a folder of this machine.
+pub(crate) struct FolderPart {
+    /// The folder, and where the whole object lies in it.
+    pub from: FsStore,
+    pub path: String,
+    /// Only if it is still in this state.
+    pub version: Version,
+    /// Its number, from 1.
+    pub number: u32,
+    /// Where in the object it begins, and its bytes.
+    pub offset: u64,
+    pub size: u64,
+    pub watch: Watch,
+}
+
 /// The bytes in chunks.
 pub(crate) fn size_of_chunks(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
@@ -407,6 +424,11 @@ pub(crate) trait Upload: Send + Sync {
     /// failure.
     fn fetch_part<'a>(&'a self, _: Fetch<'a>) -> Doing<'a, Fetched> {
         Box::pin(async { Ok(Fetched::Refused) })
+    }
+    /// Copies one part from a folder of this machine, if that can be done without handing the bytes in; then what was read
+    /// comes back with the part, or `None` if the store knows no such upload any more.
+    fn copy_part(&self, _: FolderPart) -> Option<Doing<'_, Option<(StoredPart, PartDigest)>>> {
+        None
     }
     /// The parts that the store holds, none if it tells none; `None` if it knows no such upload any more.
     fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {

@@ -15,6 +15,7 @@ use crate::ledgers::close_ledger;
 use crate::row::{
     backend_id, backend_name, bytes, corrupt, count, dataset_id, dataset_name, object_key, stored,
 };
+use crate::turns;
 
 /// Milliseconds since 1970 by the clock of the database, which is the only one that leases know.
 pub(crate) const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
@@ -117,21 +118,10 @@ impl TryFrom<LeaseRow> for Lease {
     }
 }
 
-/// The first consignment that nobody carries, or whose worker has not been heard of for too long, and that nobody has
-/// ordered to rest; of several the one whose owner has the fewest bytes under way, so that a large dataset of one owner
-/// does not hold up the small ones of others. Without ?1 and ?2 any
-/// copy's.
-const SELECT_FREE: &str = "
-    WITH under_way AS MATERIALIZED (
-        SELECT e.domain, sum(c.bytes) AS bytes FROM leases c JOIN datasets e ON e.id = c.dataset_id
-        WHERE c.state = 'Open' AND c.deadline_ms >= NOW_MS GROUP BY e.domain)
+/// A consignment.
+const SELECT: &str = "
     SELECT l.id, l.epoch, d.name AS dataset, b.name AS backend, l.sources, l.first_key, l.last_key, l.objects, l.bytes
-    FROM leases l JOIN datasets d ON d.id = l.dataset_id JOIN backends b ON b.id = l.backend_id
-    LEFT JOIN under_way o ON o.domain = d.domain
-    WHERE l.state = 'Open' AND (l.deadline_ms IS NULL OR l.deadline_ms < NOW_MS)
-      AND (?1 IS NULL OR d.name = ?1 AND b.name = ?2)
-      AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.dataset_id = l.dataset_id AND h.backend_id = l.backend_id)
-    ORDER BY l.deadline_ms IS NOT NULL, coalesce(o.bytes, 0), l.id LIMIT 1";
+    FROM leases l JOIN datasets d ON d.id = l.dataset_id JOIN backends b ON b.id = l.backend_id WHERE l.id = ?";
 
 impl Catalogue {
     /// Offers consignments to whoever carries. One that was offered before is open again; its ledgers are kept.
@@ -165,7 +155,8 @@ impl Catalogue {
         Ok(tx.commit().await?)
     }
 
-    /// Takes up a consignment that nobody carries, of one copy or of any, for so many milliseconds.
+    /// Takes up a consignment that nobody carries, of one copy or of any, for so many milliseconds: the first of the owner
+    /// whose turn it is.
     ///
     /// # Errors
     /// [`CatalogueError`] if the database fails.
@@ -176,14 +167,15 @@ impl Catalogue {
         ttl_ms: u64,
     ) -> Result<Option<Lease>, CatalogueError> {
         let mut tx = self.write().await?;
-        let select = SELECT_FREE.replace("NOW_MS", NOW_MS);
-        let select = sqlx::query_as::<_, LeaseRow>(sqlx::AssertSqlSafe(select));
-        let select = select
-            .bind(copy.map(|(dataset, _)| dataset.as_str()))
-            .bind(copy.map(|(_, backend)| backend.as_str()));
-        let Some(mut row) = select.fetch_optional(&mut *tx).await? else {
+        let of = (
+            copy.map(|(dataset, _)| dataset.as_str()),
+            copy.map(|(_, backend)| backend.as_str()),
+        );
+        let Some(id) = turns::next(&mut tx, of).await? else {
             return Ok(None);
         };
+        let select = sqlx::query_as::<_, LeaseRow>(SELECT);
+        let mut row = select.bind(id).fetch_one(&mut *tx).await?;
         let update = format!(
             "UPDATE leases SET epoch = epoch + 1, worker = ?, deadline_ms = {NOW_MS} + ? WHERE id = ? RETURNING epoch"
         );
@@ -316,6 +308,9 @@ impl Catalogue {
             let query = query.bind(copy.map(|(dataset, _)| dataset.as_str()));
             let query = query.bind(copy.map(|(_, backend)| backend.as_str()));
             query.execute(&mut *tx).await?;
+        }
+        if copy.is_none() {
+            sqlx::query("DELETE FROM turns").execute(&mut *tx).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -36,12 +36,14 @@ mod origin;
 mod origin_rows;
 mod pages;
 mod plans;
+mod rates;
 mod restored;
 mod retire;
 mod row;
 mod scrubs;
 mod settle;
 mod sums;
+mod turns;
 mod usage;
 mod versions;
 

@@ -21,7 +21,7 @@ const READERS_MAX: u32 = 4;
 /// Marks a SQLite file as ours: `Domi` in ASCII.
 pub(crate) const APPLICATION_ID: i64 = 0x446f_6d69;
 /// The steps from an empty file to the newest version; version n is reached by the first n.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_sums.sql"),
     include_str!("../migrations/0003_plan_parts.sql"),
@@ -32,6 +32,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0008_holds.sql"),
     include_str!("../migrations/0009_certificates.sql"),
     include_str!("../migrations/0010_checksums.sql"),
+    include_str!("../migrations/0011_shares.sql"),
 ];
 
 /// Whether a catalogue is opened to be changed.

@@ -9,7 +9,9 @@
 mod support;
 
 use domicile_catalogue::DatasetSource;
-use domicile_catalogue::{Catalogue, Consignment, ConsignmentEnd, Held, HeldMove, Hold, Lease, Verification};
+use domicile_catalogue::{
+    Catalogue, Consignment, ConsignmentEnd, Held, HeldMove, Hold, Lease, ManifestRow, Verification,
+};
 use domicile_estate::{ByteCount, Dataset, DomainName};
 use domicile_movers::{
     Epoch, Ledger, Opening, PartReceipt, Phase, Place, Record, Seen, SourceVersion, TransferId, UploadToken,
@@ -412,4 +414,57 @@ async fn an_owner_with_less_under_way_comes_first() {
     }
     // Nobody has anything under way: the first. Then the small ones, for theirs is less; then what is left.
     assert_eq!(order, ["a", "x", "y", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn rates_of_all_who_carry_a_copy_are_summed_and_each_tells_his_anew() {
+    let fixture = offered(&[consignment("a", "b")]).await;
+    let catalogue = &fixture.catalogue;
+    let of = (name("d"), backend("b"));
+    catalogue.note_rates("one", &[(of.clone(), 100.0)]).await.unwrap();
+    catalogue.note_rates("two", &[(of.clone(), 20.0)]).await.unwrap();
+    catalogue.note_rates("one", &[(of.clone(), 50.0)]).await.unwrap();
+    assert_eq!(catalogue.rates().await.unwrap(), [(of, 70.0)].into());
+    catalogue.note_rates("one", &[]).await.unwrap();
+    catalogue.note_rates("two", &[]).await.unwrap();
+    assert!(catalogue.rates().await.unwrap().is_empty());
+    assert!(catalogue.bytes_in_parts().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_under_way_follows_the_weights_of_owners() {
+    let consigned = |of: &str, at: usize| Consignment {
+        dataset: name(of),
+        first: key(&format!("k{at:02}")),
+        last: key(&format!("k{at:02}")),
+        ..consignment("a", "a")
+    };
+    let ours: Vec<_> = (0..40).map(|at| consigned("d", at)).collect();
+    let fixture = offered(&ours).await;
+    let theirs = Dataset {
+        domain: DomainName::new("marburg").unwrap(),
+        ..dataset("theirs", None)
+    };
+    let catalogue = &fixture.catalogue;
+    catalogue
+        .register_dataset(&theirs, DatasetSource::Manifest)
+        .await
+        .unwrap();
+    let weighty = ManifestRow {
+        kind: "Domain".to_owned(),
+        name: "marburg".to_owned(),
+        json: r#"{"kind": "Domain", "spec": {"jurisdiction": "DE", "weight": 3}}"#.to_owned(),
+    };
+    catalogue.record_manifests(&[weighty], &[]).await.unwrap();
+    let consignments: Vec<_> = (0..40).map(|at| consigned("theirs", at)).collect();
+    catalogue.offer(&consignments).await.unwrap();
+    let mut theirs = 0;
+    for taken in 1..=40_usize {
+        let lease = lease(&fixture, "one").await.expect("it is offered");
+        theirs += usize::from(lease.consignment.dataset == name("theirs"));
+        assert!(
+            (4 * theirs).abs_diff(3 * taken) <= 4,
+            "{theirs} of {taken} are theirs"
+        );
+    }
 }

@@ -88,3 +88,45 @@ fn a_paused_move_rests_and_no_plan_that_lacks_it_remembers_that() {
     estate.apply().exits(0);
     assert_copy(&estate, "d", "b1");
 }
+
+#[test]
+fn progress_tells_how_fast_each_copy_goes_and_how_long_the_rest_takes() {
+    let estate = Estate::new();
+    for at in 0..10 {
+        estate.write(
+            &format!("stores/origin/d/{at}"),
+            domicile_tests::bytes(at, 20_000),
+        );
+    }
+    let link = "apiVersion: domicile.dev/v1alpha1\nkind: Link\nmetadata: {name: thin}\nspec: {from: {backend: origin}, \
+                to: {backend: b1}, limits: {bytesPerSecond: 20k}}\n---\n";
+    let dataset = manifest::dataset("d", "home", "origin", &[]);
+    estate.manifests(&(manifest::home(&["b1"]) + link + &dataset + &manifest::copies(2)));
+    let log = std::fs::File::create(estate.path("run.log")).expect("a log");
+    let mut command = estate.command(&["apply", "-f", "manifests", "--yes", "--progress", "jsonl"]);
+    let mut run = command.stderr(log).spawn().expect("the binary starts");
+    // Others see it too, by what is noted in the catalogue.
+    let mut seen = Value::Null;
+    while run.try_wait().expect("the child can be asked for").is_none() {
+        let list = estate.run(&["moves", "ls", "-o", "json"]).exits(0).json();
+        if let Some(one) = list["items"].as_array().and_then(|all| all.first())
+            && one["etaSeconds"].is_number()
+        {
+            seen = one.clone();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    assert!(seen["bytesPerSecond"].as_f64() > Some(0.0), "{seen}");
+    assert_copy(&estate, "d", "b1");
+    let text = std::fs::read_to_string(estate.path("run.log")).expect("a log");
+    let events = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let moving: Vec<Value> = events.filter(|event| event["event"] == "moving").collect();
+    let told = moving.iter().find(|event| event["etaSeconds"].is_number());
+    let told = told.unwrap_or_else(|| panic!("nothing tells how long it takes: {text}"));
+    assert_eq!((&told["dataset"], &told["to"]), (&"d".into(), &"b1".into()));
+    assert_eq!(told["totalBytes"], 200_000, "{told}");
+    // Ten seconds at the limit, so that no rate is far from it.
+    assert!(told["bytesPerSecond"].as_f64() < Some(100_000.0), "{told}");
+}

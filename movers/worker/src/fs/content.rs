@@ -96,6 +96,11 @@ impl FsStore {
         })
     }
 
+    /// The bytes of a small file that the system has ready in memory.
+    pub(crate) fn read_cached(&self, path: &str, role: Role) -> Option<Bytes> {
+        self.open_cached(&Wanted::whole(path, role))?.into_first()
+    }
+
     pub(super) fn changed(&self, path: &str) -> Failure {
         let message = "it was changed while it was read".to_owned();
         Failure::of_object(FailureClass::Transient, &self.backend, path, message)

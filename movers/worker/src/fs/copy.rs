@@ -8,12 +8,12 @@ use rustix::io::Errno;
 
 use super::direct::{DirectFile, Piece, pass};
 use super::driver::FileUpload;
-use super::{FsStore, OpenObject};
+use super::{FsStore, OpenObject, SMALL};
 use crate::carry::{Count, Watch};
 use crate::digest::Digester;
 use crate::role::Role;
 use crate::store::Upload;
-use crate::threads::blocking;
+use crate::threads::{blocking, brief};
 
 /// What waits to be published, or the size that the source has instead of the one that was expected.
 pub(crate) type FileCopy = Result<(Seen, Box<dyn Upload>), u64>;
@@ -33,7 +33,7 @@ impl FsStore {
         digests: Digests,
         watch: Watch,
     ) -> Result<FileCopy, Failure> {
-        blocking(move || {
+        let copy = move || {
             let object = from.open(&source, Role::Source)?;
             if object.size() != size {
                 return Ok(Err(object.size()));
@@ -45,33 +45,49 @@ impl FsStore {
             pass(
                 size,
                 |piece, (length, at)| {
-                    for (number, cached) in piece[..length].chunks_mut(CACHED).enumerate() {
-                        from.read_exact(&object, &source, cached, at + (number * CACHED) as u64)?;
+                    from.read_and(&object, &source, (&mut piece[..length], at), |cached| {
                         digester.update(cached);
-                    }
+                    })?;
                     watch.progress.add_read(length as u64);
                     watch.go_on()
                 },
                 |bytes, at| {
                     to.write_at(bytes, at)
                         .map_err(|error| self.unwritten(&path, &error))?;
-                    watch.progress.add_written(bytes.len() as u64);
+                    if size > SMALL {
+                        // Of a smaller one it is told when it is published.
+                        watch.progress.add_written(bytes.len() as u64);
+                    }
                     Ok(())
                 },
             )?;
             from.check_unchanged(&object, &source, Role::Source)?;
-            let upload: Box<dyn Upload> = Box::new(FileUpload::new(self, staged, path, how));
+            let upload: Box<dyn Upload> = Box::new(FileUpload::new(self, staged, (path, size), how));
             Ok(Ok((digester.finish(), upload)))
-        })
-        .await
+        };
+        if size <= SMALL {
+            return brief(copy).await;
+        }
+        blocking(copy).await
     }
 
-    fn read_exact(&self, object: &OpenObject, path: &str, into: &mut [u8], at: u64) -> Result<(), Failure> {
-        let read = object.file.read_exact_at(into, at);
-        read.map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => self.changed(path),
-            _ => self.failed_io(Role::Source, path, "read it", &error),
-        })
+    /// Fills memory with what lies at a place of an object; `each` gets it while it is in the processor's cache.
+    pub(super) fn read_and(
+        &self,
+        object: &OpenObject,
+        path: &str,
+        (into, at): (&mut [u8], u64),
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Failure> {
+        for (number, cached) in into.chunks_mut(CACHED).enumerate() {
+            let read = object.file.read_exact_at(cached, at + (number * CACHED) as u64);
+            read.map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => self.changed(path),
+                _ => self.failed_io(Role::Source, path, "read it", &error),
+            })?;
+            each(cached);
+        }
+        Ok(())
     }
 
     /// Takes the room of a larger file at once: then it lies in one piece, and a full disk is told before it is copied.

@@ -153,7 +153,7 @@ fn set_direct(file: &File, on: bool) -> Result<(), Errno> {
 }
 
 /// Bytes of a piece, and where in the file they lie.
-type Span = (usize, u64);
+pub(super) type Span = (usize, u64);
 
 fn spans(size: u64) -> impl Iterator<Item = Span> {
     (0..size).step_by(PIECE).map(move |at| {

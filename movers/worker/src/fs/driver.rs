@@ -7,13 +7,13 @@ use domicile_movers::{Publication, StoredPart, UploadToken, tree::PART_MIN};
 use futures::future::BoxFuture;
 
 use super::upload::RESUMES_FROM;
-use super::{FsStore, StagedFile};
+use super::{FsStore, SMALL, StagedFile};
 use crate::role::Role;
 use crate::store::{
     Aim, Capabilities, Content, Crc64, Doing, PROBE_BYTES, Pages, Part, Parts, Probed, Proven, Published,
     Sink, Source, Stat, Store, Unfinished, Upload, Version, Wanted, Whole,
 };
-use crate::threads::blocking;
+use crate::threads::{blocking, brief};
 
 /// Parts of one file that are written at once: one that is written and one that is read.
 const PARTS_AT_ONCE: usize = 2;
@@ -76,28 +76,41 @@ impl Sink for FsStore {
             whole_max: PART_MIN,
             trims_paths: false,
             makes_root: true,
-            looks_cheaply: true,
+            // It costs a thread's waking, and publishing tells as well.
+            looks_cheaply: false,
         }
     }
 
     fn put_whole<'a>(&'a self, aim: Aim<'a>, whole: &'a Whole) -> Doing<'a, Published> {
         let (store, path, chunks) = (self.clone(), aim.path.to_owned(), whole.chunks.clone());
         let (how, create) = (aim.how, aim.may_create_root);
-        Box::pin(blocking(move || {
-            let mut staged = store.stage(&path, create)?;
+        let is_small = aim.size <= SMALL;
+        let write = move || {
+            let staged = store.stage(&path, create)?;
             for chunk in &chunks {
-                store.write(&mut staged, &path, chunk)?;
+                store.write(&staged, &path, chunk)?;
             }
-            store.finish(&staged, &path)?;
-            store.publish(staged, &path, how)
-        }))
+            Ok((store, staged, path))
+        };
+        Box::pin(async move {
+            if is_small {
+                let (store, staged, path) = brief(write).await?;
+                return store.publish_together(staged, path, how).await;
+            }
+            let publish = move || {
+                let (store, staged, path) = write()?;
+                store.finish(&staged, &path)?;
+                store.publish(staged, &path, how)
+            };
+            blocking(publish).await
+        })
     }
 
     fn begin<'a>(&'a self, aim: Aim<'a>) -> Doing<'a, Box<dyn Upload>> {
         let (store, path) = (self.clone(), aim.path.to_owned());
-        let (how, create) = (aim.how, aim.may_create_root);
-        if aim.size >= RESUMES_FROM {
-            let (size, tag) = (aim.size, aim.tag.to_owned());
+        let (how, create, size) = (aim.how, aim.may_create_root, aim.size);
+        if size >= RESUMES_FROM {
+            let tag = aim.tag.to_owned();
             return Box::pin(blocking(move || {
                 let aim = Aim {
                     path: &path,
@@ -112,7 +125,7 @@ impl Sink for FsStore {
         }
         Box::pin(blocking(move || {
             let staged = store.stage(&path, create)?;
-            Ok(Box::new(FileUpload::new(store, staged, path, how)) as Box<dyn Upload>)
+            Ok(Box::new(FileUpload::new(store, staged, (path, size), how)) as Box<dyn Upload>)
         }))
     }
 
@@ -173,15 +186,22 @@ pub(super) struct FileUpload {
     store: FsStore,
     staged: Arc<StagedFile>,
     path: String,
+    size: u64,
     how: Publication,
 }
 
 impl FileUpload {
-    pub(super) fn new(store: FsStore, staged: StagedFile, path: String, how: Publication) -> Self {
+    pub(super) fn new(
+        store: FsStore,
+        staged: StagedFile,
+        (path, size): (String, u64),
+        how: Publication,
+    ) -> Self {
         Self {
             store,
             staged: Arc::new(staged),
             path,
+            size,
             how,
         }
     }
@@ -202,19 +222,26 @@ impl Upload for FileUpload {
     }
 
     fn complete<'a>(self: Box<Self>, _: &'a [StoredPart], _: Option<Crc64>) -> Doing<'a, Published> {
-        Box::pin(blocking(move || {
+        Box::pin(async move {
             let Self {
                 store,
                 staged,
                 path,
+                size,
                 how,
             } = *self;
             let Some(staged) = Arc::into_inner(staged) else {
                 return Err(store.busy(&path, "a part of it is still being written"));
             };
-            store.finish(&staged, &path)?;
-            store.publish(staged, &path, how)
-        }))
+            if size <= SMALL {
+                return store.publish_together(staged, path, how).await;
+            }
+            blocking(move || {
+                store.finish(&staged, &path)?;
+                store.publish(staged, &path, how)
+            })
+            .await
+        })
     }
 
     fn abort(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -147,8 +147,8 @@ impl FsStore {
 
     /// Writes a small file at the root, reads it back and removes it.
     pub(super) fn probe_write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let mut staged = self.stage(name, false)?;
-        self.write(&mut staged, name, bytes)?;
+        let staged = self.stage(name, false)?;
+        self.write(&staged, name, bytes)?;
         self.finish(&staged, name)?;
         let temporary = super::stage::temporary_name(name);
         let wanted = Wanted::whole(&temporary, Role::Target);

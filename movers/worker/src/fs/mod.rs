@@ -10,15 +10,15 @@ mod copy;
 mod direct;
 mod driver;
 mod failure;
-mod folder_sync;
+mod group_sync;
 mod list;
 mod paths;
 mod stage;
+mod sync_pace;
 mod upload;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use domicile_estate::BackendName;
 use domicile_movers::{Failure, FailureClass};
@@ -29,19 +29,23 @@ use crate::role::Role;
 use crate::store::{Stat, Version};
 
 pub(crate) use direct::memory_for;
-use folder_sync::FolderSyncs;
+use group_sync::GroupSync;
 pub(crate) use list::is_skipped;
 pub(crate) use stage::StagedFile;
 
 /// Bytes read and written at once. Larger ones cost more in page faults than they save in system calls.
 pub(crate) const BUFFER: usize = 1024 * 1024;
 
+/// Bytes of the largest object that is done along with others: by the threads that do brief work, and in shared syncs. A
+/// larger one would hold the others up.
+pub(crate) const SMALL: u64 = 256 * 1024;
+
 /// One folder as a store. Its methods block.
 #[derive(Debug, Clone)]
 pub(crate) struct FsStore {
     backend: BackendName,
     root: PathBuf,
-    syncs: Arc<FolderSyncs>,
+    syncs: GroupSync,
 }
 
 /// A file open for reading, with what it was when it was opened.
@@ -78,7 +82,7 @@ impl FsStore {
         Self {
             backend,
             root,
-            syncs: Arc::default(),
+            syncs: GroupSync::default(),
         }
     }
 

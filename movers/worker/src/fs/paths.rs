@@ -2,7 +2,7 @@
 
 use domicile_movers::{Failure, FailureClass};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::FsStore;
@@ -70,7 +70,7 @@ impl FsStore {
     /// The folder that an object lies in, and the object's name in it.
     pub(super) fn open_parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Errno> {
         let (folders, name) = split(path);
-        Ok((open_below(self.open_root()?, folders)?, name))
+        Ok((open_folder(self.open_root()?, folders)?, name))
     }
 
     /// The same for an object that is to be written: folders that are missing are made, durably.
@@ -88,6 +88,9 @@ impl FsStore {
             Ok(root) => root,
         };
         let (folders, name) = split(path);
+        if let Some(folder) = open_at_once(&root, folders) {
+            return Ok((folder, name));
+        }
         let mut folder = root;
         for part in parts(folders) {
             folder = self
@@ -135,6 +138,20 @@ pub(super) fn split(path: &str) -> (&str, &str) {
 
 fn parts(folders: &str) -> impl Iterator<Item = &str> {
     folders.split('/').filter(|part| !part.is_empty())
+}
+
+/// Opens a folder below another one in one call. `None` where anything is in the way, be it only that the system does not
+/// know the call: the walk part by part tells what.
+fn open_at_once(root: &OwnedFd, folders: &str) -> Option<OwnedFd> {
+    if parts(folders).any(|part| part == ".." || part == ".") || folders.is_empty() {
+        return None;
+    }
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(root, folders, FOLDER | OFlags::NOFOLLOW, Mode::empty(), within).ok()
+}
+
+fn open_folder(root: OwnedFd, folders: &str) -> Result<OwnedFd, Errno> {
+    open_at_once(&root, folders).map_or_else(|| open_below(root, folders), Ok)
 }
 
 /// Opens a folder below another one; a symbolic link on the way is `ELOOP`.

@@ -16,10 +16,12 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::FsStore;
+use super::direct::{DirectFile, Piece, Span, pass};
 use super::stage::rename_new;
-use super::{BUFFER, FsStore};
+use crate::digest::{PartDigest, PartDigester};
 use crate::role::Role;
-use crate::store::{Aim, Crc64, Doing, Part, Published, Unfinished, Upload};
+use crate::store::{Aim, Crc64, Doing, FolderPart, Part, Published, Unfinished, Upload};
 use crate::threads::blocking;
 
 /// Smaller files are copied anew after a crash: that is done sooner than what has to be recorded for going on.
@@ -155,7 +157,7 @@ impl FolderUpload {
         let there = file.metadata().map_err(failed)?.len();
         let whole = part_size(self.size);
         let mut parts = Vec::new();
-        let mut buffer = vec![0; BUFFER];
+        let from = DirectFile::of(&file, there);
         for number in 1_u32.. {
             let offset = u64::from(number - 1) * whole;
             let size = whole.min(self.size.saturating_sub(offset));
@@ -163,17 +165,54 @@ impl FolderUpload {
                 break;
             }
             let mut checksum = crc_fast::Digest::new(Crc64Nvme);
-            let mut done = 0;
-            while done < size {
-                let length = usize::try_from(size - done).unwrap_or(BUFFER).min(BUFFER);
-                let piece = &mut buffer[..length];
-                file.read_exact_at(piece, offset + done).map_err(failed)?;
+            let fill = |piece: &mut Piece, (length, at): Span| {
+                let read = from.read_at(piece, length, offset + at);
+                match read.map_err(|errno| failed(errno.into()))? {
+                    read if read == length => Ok(()),
+                    _ => Err(self.store.changed(&self.path)),
+                }
+            };
+            pass(size, fill, |piece, _| {
                 checksum.update(piece);
-                done += length as u64;
-            }
+                Ok(())
+            })?;
             parts.push(stored(number, size, Crc64(checksum.finalize())));
         }
         Ok(Some(parts))
+    }
+
+    /// Copies a part from another folder.
+    fn copy(&self, part: &FolderPart) -> Result<Option<(StoredPart, PartDigest)>, Failure> {
+        let Some((_, _, file)) = self.open(OFlags::WRONLY)? else {
+            return Ok(None);
+        };
+        let object = part.from.open(&part.path, Role::Source)?;
+        if object.version() != part.version {
+            return Err(part.from.changed(&part.path));
+        }
+        let to = DirectFile::of(&file, part.size);
+        let mut digester = PartDigester::at(part.offset);
+        pass(
+            part.size,
+            |piece, (length, at)| {
+                let at = part.offset + at;
+                part.from
+                    .read_and(&object, &part.path, (&mut piece[..length], at), |cached| {
+                        digester.update(cached);
+                    })?;
+                part.watch.progress.add_read(length as u64);
+                part.watch.go_on()
+            },
+            |bytes, at| {
+                to.write_at(bytes, part.offset + at)
+                    .map_err(|error| self.store.unwritten(&self.path, &error))?;
+                part.watch.progress.add_written(bytes.len() as u64);
+                Ok(())
+            },
+        )?;
+        part.from.check_unchanged(&object, &part.path, Role::Source)?;
+        let digest = digester.finish();
+        Ok(Some((stored(part.number, digest.size, digest.checksum), digest)))
     }
 
     fn publish(&self) -> Result<Published, Failure> {
@@ -227,6 +266,11 @@ impl Upload for FolderUpload {
     fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
         let (upload, part) = (self.clone(), part.clone());
         Box::pin(blocking(move || upload.write(&part)))
+    }
+
+    fn copy_part(&self, part: FolderPart) -> Option<Doing<'_, Option<(StoredPart, PartDigest)>>> {
+        let upload = self.clone();
+        Some(Box::pin(blocking(move || upload.copy(&part))))
     }
 
     fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
