@@ -152,10 +152,14 @@ fn draft(remote: &str, fields: &Fields, path: &str) -> Result<Draft, String> {
             };
         }
         "webdav" => with_user(&mut draft, fields, ("Webdav", field("url").to_owned(), prefix)),
-        "ftp" if field("tls") == "true" || field("explicit_tls") == "true" => {
+        "ftp" if field("tls") == "true" => {
             return Err(format!(
-                "remote `{remote}` is FTP with TLS, which Domicile does not speak"
+                "remote `{remote}` is FTP that begins with TLS; Domicile asks for TLS once it is connected (`explicit_tls`), \
+                 mostly at port 21"
             ));
+        }
+        "ftp" if field("explicit_tls") == "true" => {
+            with_user(&mut draft, fields, ("Ftp", host("ftps", fields), prefix));
         }
         "ftp" => with_user(&mut draft, fields, ("Ftp", host("ftp", fields), prefix)),
         "sftp" => sftp(&mut draft, fields, (remote, path))?,

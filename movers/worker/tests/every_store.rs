@@ -287,7 +287,45 @@ async fn wrong_credentials_are_told_and_not_shown() {
     refuses(StoreKind::Azblob, "azblob").await;
     refuses(StoreKind::Webdav, "webdav").await;
     refuses(StoreKind::Ftp, "ftp").await;
+    refuses(StoreKind::Ftp, "ftps").await;
     refuses(StoreKind::Sftp, "sftp").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_trusted_is_told_nothing() {
+    let Some(running) = servers::Server::of("ftps") else {
+        return;
+    };
+    let probe = |change: fn(&mut std::collections::BTreeMap<String, String>)| {
+        let mut store = served(StoreKind::Ftp, &running, "nobody");
+        change(&mut store.store.options);
+        let bench = Bench::with(tempfile::tempdir().unwrap(), &[store], running.variables.clone());
+        async move { bench.worker.probe(&name("store"), true, true).await }
+    };
+    // Those whom the system trusts do not vouch for it.
+    let stranger = probe(|options| drop(options.remove("authority")))
+        .await
+        .unwrap_err();
+    assert_eq!(stranger.class, FailureClass::CredentialsRefused, "{stranger}");
+    assert!(stranger.message.contains("not trusted"), "{stranger}");
+    let missing = probe(|options| drop(options.insert("authority".to_owned(), "/nowhere".to_owned())));
+    let missing = missing.await.unwrap_err();
+    assert!(missing.message.contains("`/nowhere`"), "{missing}");
+    // It lets nobody in who does without, and a server without TLS is told no password.
+    let plain = probe(|options| {
+        let endpoint = options["endpoint"].replace("ftps://", "ftp://");
+        options.insert("endpoint".to_owned(), endpoint);
+    });
+    assert!(plain.await.is_err());
+    if let Some(without) = servers::Server::of("ftp") {
+        let mut store = served(StoreKind::Ftp, &without, "nobody");
+        let endpoint = store.store.options["endpoint"].replace("ftp://", "ftps://");
+        store.store.options.insert("endpoint".to_owned(), endpoint);
+        let bench = Bench::with(tempfile::tempdir().unwrap(), &[store], without.variables.clone());
+        let failure = bench.worker.probe(&name("store"), true, true).await.unwrap_err();
+        assert!(failure.message.contains("offers no TLS"), "{failure}");
+    }
+    probe(|_| {}).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

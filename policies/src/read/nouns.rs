@@ -143,8 +143,10 @@ fn store(record: &Record, folder: &str, report: &mut Report<'_>) -> Option<Store
     {
         options.insert("root".to_owned(), path::absolute("", &root));
     }
-    if let Some(config) = record.word("config") {
-        options.insert("config".to_owned(), path::absolute(folder, &config));
+    for file in ["config", "authority"] {
+        if let Some(given) = record.word(file) {
+            options.insert(file.to_owned(), path::absolute(folder, &given));
+        }
     }
     if let Some(endpoint) = record.word("endpoint") {
         check_endpoint(record, &endpoint, schemes(kind), report)?;
@@ -156,7 +158,7 @@ fn store(record: &Record, folder: &str, report: &mut Report<'_>) -> Option<Store
 fn schemes(kind: StoreKind) -> &'static [&'static str] {
     match kind {
         StoreKind::Sftp => &["sftp://"],
-        StoreKind::Ftp => &["ftp://"],
+        StoreKind::Ftp => &["ftps://", "ftp://"],
         _ => &["https://", "http://"],
     }
 }

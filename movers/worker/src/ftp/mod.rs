@@ -1,8 +1,9 @@
-//! FTP without TLS: files over two connections. What it lacks is made up for in `tree`: a lock, for its rename
+//! FTP, with TLS if it is asked for: files over two connections. What it lacks is made up for in `tree`: a lock, for its rename
 //! overwrites; a read-back, for it has no checksums; counting, for a connection that ends early says nothing.
 //!
 //! OpenDAL's FTP is not used: it creates no empty files, appends to what lies there, and renames nothing.
 
+mod line;
 mod listing;
 mod session;
 
@@ -15,9 +16,9 @@ use domicile_estate::Backend;
 use domicile_movers::{Failure, FailureClass};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::line::{Guard, Line};
 use self::session::{ANSWER, Address, Session, within};
 use crate::credentials::{CredentialValues, resolve};
 use crate::redact::Redactor;
@@ -36,10 +37,15 @@ pub(crate) fn open(backend: &Backend, values: &CredentialValues) -> Result<TreeS
         resolve(backend, values).map_err(|message| refused(FailureClass::CredentialsRefused, message))?;
     let redactor = Redactor::of(keys.iter().map(|keys| keys.secret_access_key.as_str()));
     let endpoint = backend.store.option("endpoint").trim();
-    let (host, port) = host_and_port(endpoint, "ftp://", 21).ok_or_else(|| {
-        let message = format!("its endpoint `{endpoint}` is no address such as `ftp://host:21`");
+    let with_tls = endpoint.starts_with("ftps://");
+    let scheme = if with_tls { "ftps://" } else { "ftp://" };
+    let (host, port) = host_and_port(endpoint, scheme, 21).ok_or_else(|| {
+        let message = format!("its endpoint `{endpoint}` is no address such as `ftps://host:21`");
         refused(FailureClass::StoreMissing, message)
     })?;
+    let authority = backend.store.option("authority");
+    let guard = with_tls.then(|| Guard::new(&host, authority)).transpose();
+    let guard = guard.map_err(|message| refused(FailureClass::StoreMissing, message))?;
     let root = format!("/{}", backend.store.option("root").trim_matches('/'));
     let place = format!("folder `{root}` of `{host}`");
     let (user, password) = match keys {
@@ -52,6 +58,7 @@ pub(crate) fn open(backend: &Backend, values: &CredentialValues) -> Result<TreeS
             port,
             user,
             password,
+            guard,
         },
         root,
         idle: Arc::default(),
@@ -204,7 +211,7 @@ impl Remote for Ftp {
             // RNTO overwrites on most servers, and none has to say.
             renames_exclusively: false,
             removes_empty_folders: true,
-            guards_way: false,
+            guards_way: self.address.guard.is_some(),
         }
     }
 
@@ -286,7 +293,7 @@ impl Remote for Ftp {
 
 /// A file that comes.
 struct Retrieved {
-    data: Option<TcpStream>,
+    data: Option<Line>,
     held: Option<Held>,
     left: u64,
 }
@@ -324,7 +331,7 @@ impl Coming for Retrieved {
 
 /// A file that goes. What is dropped ends with its connection.
 struct Stored {
-    data: TcpStream,
+    data: Line,
     held: Held,
 }
 
@@ -347,8 +354,10 @@ impl Sending for Stored {
         Box::pin(async move {
             let Self { mut data, mut held } = *self;
             within(ANSWER, data.shutdown()).await?;
-            drop(data);
+            // Not dropped before the server has said that it has all: what TLS has sent to us lies there unread, and to end a
+            // connection with something unread in it is to break it off, with what is still on its way.
             let reply = held.session.answer().await?;
+            drop(data);
             held.give_back();
             reply.expect(&[226, 250]).map(drop)
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
+use super::line::{Guard, Line};
 use crate::tree::remote::{Trouble, TroubleKind};
 
 const CONNECT: Duration = Duration::from_secs(15);
@@ -23,6 +24,8 @@ pub(super) struct Address {
     pub port: u16,
     pub user: String,
     pub password: String,
+    /// `None` where all goes as it is.
+    pub guard: Option<Guard>,
 }
 
 /// What a server says.
@@ -34,7 +37,8 @@ pub(super) struct Reply {
 
 /// A connection that is signed in.
 pub(super) struct Session {
-    control: BufReader<TcpStream>,
+    control: BufReader<Line>,
+    guard: Option<Guard>,
     /// Whether it lists in the form for machines.
     pub lists_for_machines: bool,
     passive: bool,
@@ -55,6 +59,21 @@ pub(super) async fn within<T>(
     }
 }
 
+/// A certificate that is not trusted stays so; and a root is not taken for missing because of it.
+fn no_trust(trouble: Trouble) -> Trouble {
+    if trouble.message.contains("certificate") {
+        Trouble::new(
+            TroubleKind::Credentials,
+            format!(
+                "its certificate is not trusted; `authority` in its manifest may name who vouches for it: {}",
+                trouble.message
+            ),
+        )
+    } else {
+        trouble
+    }
+}
+
 impl Session {
     pub(super) async fn open(address: &Address) -> Result<Self, Trouble> {
         let at = (address.host.as_str(), address.port);
@@ -62,11 +81,15 @@ impl Session {
         // Small lines that wait for each other.
         let _ = control.set_nodelay(true);
         let mut session = Self {
-            control: BufReader::new(control),
+            control: BufReader::new(Line::Plain(control)),
+            guard: None,
             lists_for_machines: false,
             passive: false,
         };
         session.answer().await?.expect(&[220])?;
+        if let Some(guard) = &address.guard {
+            session = session.guarded(guard).await?;
+        }
         let reply = session.ask("USER", &address.user).await?;
         if reply.code == 331 {
             session
@@ -86,6 +109,32 @@ impl Session {
         Ok(session)
     }
 
+    /// Goes on with TLS, for words and for bytes, before anything secret is said.
+    async fn guarded(mut self, guard: &Guard) -> Result<Self, Trouble> {
+        let reply = self.ask("AUTH", "TLS").await?;
+        if reply.code != 234 {
+            let message = format!("the server offers no TLS (it said {} {})", reply.code, reply.text);
+            return Err(Trouble::new(TroubleKind::Credentials, message));
+        }
+        if !self.control.buffer().is_empty() {
+            // What is said before TLS begins may come from anybody.
+            return Err(Trouble::passing("more was said than was asked before TLS began"));
+        }
+        let Line::Plain(control) = self.control.into_inner() else {
+            return Err(Trouble::passing("TLS has begun twice"));
+        };
+        let control = within(CONNECT, guard.around(control)).await.map_err(no_trust)?;
+        let mut session = Self {
+            control: BufReader::new(control),
+            guard: Some(guard.clone()),
+            lists_for_machines: false,
+            passive: false,
+        };
+        session.ask("PBSZ", "0").await?.expect(&[200])?;
+        session.ask("PROT", "P").await?.expect(&[200])?;
+        Ok(session)
+    }
+
     /// Sends a command and reads what is said to it.
     pub(super) async fn ask(&mut self, command: &str, argument: &str) -> Result<Reply, Trouble> {
         self.tell(command, argument).await?;
@@ -102,7 +151,9 @@ impl Session {
             "" => format!("{command}\r\n"),
             argument => format!("{command} {argument}\r\n"),
         };
-        within(ANSWER, self.control.get_mut().write_all(line.as_bytes())).await
+        let control = self.control.get_mut();
+        within(ANSWER, control.write_all(line.as_bytes())).await?;
+        within(ANSWER, control.flush()).await
     }
 
     /// Reads one answer, which may have many lines.
@@ -147,22 +198,20 @@ impl Session {
     }
 
     /// Begins to move bytes by a command: the connection that they go over.
-    pub(super) async fn data(
-        &mut self,
-        command: &str,
-        argument: &str,
-        offset: u64,
-    ) -> Result<TcpStream, Trouble> {
+    pub(super) async fn data(&mut self, command: &str, argument: &str, offset: u64) -> Result<Line, Trouble> {
         let port = self.data_port().await?;
         // To the address that the commands go to, whatever the server thinks its own is.
-        let peer = self.control.get_ref().peer_addr();
+        let peer = self.control.get_ref().peer();
         let peer = peer.map_err(|error| Trouble::passing(error.to_string()))?;
         let data = within(CONNECT, TcpStream::connect((peer.ip(), port))).await?;
         if offset > 0 {
             self.ask("REST", &offset.to_string()).await?.expect(&[350])?;
         }
         self.ask(command, argument).await?.expect(&[125, 150])?;
-        Ok(data)
+        match &self.guard {
+            None => Ok(Line::Plain(data)),
+            Some(guard) => within(CONNECT, guard.around(data)).await,
+        }
     }
 
     async fn data_port(&mut self) -> Result<u16, Trouble> {

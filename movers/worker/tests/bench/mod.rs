@@ -31,6 +31,7 @@ macro_rules! on_every_kind {
         $crate::on_one_kind!(on_gcs, Gcs, "gcs", $($test),+);
         $crate::on_one_kind!(on_webdav, Webdav, "webdav", $($test),+);
         $crate::on_one_kind!(on_ftp, Ftp, "ftp", $($test),+);
+        $crate::on_one_kind!(on_ftps, Ftp, "ftps", $($test),+);
         $crate::on_one_kind!(on_vsftpd, Ftp, "vsftpd", $($test),+);
         $crate::on_one_kind!(on_sftp, Sftp, "sftp", $($test),+);
     };

@@ -113,7 +113,23 @@ wsgi.Server(("127.0.0.1", {port}), app, numthreads=16).start()
                                        "variables": {"BENCH_USER": USER, "BENCH_PASSWORD": PASSWORD}}, None
 
 
-def ftp(port):
+def ftps(port):
+    """FTP that refuses whoever does without TLS."""
+    module("OpenSSL")
+    certificate, key = os.path.join(HOME, "certificate"), os.path.join(HOME, "key")
+    run(tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+        "2", "-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1", "-addext",
+        "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", certificate)
+    command, told, ready = ftp(port, f"""
+from pyftpdlib.handlers import TLS_FTPHandler as FTPHandler
+FTPHandler.certfile, FTPHandler.keyfile = {certificate!r}, {key!r}
+FTPHandler.tls_control_required = FTPHandler.tls_data_required = True
+""")
+    told["options"] = {"endpoint": f"ftps://127.0.0.1:{port}", "authority": certificate}
+    return command, told, ready
+
+
+def ftp(port, more=""):
     module("pyftpdlib")
     program = written("ftp.py", f"""
 import logging, os, tempfile
@@ -121,6 +137,7 @@ from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.filesystems import AbstractedFS
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import ThreadedFTPServer
+{more}
 logging.basicConfig(level=logging.ERROR)
 users = DummyAuthorizer()
 users.add_user({USER!r}, {PASSWORD!r}, {ROOT!r}, perm="elradfmwMT")

@@ -247,7 +247,19 @@ const STORES: &[(&str, &[Field])] = &[
     (
         "Ftp",
         &[
-            required("endpoint", Type::Word, "The server.", "ftp://ftp.example.org:21"),
+            required(
+                "endpoint",
+                Type::Word,
+                "The server; with `ftps://` nothing goes without TLS.",
+                "ftps://ftp.example.org:21",
+            ),
+            optional(
+                "authority",
+                Type::Word,
+                "those of the system",
+                "Certificates (PEM) that vouch for the server; a relative file starts at the manifest's folder.",
+                "./ca.pem",
+            ),
             FOLDER,
         ],
     ),
