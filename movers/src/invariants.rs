@@ -64,6 +64,21 @@ pub fn mv4_removes_its_own(written_by: Option<&TransferId>, remover: &TransferId
     written_by == Some(remover) && !registered
 }
 
+/// MV-4, for what a transfer replaces: what lies there, the old bytes, goes only once the new ones were shown to lie at the
+/// store, or where the store itself publishes no others.
+#[must_use]
+pub fn mv4_replaces_by_what_is_shown(shown: Option<&Seen>, assured: bool, published: &Seen) -> bool {
+    assured || shown.is_some_and(|shown| shown.same_bytes(published))
+}
+
+/// MV-4, at each moment of replacing: a version that no verified one has superseded has its bytes somewhere, as what is
+/// there or as what is to come.
+#[must_use]
+pub fn mv4_some_version_is_whole(held: &[Seen], old: &Seen, new: &Seen) -> bool {
+    held.iter()
+        .any(|held| held.same_bytes(old) || held.same_bytes(new))
+}
+
 /// MV-5: no byte is written to, or relayed through, a place that a confinement forbids: each place that bytes
 /// are written to on the way is admissible.
 #[must_use]
@@ -148,6 +163,22 @@ mod tests {
         assert!(!mv4_removes_its_own(Some(&ours), &ours, true));
         assert!(!mv4_removes_its_own(Some(&other), &ours, false));
         assert!(!mv4_removes_its_own(None, &ours, false));
+    }
+
+    #[test]
+    fn mv4_wants_the_new_bytes_seen_before_the_old_ones_go() {
+        let (old, new, other) = (seen("old"), seen("new"), seen("other"));
+        assert!(mv4_replaces_by_what_is_shown(Some(&new), false, &new));
+        assert!(mv4_replaces_by_what_is_shown(None, true, &new));
+        assert!(!mv4_replaces_by_what_is_shown(Some(&other), false, &new));
+        assert!(!mv4_replaces_by_what_is_shown(None, false, &new));
+        assert!(mv4_some_version_is_whole(
+            &[other.clone(), new.clone()],
+            &old,
+            &new
+        ));
+        assert!(mv4_some_version_is_whole(std::slice::from_ref(&old), &old, &new));
+        assert!(!mv4_some_version_is_whole(&[other], &old, &new));
     }
 
     #[test]

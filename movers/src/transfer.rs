@@ -35,6 +35,10 @@ pub enum Step {
         /// How it will be published, for stores that must know when they begin.
         publication: Publication,
     },
+    /// Read what was staged back from the store, before it takes the place of what is there; where a store shows
+    /// nothing that is not published, it is put under a second name, from this source once more, unless it lies there
+    /// whole already, and read there. Answers: `Contents`, `Assured`.
+    ReadStaged(Place),
     /// Make what was staged visible under its name, durably. Answers: `Published`, `Occupied`.
     Publish(Publication),
     /// Remove what was staged; nobody has seen it. Answer: `Removed`.
@@ -66,6 +70,8 @@ pub enum Answer {
     Contents(Seen),
     /// It was copied; this is what passed through.
     Staged(Seen),
+    /// The store itself publishes nothing but the bytes that were meant: it has shown that it refuses others.
+    Assured,
     /// It is visible under its name.
     Published,
     /// Something has come to lie at the target since we looked.
@@ -86,11 +92,14 @@ enum State {
         target: Seen,
     },
     Stage(Publication),
+    /// What is there goes only for what has been shown to lie at the store.
+    Show(Seen),
     Publish(Publication, Seen),
     Discard {
         then: Box<State>,
     },
     ReadBack {
+        publication: Publication,
         staged: Seen,
     },
     RemovePublished,
@@ -165,10 +174,13 @@ impl Transfer {
                 source: self.present_source().clone(),
                 publication: *publication,
             },
+            State::Show(_) => Step::ReadStaged(self.present_source().clone()),
             State::Publish(publication, _) => Step::Publish(*publication),
             State::Discard { .. } => Step::Discard,
             // Parts that were copied in any order, perhaps by others, have no SHA-256 together: reading back gives it.
-            State::ReadBack { staged } if staged.sha256.is_none() => Step::ReadTarget(self.spec.digests()),
+            State::ReadBack { staged, .. } if staged.sha256.is_none() => {
+                Step::ReadTarget(self.spec.digests())
+            }
             State::ReadBack { .. } => Step::ReadTarget(Digests::Blake3),
             State::RemovePublished => Step::RemovePublished,
             State::Wait { ms, reason, .. } => Step::Wait {
@@ -198,13 +210,22 @@ impl Transfer {
                 self.compare_with_source(target, &source)
             }
             (State::Stage(publication), Answer::Staged(seen)) => self.after_stage(publication, seen),
-            (State::Publish(_, staged), Answer::Published) => {
+            (State::Show(staged), Answer::Contents(shown)) if !staged.same_bytes(&shown) => {
+                let then = Box::new(self.written_in_vain("it held other bytes than were written"));
+                State::Discard { then }
+            }
+            (State::Show(staged), Answer::Contents(_) | Answer::Assured) => {
+                State::Publish(Publication::Replace, staged)
+            }
+            (State::Publish(publication, staged), Answer::Published) => {
                 self.published = true;
-                State::ReadBack { staged }
+                State::ReadBack { publication, staged }
             }
             (State::Publish(..), Answer::Occupied) => self.after_occupied(),
             (State::Discard { then }, Answer::Removed) | (State::Wait { then, .. }, Answer::Waited) => *then,
-            (State::ReadBack { staged }, Answer::Contents(seen)) => self.after_read_back(staged, &seen),
+            (State::ReadBack { publication, staged }, Answer::Contents(seen)) => {
+                self.after_read_back(publication, staged, &seen)
+            }
             (State::ReadBack { .. }, Answer::Absent) => {
                 self.published = false;
                 self.written_in_vain("it was gone right after it was written")
@@ -264,7 +285,10 @@ impl Transfer {
 
     fn after_stage(&mut self, publication: Publication, seen: Seen) -> State {
         if self.spec.matches(&seen) {
-            return State::Publish(publication, seen);
+            return match publication {
+                Publication::New => State::Publish(publication, seen),
+                Publication::Replace => State::Show(seen),
+            };
         }
         let then = self.read_again_or_blame(&seen, State::Stage(publication));
         State::Discard { then: Box::new(then) }
@@ -351,7 +375,12 @@ impl Transfer {
         State::Discard { then: Box::new(then) }
     }
 
-    fn after_read_back(&mut self, staged: Seen, seen: &Seen) -> State {
+    fn after_read_back(&mut self, publication: Publication, staged: Seen, seen: &Seen) -> State {
+        if !staged.same_bytes(seen) && publication == Publication::Replace {
+            // The bytes were shown to lie at the store, and it may be this reading that is wrong. What was replaced is
+            // gone, so nothing is removed: it is read once more, and then replaced again.
+            return self.written_in_vain("it gave back other bytes than were written");
+        }
         if !staged.same_bytes(seen) {
             return State::RemovePublished;
         }
@@ -402,7 +431,12 @@ impl Transfer {
             (State::ReadTarget, FailureClass::TargetCorrupts) if self.is_ours() => {
                 return State::Stage(Publication::Replace);
             }
-            (State::ReadBack { .. }, FailureClass::TargetCorrupts) => return State::RemovePublished,
+            (State::ReadBack { publication, .. }, FailureClass::TargetCorrupts) => {
+                return match publication {
+                    Publication::New => State::RemovePublished,
+                    Publication::Replace => self.written_in_vain(&failure.message),
+                };
+            }
             // What could not be discarded now is swept later; it must not hide why it was to be discarded.
             (State::Discard { then }, _) => return (**then).clone(),
             _ => {}

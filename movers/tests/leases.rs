@@ -45,6 +45,8 @@ fn case(number: u64, mistake: Mistake) -> Case {
         },
         parts,
         knows,
+        ours: before.is_some() && chance.one_in(2),
+        shows_staged: chance.one_in(2),
         before,
         source_changes: chance.one_in(3),
         lies: chance.one_in(2),
@@ -138,6 +140,7 @@ fn mistakes_are_found() {
         Mistake::NoReclaim,
         Mistake::UnguardedReclaim,
         Mistake::NoAbort,
+        Mistake::ReplacesUnseen,
         Mistake::OtherVersionAtFirstLook,
     ]
     .map(|mistake| {

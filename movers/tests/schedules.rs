@@ -13,7 +13,7 @@ use domicile_movers::invariants::mv3_same_end;
 use domicile_movers::{FailureClass, TargetRecorded};
 use proptest::prelude::*;
 
-use model::{Fault, World, content, spec};
+use model::{Fault, Shows, World, content, spec};
 
 fn ours(recorded: bool) -> TargetRecorded {
     if recorded {
@@ -186,14 +186,17 @@ proptest! {
         there in prop::sample::select(vec![None, Some(0), Some(3), Some(9)]),
         recorded: bool,
         knows_digest: bool,
+        shows in prop::sample::select(vec![Shows::Staged, Shows::Refuses, Shows::Spare]),
     ) {
         // Without a digest the first source that answers defines the object; only whole sources are honest then.
         let knows_digest = knows_digest || sources.contains(&Some(3));
         let spec = spec(sources.len(), ours(recorded), knows_digest);
         let mut once = World::new(&sources, there);
+        once.shows = shows;
         let result = once.run(&spec, std::iter::empty());
 
         let mut interrupted = World::new(&sources, there);
+        interrupted.shows = shows;
         let mut faults = schedule.iter().map(|number| Fault::interruption(*number));
         let mut last = interrupted.run(&spec, &mut faults);
         // A move that failed is taken up again; what the schedule has left is used up before the last time.
@@ -207,16 +210,18 @@ proptest! {
         prop_assert_eq!(result.map_err(|f| f.class).map(|r| r.sha256), last.map_err(|f| f.class).map(|r| r.sha256));
     }
 
-    /// MV-1 and MV-2 hold whatever lies the stores tell, and every transfer ends.
+    /// MV-1, MV-2 and, for what is replaced, MV-4 hold whatever lies the stores tell, and every transfer ends.
     #[test]
     fn lies_of_stores_are_never_recorded(
         schedule in prop::collection::vec(any::<u8>(), 0..80),
         sources in prop::collection::vec(prop::sample::select(vec![Some(0), Some(3), Some(8), None]), 1..4),
         there in prop::sample::select(vec![None, Some(0), Some(3), Some(9)]),
         recorded: bool,
+        shows in prop::sample::select(vec![Shows::Staged, Shows::Refuses, Shows::Spare]),
     ) {
         let spec = spec(sources.len(), ours(recorded), true);
         let mut world = World::new(&sources, there);
+        world.shows = shows;
         let mut faults = schedule.iter().map(|number| Fault::any(*number));
         loop {
             let begun = faults.len();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domicile_catalogue::{CatalogueError, CopyObject, ListedObject, OriginListing, RetireError, Retirement};
 use domicile_estate::{BackendName, ByteCount, CopyState, DatasetName, Object, ObjectKey, Origin};
-use domicile_movers::{Digests, Failure, FailureClass, Place};
+use domicile_movers::{Digests, Failure, FailureClass, Place, Seen};
 use domicile_scheduler::{Action, Event, RetireOutcome, Step};
 use futures::StreamExt as _;
 
@@ -203,11 +203,11 @@ async fn is_what_we_would_have_written(
     let Some(blake3) = &object.blake3 else {
         return Ok(false);
     };
-    match carrier
+    let judge = |seen: &Seen| Some(seen.blake3 == *blake3);
+    let seen = carrier
         .worker
-        .read(place, Digests::Blake3, &carrier.progress, &carrier.cancel)
-        .await
-    {
+        .read_surely(place, Digests::Blake3, &judge, &carrier.progress, &carrier.cancel);
+    match seen.await {
         Ok(seen) => Ok(seen.blake3 == *blake3),
         // Neither is there anything where not even the root was made.
         Err(failure)

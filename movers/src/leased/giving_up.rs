@@ -97,6 +97,7 @@ impl LeasedTransfer {
             | State::List
             | State::Copy(_)
             | State::Begin(_)
+            | State::Show(_)
             | State::Act(_) => return self.answer(Answer::Failed(failure)),
             _ => {}
         }

@@ -139,6 +139,10 @@ impl LeasedTransfer {
             State::Begin(opening) => Task::Begin(opening.clone()),
             State::List => Task::ListParts(self.token()),
             State::Copy(parts) => self.copy_task(parts),
+            State::Show(source) => Task::ReadStaged {
+                token: self.token(),
+                source: source.clone(),
+            },
             State::Act(guarded) => self.guarded_task(*guarded),
             State::Abort(_) | State::TakeBack(_) => Task::Abort(self.token()),
             State::Pause { ms, reason, .. } => Task::Carry(Step::Wait {
@@ -258,6 +262,11 @@ impl LeasedTransfer {
             },
             (State::Inner, Reply::Answer(answer)) => self.answer(answer),
             (State::Inner, Reply::Found(object)) => self.found(object),
+            (State::Show(_), Reply::Answer(answer)) => self.answer(answer),
+            (State::Show(_), Reply::NoUpload) => {
+                let failure = self.at_target("the upload is gone; it is looked whether the object is there");
+                State::Clear(Then::Answer(Answer::Failed(failure)))
+            }
             (State::Pause { then, .. }, Reply::Answer(Answer::Waited)) => *then,
             (State::Compare(parts), Reply::Answer(Answer::Contents(source))) => self.compared(&parts, source),
             (State::LookAtSource, Reply::Source(version)) => self.looked_at_source(version),
@@ -325,6 +334,7 @@ impl LeasedTransfer {
     fn next(&mut self) -> State {
         match self.inner.step() {
             Step::Stage { .. } if self.in_parts() => State::LookAtSource,
+            Step::ReadStaged(source) if self.in_parts() => State::Show(source),
             Step::Publish(Publication::Replace) if !self.in_parts() => {
                 State::Withdraw(Guarded::Publish, self.etag.clone())
             }

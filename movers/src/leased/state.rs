@@ -2,7 +2,7 @@
 
 use super::Ending;
 use crate::ledger::{Opening, PartPlan, PartReceipt, Record, UploadToken};
-use crate::{Answer, Failure, Receipt, Seen};
+use crate::{Answer, Failure, Place, Receipt, Seen};
 
 /// What happens once an upload is given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(super) enum State {
     /// The parts have no SHA-256 together, and the catalogue knows nothing else: one more reading tells both digests. Or it
     /// knows none at all: then somebody else has to confirm what was read.
     Compare(Seen),
+    /// What lies there in parts is read before it takes the place of what is there.
+    Show(Place),
     Seal(Seen),
     Renew(Guarded),
     /// What is there is recorded as withdrawn, and then removed or replaced.

@@ -15,6 +15,14 @@ pub enum Task {
     /// then give up what was listed. Else one that sleeps in between would give up what its successor has begun. Replies:
     /// `Done`, `Fenced`.
     Reclaim,
+    /// Read what lies there in parts, before it takes the place of what is there, as [`Step::ReadStaged`] says. Replies:
+    /// `Answer`, `NoUpload`.
+    ReadStaged {
+        /// The upload.
+        token: UploadToken,
+        /// Where its bytes came from.
+        source: Place,
+    },
     /// Look which version of the object a source has. Reply: `Source`.
     LookAtSource(Place),
     /// Make sure that a source holds the bytes that were read of it for the first time: by its own checksum of them, or by

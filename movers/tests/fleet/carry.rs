@@ -1,11 +1,12 @@
 //! One task of one worker, carried out in the model, with what may go wrong at it.
 
 use domicile_movers::invariants::{
-    TargetEvent, mv1_act_is_guarded, mv4_removes_its_own, mv5_written_places_are_allowed,
+    TargetEvent, mv1_act_is_guarded, mv4_removes_its_own, mv4_replaces_by_what_is_shown,
+    mv5_written_places_are_allowed,
 };
 use domicile_movers::{
-    Answer, Epoch, Failure, FailureClass, PartPlan, PartReceipt, Publication, Record, Reply, SourceVersion,
-    Step, StoredPart, TargetObject, Task, UploadToken,
+    Answer, Epoch, Failure, FailureClass, PartPlan, PartReceipt, Publication, Record, Reply, Seen,
+    SourceVersion, Step, StoredPart, TargetObject, Task, UploadToken,
 };
 
 use super::store::{Condition, PART, Put, TURNED, Visible, chaining, seen};
@@ -196,6 +197,10 @@ impl Fleet {
                 self.copy_parts(worker, token, parts, fault)
             }
             Task::CopyParts { .. } => Reply::SourceChanged,
+            Task::ReadStaged { token, .. } => match self.uploaded(token) {
+                Some(content) => self.show(worker, content, fault),
+                None => Reply::NoUpload,
+            },
             Task::Abort(token) => {
                 worker.untold = false;
                 if self.case.mistake != Mistake::NoAbort {
@@ -330,6 +335,10 @@ impl Fleet {
                 worker.staged = Some(content);
                 Answer::Staged(staged)
             }
+            Step::ReadStaged(_) => {
+                let content = worker.staged.clone().expect("something is staged");
+                return self.show(worker, content, fault);
+            }
             Step::Discard => {
                 worker.staged = None;
                 Answer::Removed
@@ -338,6 +347,33 @@ impl Fleet {
             other => panic!("{other:?} is no task under a lease"),
         };
         Reply::Answer(answer)
+    }
+
+    /// What lies in an upload.
+    fn uploaded(&self, token: &UploadToken) -> Option<Vec<u64>> {
+        let upload = self.store.uploads.get(&token.0)?;
+        Some(upload.parts.values().map(|(label, _)| *label).collect())
+    }
+
+    /// What is staged, read back: bytes may have turned on their way there, or turn on their way here.
+    fn show(&self, worker: &mut Worker, mut content: Vec<u64>, fault: Fault) -> Reply {
+        if !self.case.shows_staged || self.case.mistake == Mistake::ReplacesUnseen {
+            return Reply::Answer(Answer::Assured);
+        }
+        if fault == Fault::Turn {
+            content[0] |= TURNED;
+        }
+        worker.shown = Some(seen(&content));
+        Reply::Answer(Answer::Contents(seen(&content)))
+    }
+
+    /// MV-4: the bytes that take the place of others were seen at the store, or it refuses all others.
+    fn check_was_shown(&self, shown: Option<Seen>, publication: Publication, content: &[u64]) {
+        let assured = !self.case.shows_staged || publication == Publication::New;
+        assert!(
+            mv4_replaces_by_what_is_shown(shown.as_ref(), assured, &seen(content)),
+            "MV-4: {content:?} replaces, and {shown:?} was shown"
+        );
     }
 
     fn list(&self, token: &UploadToken) -> Reply {
@@ -391,7 +427,8 @@ impl Fleet {
                     if plan.present.is_none() {
                         self.check_not_sent_twice(worker, token, plan.number);
                     }
-                    let turn = there == Fault::Turn;
+                    // A store that shows nothing refuses what turned, where it is to replace something.
+                    let turn = there == Fault::Turn && (self.case.shows_staged || !self.case.ours);
                     let Some(etag) = self.store.put_part(&token.0, plan.number, label, turn) else {
                         return Reply::NoUpload;
                     };
@@ -435,7 +472,10 @@ impl Fleet {
             written.iter(),
             &written.iter().cloned().collect()
         ));
-        let (tag, turn) = (worker.machine.tag(), fault == Fault::Turn);
+        // A rename turns no bits, and a store that compares refuses those that turned.
+        let turn = fault == Fault::Turn && !replaces_something(task);
+        let tag = worker.machine.tag();
+        let shown = worker.shown.take();
         let condition = |publication: Publication, replaces: &Option<String>| match publication {
             Publication::New => Condition::Nothing,
             Publication::Replace => Condition::This(replaces.clone()),
@@ -459,6 +499,9 @@ impl Fleet {
                     .iter()
                     .map(|part| (part.number, part.etag.clone()))
                     .collect();
+                if let Some(content) = self.uploaded(token) {
+                    self.check_was_shown(shown, *publication, &content);
+                }
                 let condition = condition(*publication, replaces);
                 if doubled {
                     self.late
@@ -473,6 +516,7 @@ impl Fleet {
                 let Some(content) = worker.staged.take() else {
                     panic!("published without having staged")
                 };
+                self.check_was_shown(shown, *publication, &content);
                 let condition = condition(*publication, replaces);
                 if doubled {
                     self.late
@@ -532,4 +576,11 @@ impl Fleet {
             self.events.push((Epoch(0), TargetEvent::Changed));
         }
     }
+}
+
+fn replaces_something(task: &Task) -> bool {
+    let (Task::Complete { publication, .. } | Task::Publish { publication, .. }) = task else {
+        return false;
+    };
+    *publication == Publication::Replace
 }

@@ -46,6 +46,8 @@ pub enum Mistake {
     UnguardedReclaim,
     /// Uploads are said to be given up, and are not.
     NoAbort,
+    /// What takes the place of old bytes is not looked at before.
+    ReplacesUnseen,
     /// Nobody notices that the source has changed between two workers.
     OtherVersionAtFirstLook,
 }
@@ -60,6 +62,10 @@ pub struct Case {
     pub knows: (bool, bool),
     /// What lies at the target before: nothing, something else, or the object itself.
     pub before: Option<Content>,
+    /// Whether what lies there before is ours.
+    pub ours: bool,
+    /// Whether the store shows what is staged; else it refuses bytes that turned.
+    pub shows_staged: bool,
     /// Whether the source may change.
     pub source_changes: bool,
     /// Whether bytes cannot turn between the source and us, so that a first reading is believed.
@@ -84,6 +90,8 @@ struct Worker {
     machine: LeasedTransfer,
     epoch: Epoch,
     staged: Option<Content>,
+    /// What was shown of it.
+    shown: Option<Seen>,
     /// Whether it has begun an upload that the catalogue does not know.
     untold: bool,
     /// The version that it saw when it last looked at the source.
@@ -141,7 +149,11 @@ fn spec(case: &Case) -> TransferSpec {
         source: place("source"),
         alternatives: Vec::new(),
         target: place("target"),
-        target_recorded: TargetRecorded::Nothing,
+        target_recorded: if case.ours {
+            TargetRecorded::Ours
+        } else {
+            TargetRecorded::Nothing
+        },
         allow_create_root: false,
         verify: Verify::default(),
     }
@@ -242,6 +254,7 @@ impl Fleet {
             machine: LeasedTransfer::new(self.spec.clone(), POLICY, claim),
             epoch,
             staged: None,
+            shown: None,
             untold: false,
             looked: None,
             accepted: None,

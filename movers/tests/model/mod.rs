@@ -4,6 +4,7 @@
 use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
 use domicile_movers::invariants::{
     EndState, TargetEvent, mv1_visible_is_complete, mv2_read_back_before_receipt,
+    mv4_replaces_by_what_is_shown, mv4_some_version_is_whole,
 };
 use domicile_movers::retry::RetryPolicy;
 use domicile_movers::{
@@ -90,8 +91,28 @@ impl Fault {
     }
 }
 
+/// How a store lets it be known what was written before it is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// It can be read under another name, and is renamed.
+    Staged,
+    /// It cannot, but the store refuses all other bytes.
+    Refuses,
+    /// It cannot: the bytes are put under a second name as well, and stay there until the first is verified.
+    Spare,
+}
+
 #[derive(Debug, Clone)]
 pub struct World {
+    /// What the store shows.
+    pub shows: Shows,
+    /// What lies under the second name.
+    spare: Option<u64>,
+    /// What was shown of what is staged.
+    shown: Option<u64>,
+    /// What of ours lay there, until something was verified in its place.
+    registered: Option<u64>,
+
     /// What each source holds.
     pub sources: Vec<Option<u64>>,
     /// What is visible at the target.
@@ -110,6 +131,10 @@ pub struct World {
 impl World {
     pub fn new(sources: &[Option<u64>], target: Option<u64>) -> Self {
         Self {
+            shows: Shows::Staged,
+            spare: None,
+            shown: None,
+            registered: None,
             sources: sources.to_vec(),
             target,
             rightful: target.into_iter().collect(),
@@ -139,6 +164,9 @@ impl World {
             first_ms: 1,
             longest_ms: 8,
         };
+        if spec.target_recorded == TargetRecorded::Ours {
+            self.registered = self.target.filter(|_| !self.corrupted).or(self.registered);
+        }
         let mut machine = Transfer::new(spec.clone(), policy);
         for _ in 0..STEPS_MAX {
             let step = machine.step();
@@ -146,6 +174,8 @@ impl World {
             if let Step::Done(result) = step {
                 if let Ok(receipt) = &result {
                     self.check_receipt(receipt);
+                    self.registered = None;
+                    self.spare = None;
                 }
                 return result;
             }
@@ -227,6 +257,7 @@ impl World {
                     Answer::Staged(content(number))
                 }
             },
+            Step::ReadStaged(source) => self.show(source, fault),
             Step::Publish(publication) => self.publish(*publication, fault),
             Step::Discard => {
                 self.staged = None;
@@ -243,13 +274,52 @@ impl World {
         }
     }
 
+    /// What turned on its way to the store is found here; what turns on the way back only looks so.
+    fn show(&mut self, source: &Place, fault: Fault) -> Answer {
+        let turned = fault == Fault::Flip;
+        match self.shows {
+            Shows::Refuses => return Answer::Assured,
+            Shows::Staged => self.shown = self.staged.map(|staged| if turned { 7 } else { staged }),
+            // What lies there whole is not written again: it may be all that is left.
+            Shows::Spare if self.spare == self.staged => {
+                self.shown = if turned { Some(7) } else { self.spare };
+            }
+            Shows::Spare => match self.source(source) {
+                Err(failure) => return Answer::Failed(failure),
+                Ok(number) => {
+                    self.spare = Some(if turned { 7 } else { number });
+                    self.shown = self.spare;
+                }
+            },
+        }
+        Answer::Contents(content(self.shown.expect("something is staged")))
+    }
+
     fn publish(&mut self, publication: Publication, fault: Fault) -> Answer {
         let Some(staged) = self.staged else {
             panic!("published without having staged")
         };
+        if publication == Publication::Replace {
+            let (shown, assured) = (self.shown.take().map(content), self.shows == Shows::Refuses);
+            assert!(
+                mv4_replaces_by_what_is_shown(shown.as_ref(), assured, &content(staged)),
+                "MV-4: {staged} is published, and {shown:?} was shown"
+            );
+            // A rename turns no bits, and a store that compares refuses those that turned.
+            let fault = if self.shows == Shows::Spare {
+                fault
+            } else {
+                Fault::None
+            };
+            return self.put(staged, fault);
+        }
         if publication == Publication::New && self.target.is_some() {
             return Answer::Occupied;
         }
+        self.put(staged, fault)
+    }
+
+    fn put(&mut self, staged: u64, fault: Fault) -> Answer {
         self.corrupted = fault == Fault::Flip;
         self.target = Some(if self.corrupted { 6 } else { staged });
         self.staged = None;
@@ -276,6 +346,13 @@ impl World {
     }
 
     fn check_visible(&self) {
+        if let Some(old) = self.registered {
+            let held: Vec<_> = self.target.into_iter().chain(self.spare).map(content).collect();
+            assert!(
+                mv4_some_version_is_whole(&held, &content(old), &content(0)),
+                "MV-4: {old} was registered, and {held:?} is left"
+            );
+        }
         let Some(number) = self.target.filter(|_| !self.corrupted) else {
             return;
         };

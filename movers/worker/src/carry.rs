@@ -46,17 +46,19 @@ pub(crate) struct Carrier {
     pub must_look: bool,
     /// Whether nobody has looked at the target yet.
     pub skipped_look: bool,
+    /// What lay at the target when it was last looked at.
+    pub looked_at: Option<Version>,
 }
 
 /// What waits to be published.
 pub(crate) struct Staged {
-    how: StagedHow,
-    proof: Proof,
+    pub(crate) how: StagedHow,
+    pub(crate) proof: Proof,
     /// Bytes that count as written once it is published.
     uncounted: u64,
 }
 
-enum StagedHow {
+pub(crate) enum StagedHow {
     /// In memory, with its share of it.
     Whole(Whole, Memory),
     /// At the store, unseen.
@@ -149,6 +151,7 @@ impl Carrier {
             Step::ReadTarget(digests) => self.read_target(digests).await,
             Step::ReadSource(place) => self.read_source(&place).await,
             Step::Stage { source, publication } => self.stage(&source, publication).await,
+            Step::ReadStaged(source) => self.read_staged(&source).await,
             Step::Publish(publication) => self.publish(publication).await,
             Step::Discard => {
                 self.discard().await;
@@ -184,6 +187,7 @@ impl Carrier {
             Err(failure) => Err(failure),
             Ok(found) => {
                 self.watch.progress.expect_something(found.is_some());
+                self.looked_at = found.as_ref().map(|stat| stat.version.clone());
                 Ok(found)
             }
         }
@@ -253,7 +257,7 @@ impl Carrier {
         staged.map(Answer::Staged)
     }
 
-    async fn stage_from(&mut self, source: &Place, how: Publication) -> Result<Seen, Failure> {
+    pub(crate) async fn stage_from(&mut self, source: &Place, how: Publication) -> Result<Seen, Failure> {
         let from = self.stores.at(source)?;
         let able = self.target.capabilities();
         let whole = self.spec.size.0 <= able.whole_max || able.parts == Parts::Never;
@@ -497,7 +501,7 @@ impl Carrier {
         Ok(published)
     }
 
-    fn lost(&self, what: &str) -> Failure {
+    pub(crate) fn lost(&self, what: &str) -> Failure {
         let Place { backend, path } = &self.spec.target;
         Failure::of_object(FailureClass::Transient, backend, path, what.to_owned())
     }

@@ -86,6 +86,9 @@ impl<'a> LeasedCarrier<'a> {
             if let Task::End(ending) = task {
                 self.flight = None;
                 self.carrier.discard().await;
+                if matches!(ending, Ending::Registered(_)) {
+                    self.carrier.remove_spare().await;
+                }
                 return ending;
             }
             tokio::select! {
@@ -117,6 +120,7 @@ impl<'a> LeasedCarrier<'a> {
                     .await;
                 confirmed.map(|seen| Reply::Answer(Answer::Contents(seen)))
             }
+            Task::ReadStaged { token, source } => self.read_staged(&token, &source).await,
             Task::Begin(_) => self.begin().await,
             Task::ListParts(token) => self.list_parts(&token).await,
             Task::CopyParts {
@@ -254,6 +258,15 @@ impl<'a> LeasedCarrier<'a> {
         if let Some(upload) = self.carrier.target.resume(nowhere, token) {
             upload.abort().await;
         }
+    }
+
+    async fn read_staged(&mut self, token: &UploadToken, source: &Place) -> Result<Reply, Failure> {
+        let answer = match self.resume(token)?.seen().await? {
+            Some(seen) => Answer::Contents(seen),
+            None if self.carrier.target.capabilities().shows_staged => return Ok(Reply::NoUpload),
+            None => self.carrier.assured_or_spared(source).await?,
+        };
+        Ok(Reply::Answer(answer))
     }
 
     async fn list_parts(&self, token: &UploadToken) -> Result<Reply, Failure> {

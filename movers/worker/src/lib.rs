@@ -33,6 +33,7 @@ mod progress;
 mod proof;
 mod redact;
 mod removal;
+mod replacing;
 mod role;
 mod s3;
 mod sftp;

@@ -4,6 +4,7 @@ use domicile_estate::{ByteCount, DatasetName};
 use domicile_movers::{Failure, FailureClass, Place};
 
 use crate::progress::Cancel;
+use crate::replacing::{keeps_spares, spare_path};
 use crate::role::Role;
 use crate::store::Store;
 use crate::worker::Worker;
@@ -27,6 +28,12 @@ impl Worker {
             let below = place.path.strip_prefix(dataset.as_str());
             below.is_some_and(|rest| rest.starts_with('/'))
         });
+        if in_copy && size.is_none() && keeps_spares(&*store).await {
+            // Its replacement may have been cut off.
+            let spare = spare_path(&place.path);
+            self.retrying(cancel, || store.delete(&spare, None, false))
+                .await?;
+        }
         self.retrying(cancel, || delete(&*store, place, size, in_copy))
             .await
     }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use domicile_movers::{Failure, FailureClass, Publication, StoredPart, UploadToken};
+use domicile_movers::{Failure, FailureClass, Publication, Seen, StoredPart, UploadToken};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
@@ -53,6 +53,8 @@ pub(crate) struct Capabilities {
     pub makes_root: bool,
     /// Whether a look at an object costs nothing to speak of.
     pub looks_cheaply: bool,
+    /// Whether what comes in parts can be read back before anybody sees it under its name ([`Upload::seen`]).
+    pub shows_staged: bool,
 }
 
 /// How a large object comes into a store.
@@ -433,6 +435,11 @@ pub(crate) trait Upload: Send + Sync {
     /// The parts that the store holds, none if it tells none; `None` if it knows no such upload any more.
     fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
         Box::pin(async { Ok(Some(Vec::new())) })
+    }
+    /// Reads back what was written, from end to end, as the store has it before anybody sees it; nothing can be put any
+    /// more after that. `None` if the store shows nothing until it is complete.
+    fn seen(&self) -> Doing<'_, Option<Seen>> {
+        Box::pin(async { Ok(None) })
     }
     /// Makes the parts, which are in order and all there, one object under its name, durably.
     fn complete<'a>(

@@ -95,17 +95,16 @@ impl Worker {
         cancel: &Cancel,
     ) -> Result<Receipt, Failure> {
         let target = self.stores.at(&spec.target)?;
-        let mut machine = Transfer::new(spec.clone(), self.retry);
-        let mut carrier = self.carrier(
-            spec,
-            target,
-            Epoch(by_chance()),
-            watch(progress, cancel, &spec.target),
-        );
+        let watch = watch(progress, cancel, &spec.target);
+        let mut carrier = self.carrier(spec, target, Epoch(by_chance()), watch);
+        let mut machine = Transfer::new(carrier.spec_with_spare().await?, self.retry);
         loop {
             match machine.step() {
                 Step::Done(result) => {
                     carrier.discard().await;
+                    if result.is_ok() {
+                        carrier.remove_spare().await;
+                    }
                     return result;
                 }
                 _ if cancel.is_cancelled() => {
@@ -164,9 +163,10 @@ impl Worker {
             ledger,
             part_size: (goes_on && !by_store).then(|| tree::part_size(spec.size.0)),
         };
+        let with_spare = carrier.spec_with_spare().await?;
         let carrier = LeasedCarrier::new(carrier, &claim, records);
         Ok(carrier
-            .run(LeasedTransfer::new(spec.clone(), self.retry, claim))
+            .run(LeasedTransfer::new(with_spare, self.retry, claim))
             .await)
     }
 
@@ -204,6 +204,7 @@ impl Worker {
             proof: None,
             must_look: false,
             skipped_look: false,
+            looked_at: None,
         }
     }
 

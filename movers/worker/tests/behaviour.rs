@@ -21,6 +21,7 @@ on_every_kind!(
     objects_of_every_size_come_back_equal,
     what_is_there_already_is_adopted,
     what_differs_is_refused_unless_it_is_ours,
+    a_new_version_of_any_size_takes_the_place_of_the_old_one,
     a_damaged_source_goes_nowhere,
     another_source_serves_where_the_first_is_damaged,
     a_first_reading_defines_the_digest,
@@ -155,6 +156,21 @@ async fn what_differs_is_refused_unless_it_is_ours(bench: Bench) {
     spec.target_recorded = TargetRecorded::Ours;
     assert!(!bench.transfer(&spec).await.unwrap().adopted);
     assert_eq!(bench.get("a").await.unwrap().sha256, Some(sha256(&ours)));
+}
+
+async fn a_new_version_of_any_size_takes_the_place_of_the_old_one(bench: Bench) {
+    bench.put("a", &bytes(9_000, 1)).await;
+    // Small, empty, and in parts.
+    for (turn, size) in [9_000, 0, 9 << 20, 9 << 20, 1].into_iter().enumerate() {
+        let new = bytes(size, turn as u64 + 2);
+        bench.seed("a", &new);
+        let mut spec = bench.spec("a", &new, "store");
+        spec.target_recorded = TargetRecorded::Ours;
+        let receipt = bench.transfer(&spec).await.unwrap();
+        assert_eq!((receipt.adopted, receipt.bytes_written), (false, size as u64));
+        assert_eq!(bench.get("a").await.unwrap().sha256, Some(sha256(&new)));
+        assert_eq!(bench.list("").await.len(), 1, "nothing else is left");
+    }
 }
 
 async fn a_damaged_source_goes_nowhere(bench: Bench) {

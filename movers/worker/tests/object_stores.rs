@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use bench::{Bench, DATASET, S3Server, backend, bytes, name, sha256};
 use domicile_estate::{Backend, CredentialsRef, DatasetName, StoreKind};
-use domicile_movers::{Failure, FailureClass};
+use domicile_movers::{Digests, Failure, FailureClass, TargetRecorded};
 
 const SECRET: &str = "sEcReT/that+nobody=sees";
 
@@ -262,4 +262,36 @@ async fn however_much_proof_is_wanted_each_object_is_made_sure_of_once() {
             assert_eq!(bench.progress.bytes_verified(), total, "{key}");
         }
     }
+}
+
+/// A store that shows nothing of an object before the old one is gone, and proves nothing of it afterwards.
+#[tokio::test]
+async fn what_a_killed_replacement_put_under_a_second_name_is_a_source() {
+    let bench = Bench::of(StoreKind::Memory).unwrap();
+    let (old, new) = (bytes(9_000, 1), bytes(9_000, 2));
+    bench.put("a", &old).await;
+    bench.seed("b", &new);
+    let mut second = bench.spec("b", &new, "store");
+    let digest = blake3::hash(format!("{DATASET}/a").as_bytes()).to_hex();
+    second.target.path = format!("{DATASET}/.domicile-{}.spare", &digest.as_str()[..16]);
+    bench.transfer(&second).await.unwrap();
+    assert_eq!(bench.list("").await.len(), 1, "it is listed as no object");
+
+    let mut spec = bench.spec("gone", &new, "store");
+    spec.target.path = format!("{DATASET}/a");
+    let refused = bench.transfer(&spec).await.unwrap_err();
+    assert_eq!(
+        refused.class,
+        FailureClass::TargetConflict,
+        "what is not ours stays"
+    );
+    spec.target_recorded = TargetRecorded::Ours;
+    bench.transfer(&spec).await.unwrap();
+    assert_eq!(bench.get("a").await.unwrap().sha256, Some(sha256(&new)));
+    let place = &second.target;
+    let left = bench
+        .worker
+        .read(place, Digests::Blake3, &bench.progress, &bench.cancel)
+        .await;
+    assert_eq!(left.unwrap_err().class, FailureClass::SourceGone, "it has served");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domicile_estate::TEMPORARY_PREFIX;
-use domicile_movers::{Publication, StoredPart, UploadToken, tree::PART_MIN};
+use domicile_movers::{Publication, Seen, StoredPart, UploadToken, tree::PART_MIN};
 use futures::future::BoxFuture;
 
 use super::upload::RESUMES_FROM;
@@ -78,6 +78,7 @@ impl Sink for FsStore {
             makes_root: true,
             // It costs a thread's waking, and publishing tells as well.
             looks_cheaply: false,
+            shows_staged: true,
         }
     }
 
@@ -218,6 +219,16 @@ impl Upload for FileUpload {
                 at += chunk.len() as u64;
             }
             Ok(Some(part.stored_untold()))
+        }))
+    }
+
+    fn seen(&self) -> Doing<'_, Option<Seen>> {
+        let (store, staged, path) = (self.store.clone(), self.staged.clone(), self.path.clone());
+        Box::pin(blocking(move || {
+            store.finish(&staged, &path)?;
+            let file = staged.reopen();
+            let file = file.map_err(|errno| store.failed(Role::Target, &path, "read it back", errno))?;
+            store.see_staged(&file, &path).map(Some)
         }))
     }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use domicile_estate::TEMPORARY_PREFIX;
 use domicile_movers::tree::part_size;
-use domicile_movers::{Failure, Publication, StoredPart, UploadToken};
+use domicile_movers::{Failure, Publication, Seen, StoredPart, UploadToken};
 use futures::future::BoxFuture;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -276,6 +276,17 @@ impl Upload for FolderUpload {
     fn parts(&self) -> Doing<'_, Option<Vec<StoredPart>>> {
         let upload = self.clone();
         Box::pin(blocking(move || upload.read()))
+    }
+
+    fn seen(&self) -> Doing<'_, Option<Seen>> {
+        let upload = self.clone();
+        Box::pin(blocking(move || {
+            let Some((_, _, file)) = upload.open(OFlags::RDWR)? else {
+                return Ok(None);
+            };
+            upload.store.make_durable(&file, &upload.path)?;
+            upload.store.see_staged(&file, &upload.path).map(Some)
+        }))
     }
 
     fn complete<'a>(self: Box<Self>, _: &'a [StoredPart], _: Option<Crc64>) -> Doing<'a, Published> {

@@ -126,6 +126,7 @@ impl Sink for Hoard {
             trims_paths: false,
             makes_root: false,
             looks_cheaply: false,
+            shows_staged: false,
         }
     }
     fn put_whole<'a>(&'a self, aim: Aim<'a>, whole: &'a Whole) -> Doing<'a, Published> {

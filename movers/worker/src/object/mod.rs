@@ -23,6 +23,7 @@ use crate::fs::is_skipped;
 use crate::listing::{Listed, ListedKind, PAGE};
 use crate::proof::by_chance;
 use crate::redact::Redactor;
+use crate::replacing::is_spare;
 use crate::role::Role;
 use crate::store::{
     Aim, Capabilities, Content, Doing, PROBE_BYTES, Pages, Parts, Probed, Proven, Published, Sink, Source,
@@ -95,6 +96,7 @@ impl Sink for ObjectStore {
             trims_paths: true,
             makes_root: false,
             looks_cheaply: false,
+            shows_staged: false,
         }
     }
 
@@ -212,7 +214,7 @@ impl ObjectStore {
         while let Some(entry) = lister.next().await {
             let entry = entry.map_err(failed)?;
             let (path, metadata) = entry.into_parts();
-            if !metadata.is_file() || is_skipped(&path, skip) {
+            if !metadata.is_file() || is_spare(&path) || is_skipped(&path, skip) {
                 continue;
             }
             page.push(listed(path, &metadata));

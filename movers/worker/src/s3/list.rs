@@ -11,6 +11,7 @@ use super::keys::{decode, query};
 use super::xml::Element;
 use crate::fs::is_skipped;
 use crate::listing::{Listed, ListedKind};
+use crate::replacing::is_spare;
 use crate::role::Role;
 use crate::store::Pages;
 
@@ -38,7 +39,9 @@ impl S3Store {
             let page = self.page(prefix, "1000", next.as_deref()).await;
             let page = page.map_err(|refused| self.failed(Role::Source, None, "list the store", &refused))?;
             let mut objects = page.objects;
-            objects.retain(|found| !found.path.ends_with('/') && !is_skipped(&found.path, skip));
+            objects.retain(|found| {
+                !found.path.ends_with('/') && !is_spare(&found.path) && !is_skipped(&found.path, skip)
+            });
             if !objects.is_empty() && pages.send(Ok(objects)).await.is_err() {
                 // Nobody listens any more.
                 return Ok(());
@@ -54,11 +57,8 @@ impl S3Store {
     pub(super) async fn holds_something(&self) -> Result<bool, Failure> {
         let page = self.first_page("").await;
         let page = page.map_err(|refused| self.failed(Role::Source, None, "list the store", &refused))?;
-        let is_temporary = |found: &Listed| {
-            let name = found.path.rsplit('/').next().unwrap_or_default();
-            name.is_empty() || name.starts_with(TEMPORARY_PREFIX)
-        };
-        Ok(page.objects.iter().any(|found| !is_temporary(found)))
+        let is_object = |found: &Listed| !found.path.ends_with('/') && !is_temporary(&found.path);
+        Ok(page.objects.iter().any(is_object))
     }
 
     async fn page(&self, prefix: &str, keys: &str, next: Option<&str>) -> Result<Page, Refused> {
@@ -113,4 +113,10 @@ impl S3Store {
             kind,
         })
     }
+}
+
+/// Whether it is an object of ours that no key can name.
+fn is_temporary(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.starts_with(TEMPORARY_PREFIX)
 }

@@ -134,6 +134,7 @@ impl Sink for S3Store {
             trims_paths: false,
             makes_root: false,
             looks_cheaply: false,
+            shows_staged: false,
         }
     }
 

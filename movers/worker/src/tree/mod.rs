@@ -283,6 +283,7 @@ impl Sink for TreeStore {
             trims_paths: false,
             makes_root: true,
             looks_cheaply: false,
+            shows_staged: true,
         }
     }
 

@@ -4,12 +4,13 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use domicile_estate::TEMPORARY_PREFIX;
-use domicile_movers::{Failure, FailureClass, Publication, StoredPart};
+use domicile_movers::{Digests, Failure, FailureClass, Publication, Seen, StoredPart};
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use super::TreeStore;
 use super::remote::{Sending, Trouble, TroubleKind};
+use crate::digest::Digester;
 use crate::proof::by_chance;
 use crate::role::Role;
 use crate::store::{
@@ -22,6 +23,15 @@ const FOLDERS_MAX: usize = 10_000;
 const LOCK_TRIES: u32 = 50;
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
+/// How far the writing of a file has come.
+enum Writing {
+    Open(Box<dyn Sending>),
+    /// All of it is there.
+    Done,
+    /// After a failure: what came of it is not known.
+    Broken,
+}
+
 /// A file under a temporary name that is being written.
 pub(super) struct Staged {
     store: TreeStore,
@@ -29,8 +39,7 @@ pub(super) struct Staged {
     temporary: String,
     how: Publication,
     replaces: Option<Version>,
-    /// `None` after a failure: what came of it is not known.
-    sending: Mutex<Option<Box<dyn Sending>>>,
+    writing: Mutex<Writing>,
 }
 
 impl TreeStore {
@@ -70,7 +79,7 @@ impl TreeStore {
             temporary,
             how: aim.how,
             replaces: aim.replaces.cloned(),
-            sending: Mutex::new(Some(sending.map_err(failed)?)),
+            writing: Mutex::new(Writing::Open(sending.map_err(failed)?)),
         })
     }
 
@@ -253,13 +262,13 @@ fn one_word(trouble: &Trouble) -> String {
 impl Staged {
     /// Appends. After a failure nothing more can be written.
     async fn append(&self, chunks: &[bytes::Bytes]) -> Result<(), Failure> {
-        let mut sending = self.sending.lock().await;
+        let mut writing = self.writing.lock().await;
         for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
-            let Some(open) = sending.as_mut() else {
+            let Writing::Open(open) = &mut *writing else {
                 return Err(self.broken());
             };
             if let Err(trouble) = open.send(chunk.clone()).await {
-                *sending = None;
+                *writing = Writing::Broken;
                 return Err(self
                     .store
                     .failed(Role::Target, Some(&self.path), "write it", &trouble));
@@ -276,8 +285,37 @@ impl Staged {
         )
     }
 
+    /// Ends the writing: all bytes are at the server, under the temporary name.
+    async fn finish(&self) -> Result<(), Failure> {
+        let mut writing = self.writing.lock().await;
+        match std::mem::replace(&mut *writing, Writing::Broken) {
+            Writing::Open(sending) => {
+                let finished = sending.finish().await;
+                finished.map_err(|trouble| {
+                    let path = Some(self.path.as_str());
+                    self.store.failed(Role::Target, path, "write it", &trouble)
+                })?;
+            }
+            Writing::Done => {}
+            Writing::Broken => return Err(self.broken()),
+        }
+        *writing = Writing::Done;
+        Ok(())
+    }
+
+    async fn read_back(&self) -> Result<Seen, Failure> {
+        self.finish().await?;
+        let wanted = Wanted::whole(&self.temporary, Role::Target);
+        let mut content = self.store.open_content(wanted).await?;
+        let mut digester = Digester::new(Digests::Blake3);
+        while let Some(chunk) = content.next().await? {
+            digester.update(&chunk);
+        }
+        Ok(digester.finish())
+    }
+
     async fn discard(&self) {
-        *self.sending.lock().await = None;
+        *self.writing.lock().await = Writing::Broken;
         if let Err(trouble) = self.store.remote.remove(&self.temporary).await
             && !trouble.is(TroubleKind::Gone)
         {
@@ -294,19 +332,15 @@ impl Upload for Staged {
         })
     }
 
+    fn seen(&self) -> Doing<'_, Option<Seen>> {
+        Box::pin(async move { self.read_back().await.map(Some) })
+    }
+
     fn complete<'a>(self: Box<Self>, _: &'a [StoredPart], _: Option<Crc64>) -> Doing<'a, Published> {
         Box::pin(async move {
-            let sending = self.sending.lock().await.take();
-            let published = match sending {
-                None => Err(self.broken()),
-                Some(sending) => match sending.finish().await {
-                    Ok(()) => self.store.publish(&self).await,
-                    Err(trouble) => {
-                        Err(self
-                            .store
-                            .failed(Role::Target, Some(&self.path), "write it", &trouble))
-                    }
-                },
+            let published = match self.finish().await {
+                Ok(()) => self.store.publish(&self).await,
+                Err(failure) => Err(failure),
             };
             if !matches!(published, Ok(Published::Done { .. })) {
                 self.discard().await;

@@ -228,3 +228,32 @@ async fn where_a_rename_would_overwrite_the_lock_does_not_let_it() {
         Some(&b"theirs"[..])
     );
 }
+
+#[tokio::test]
+async fn what_turned_on_its_way_is_found_before_it_replaces_anything() {
+    let shelf = Shelf::with(&[("d", None, 0), ("d/a", Some(b"old"), 0)]);
+    let aim = Aim {
+        size: 3,
+        how: domicile_movers::Publication::Replace,
+        ..Aim::nowhere("d/a")
+    };
+    let upload = shelf.store().begin(aim).await.unwrap();
+    let part = crate::store::Part {
+        number: 1,
+        offset: 0,
+        chunks: vec![Bytes::from_static(b"new")],
+        checksum: crate::store::Crc64(0),
+    };
+    upload.put_part(&part).await.unwrap();
+    let digest = |bytes: &[u8]| blake3::hash(bytes).to_hex().to_string();
+    let seen = upload.seen().await.unwrap().unwrap();
+    assert_eq!((seen.size, seen.blake3), (3, digest(b"new")));
+    let temporary = shelf.paths().into_iter().find(|path| path.contains(".domicile-"));
+    let turned = (Some(b"nww".to_vec()), NOW_MS);
+    shelf.things.lock().unwrap().insert(temporary.unwrap(), turned);
+    assert_eq!(upload.seen().await.unwrap().unwrap().blake3, digest(b"nww"));
+    upload.abort().await;
+    assert_eq!(shelf.paths(), ["d", "d/a"]);
+    let old = shelf.things.lock().unwrap()["d/a"].0.clone();
+    assert_eq!(old.as_deref(), Some(&b"old"[..]));
+}
