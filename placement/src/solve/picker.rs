@@ -193,6 +193,7 @@ impl Picker {
         let cut_short = search.desk.steps >= PICK_STEPS;
         cheapest.best.map(|mut best| {
             best.members.sort_unstable();
+            leave_out_useless(offer, prices, &mut best.members);
             if cut_short {
                 best.bound = root_bound.min(best.value);
             }
@@ -227,6 +228,22 @@ impl Picker {
         }
         search
     }
+}
+
+/// Leaves out new copies that no need counts, which a set may have begun with and which cost nothing: nobody asked for them.
+fn leave_out_useless(offer: Offer<'_>, prices: &Prices, members: &mut Vec<usize>) {
+    let needs = offer.needs;
+    let mut whole = members.iter().filter(|member| needs.whole[**member]).count();
+    members.retain(|member| {
+        let counts = needs.needs.iter().any(|need| need.parts[*member].is_some());
+        let stays =
+            counts || needs.forced[*member] || offer.current[*member] || prices.candidates[*member] < 0.0;
+        if stays || (needs.whole[*member] && whole == 1) {
+            return true;
+        }
+        whole -= usize::from(needs.whole[*member]);
+        false
+    });
 }
 
 impl Desk {

@@ -72,6 +72,15 @@ fn dataset_document(dataset: &DatasetPlan, spelled: &Spelled) -> Value {
     })
 }
 
+/// A copy on a backend that costs nothing was put into the best set though no requirement accepts it: of dataset 1, [1, 2, 6]
+/// instead of [1, 6].
+#[test]
+fn where_nobody_asks_for_a_copy_there_is_none_though_it_be_free() {
+    let problem = world(1_939_918_519_330_369_221);
+    let (solution, plan) = propose_with_solution(&problem);
+    assert!(serde_json::to_string(&plan.to_wire(&problem, &solution, 7)).is_ok());
+}
+
 proptest! {
     #![proptest_config(cases())]
 

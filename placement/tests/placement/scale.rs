@@ -64,7 +64,7 @@ pub(crate) fn fallbacks(problem: &Problem, solution: &Solution) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_method_for_large_estates_keeps_every_rule_and_its_bound(seed in any::<u64>(), odd in any::<bool>()) {
