@@ -140,12 +140,12 @@ def runs(options, folder, servers, name, direction, round_number):
     a, b = servers or (None, None)
     source, target = direction
     files = os.path.join(folder, "sets", name)
-    out = os.path.join(folder, "out")
     env = {"AWS_ACCESS_KEY_ID": a.key, "AWS_SECRET_ACCESS_KEY": a.secret, "AWS_REGION": "us-east-1",
            "TO_ACCESS_KEY_ID": b.key, "TO_SECRET_ACCESS_KEY": b.secret} if a else {}
     source_key = f"source/{name}"
     for tool in options.only or ("domicile", "apply", "rclone", "s5cmd", "cp"):
         key = f"{tool}-{name}-{source}-{target}-{round_number}"
+        out = os.path.join(folder, "out", key)
         if source == "s3":
             at = {"domicile": f"s3:{a.endpoint}/data/{source_key}", "rclone": a.remote(f"data/{source_key}"),
                   "s5cmd": f"s3://data/{source_key}/*"}
@@ -201,6 +201,7 @@ def main():
     servers = []
     figures = {}
     try:
+        os.makedirs(os.path.join(folder, "out"))
         make_sets(os.path.join(folder, "sets"), options.scale)
         if "s3" in options.directions:
             servers += [Server(options.tools, os.path.join(folder, name), name) for name in ("alpha", "beta")]
@@ -211,13 +212,14 @@ def main():
             for direction in (tuple(text.split("-")) for text in options.directions.split(",")):
                 for round_number in range(options.rounds):
                     for tool, command, env, out, written in runs(options, folder, servers, name, direction, round_number):
-                        shutil.rmtree(out, ignore_errors=True)
                         found = measure(command, env)
                         if found:
                             figures.setdefault((direction, name, tool), []).append(found)
                             print(f"{'->'.join(direction)} {name} {tool}: {found['cpu']:.2f} CPU s, {found['wall']:.1f} s, "
                                   f"{found['rss']:.0f} MiB", flush=True)
-                        shutil.rmtree(out, ignore_errors=True)
+                        # Many files that were removed a moment ago make new ones dear on some file systems.
+                        if name != "small":
+                            shutil.rmtree(out, ignore_errors=True)
                         if written:
                             written[0].forget(written[1])
     finally:
