@@ -129,7 +129,8 @@ impl Carrier {
 
     /// For a store that shows nothing before it is published.
     pub(crate) async fn assured_or_spared(&mut self, source: &Place) -> Result<Answer, Failure> {
-        if !keeps_spares(&*self.target).await {
+        // Of nothing no bit can turn.
+        if self.spec.size.0 == 0 || !keeps_spares(&*self.target).await {
             return Ok(Answer::Assured);
         }
         let spare = self.spare();
