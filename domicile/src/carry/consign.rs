@@ -262,21 +262,16 @@ async fn specified(
         target,
         ..
     } = consignment;
-    let specs: Vec<_> = page
-        .iter()
-        .map(|object| copy::spec(carrier, dataset, (sources, target), object))
-        .collect();
-    let named = |spec: &TransferSpec| TransferId::of(spec, 0);
+    let mut named = Vec::with_capacity(page.len());
     for object in &page {
         recall_checksum(carrier, object).await?;
+        let spec = copy::spec(carrier, dataset, (sources, target), object);
+        named.push(spec.map(|spec| (TransferId::of(&spec, 0), spec)));
     }
-    let ids: Vec<_> = specs.iter().flatten().map(named).collect();
+    let ids: Vec<_> = named.iter().flatten().map(|(id, _)| id.clone()).collect();
     let mut ledgers = carrier.catalogue.ledgers(&ids).await?;
-    let mut with_ledger = |spec: TransferSpec| {
-        let ledger = ledgers.remove(&named(&spec)).unwrap_or_default();
-        (spec, ledger)
-    };
-    let specified: Vec<_> = specs.into_iter().map(|spec| spec.map(&mut with_ledger)).collect();
+    let mut with_ledger = |(id, spec)| (spec, ledgers.remove(&id).unwrap_or_default());
+    let specified: Vec<_> = named.into_iter().map(|one| one.map(&mut with_ledger)).collect();
     Ok(page.into_iter().zip(specified).collect())
 }
 

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use domicile_estate::RateLimits;
 use domicile_movers::{StoredPart, UploadToken};
 use futures::future::BoxFuture;
@@ -18,7 +17,7 @@ use crate::store::{
     Aim, Attested, Capabilities, Content, Crc64, Doing, Fetch, Fetched, Neighbour, Pages, Part, Probed,
     Proven, Published, Sink, Source, Stat, Store, Unfinished, Upload, Version, Wanted, Whole, size_of_chunks,
 };
-use crate::turnstile::Turnstile;
+use crate::turnstile::{Gated, Turnstile};
 
 /// A store that is asked no faster than its limits allow.
 pub(crate) struct Limited {
@@ -48,35 +47,6 @@ impl Store for Limited {
     }
 }
 
-struct LimitedContent {
-    inner: Box<dyn Content>,
-    turnstile: Arc<Turnstile>,
-}
-
-impl Content for LimitedContent {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn version(&self) -> &Version {
-        self.inner.version()
-    }
-
-    fn attested(&self) -> Attested {
-        self.inner.attested()
-    }
-
-    fn next(&mut self) -> Doing<'_, Option<Bytes>> {
-        Box::pin(async {
-            let next = self.inner.next().await?;
-            if let Some(bytes) = &next {
-                self.turnstile.moved(bytes.len() as u64).await;
-            }
-            Ok(next)
-        })
-    }
-}
-
 impl Source for Limited {
     fn stat<'a>(&'a self, path: &'a str, role: Role) -> Doing<'a, Option<Stat>> {
         Box::pin(self.turnstile.ask(0, self.inner.stat(path, role)))
@@ -85,8 +55,7 @@ impl Source for Limited {
     fn open<'a>(&'a self, wanted: Wanted<'a>) -> Doing<'a, Box<dyn Content>> {
         Box::pin(async {
             let inner = self.turnstile.ask(0, self.inner.open(wanted)).await?;
-            let turnstile = Arc::clone(&self.turnstile);
-            Ok(Box::new(LimitedContent { inner, turnstile }) as Box<dyn Content>)
+            Ok(Gated::boxed(inner, Arc::clone(&self.turnstile)))
         })
     }
 

@@ -104,12 +104,6 @@ impl Turnstile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So many bytes have come of an object that was opened before; waits as long as they take at the limit.
-    pub(crate) async fn moved(&self, bytes: u64) {
-        self.state().crowd.moved(bytes);
-        self.paces.pass(0, bytes).await;
-    }
-
     async fn turn(&self) -> Turn<'_> {
         loop {
             let freed = self.freed.notified();
@@ -152,20 +146,40 @@ impl Turnstile {
     }
 }
 
-/// Bytes that are read for a target behind a link with limits. Each copy that takes part in one reading counts for itself:
-/// wherever this process runs, on one side of the link they may cross it twice.
-pub(crate) struct OverLink {
-    inner: Box<dyn Content>,
-    link: Arc<Paces>,
+/// Who is told of bytes that have come, and may hold up the next ones.
+pub(crate) trait Gate: Send + Sync + 'static {
+    /// So many bytes have come; waits as long as they take at the limit.
+    fn moved(&self, bytes: u64) -> impl Future<Output = ()> + Send;
 }
 
-impl OverLink {
-    pub(crate) fn boxed(inner: Box<dyn Content>, link: Arc<Paces>) -> Box<dyn Content> {
-        Box::new(Self { inner, link })
+impl Gate for Turnstile {
+    async fn moved(&self, bytes: u64) {
+        self.state().crowd.moved(bytes);
+        self.paces.pass(0, bytes).await;
     }
 }
 
-impl Content for OverLink {
+/// A link with limits. Each copy that takes part in one reading counts for itself: wherever this process runs, on one side of the
+/// link they may cross it twice.
+impl Gate for Paces {
+    async fn moved(&self, bytes: u64) {
+        self.pass(0, bytes).await;
+    }
+}
+
+/// Bytes that are read through a gate.
+pub(crate) struct Gated<G> {
+    inner: Box<dyn Content>,
+    gate: Arc<G>,
+}
+
+impl<G: Gate> Gated<G> {
+    pub(crate) fn boxed(inner: Box<dyn Content>, gate: Arc<G>) -> Box<dyn Content> {
+        Box::new(Self { inner, gate })
+    }
+}
+
+impl<G: Gate> Content for Gated<G> {
     fn size(&self) -> u64 {
         self.inner.size()
     }
@@ -182,7 +196,7 @@ impl Content for OverLink {
         Box::pin(async {
             let next = self.inner.next().await?;
             if let Some(bytes) = &next {
-                self.link.pass(0, bytes.len() as u64).await;
+                self.gate.moved(bytes.len() as u64).await;
             }
             Ok(next)
         })

@@ -96,10 +96,11 @@ async fn record_on(
         copy = Some(id);
         changes.note(row, inspection)?;
     }
+    let seen = changes.seen;
     if let Some(backend) = copy {
         changes.write(connection, backend).await?;
     }
-    Ok(changes.seen)
+    Ok(seen)
 }
 
 /// What is recorded of the objects. CROSS JOIN: the few that are asked for come first, and each is looked up.
@@ -177,13 +178,13 @@ impl Changes {
         Ok(())
     }
 
-    async fn write(&self, connection: &mut SqliteConnection, backend: i64) -> Result<(), CatalogueError> {
+    async fn write(self, connection: &mut SqliteConnection, backend: i64) -> Result<(), CatalogueError> {
         if !self.digests.is_empty() {
             let update = sqlx::query(
                 "UPDATE objects SET sha256 = coalesce(sha256, unhex(w.value ->> 1)), blake3 = unhex(w.value ->> 2)
                  FROM json_each(?) w WHERE objects.id = w.value ->> 0",
             );
-            let update = update.bind(json_rows(self.digests.iter().cloned()));
+            let update = update.bind(json_rows(self.digests.into_iter()));
             update.execute(&mut *connection).await?;
         }
         if !self.placed.is_empty() {
@@ -193,7 +194,7 @@ impl Changes {
                  FROM json_each(?1) w WHERE true
                  ON CONFLICT DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, reason = excluded.reason",
             );
-            let upsert = upsert.bind(json_rows(self.placed.iter().cloned())).bind(backend);
+            let upsert = upsert.bind(json_rows(self.placed.into_iter())).bind(backend);
             upsert.execute(connection).await?;
         }
         Ok(())

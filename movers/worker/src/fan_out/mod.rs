@@ -26,7 +26,7 @@ use crate::carry::Watch;
 use crate::memory::{Budget, Memory as Whole, Share};
 use crate::role::Role;
 use crate::store::{Content, Store, Version, Wanted};
-use crate::turnstile::{OverLink, Paces};
+use crate::turnstile::{Gated, Paces};
 
 use reading::{Reading, Tee};
 
@@ -163,7 +163,7 @@ impl FanOut {
         };
         watch.or_stop(link.pass(1, 0)).await?;
         let (content, memory) = self.open_freely(want, watch).await?;
-        Ok((OverLink::boxed(content, link), memory))
+        Ok((Gated::boxed(content, link), memory))
     }
 
     async fn open_freely(

@@ -1,5 +1,6 @@
 //! A whole object at once: from one folder to another, or from a folder into a digest.
 
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use domicile_movers::{Digests, Failure, Publication, Seen};
@@ -91,7 +92,7 @@ impl FsStore {
     }
 
     /// Takes the room of a larger file at once: then it lies in one piece, and a full disk is told before it is copied.
-    fn reserve(&self, file: &std::fs::File, path: &str, size: u64) -> Result<(), Failure> {
+    fn reserve(&self, file: &File, path: &str, size: u64) -> Result<(), Failure> {
         if size < RESERVED_FROM {
             return Ok(());
         }
@@ -114,24 +115,53 @@ impl FsStore {
     ) -> Result<Seen, Failure> {
         blocking(move || {
             let object = self.open(&path, role)?;
-            let mut digester = Digester::new(digests);
-            let from = DirectFile::of(&object.file, object.size());
-            pass(
-                object.size(),
-                |piece: &mut Piece, (length, at)| match from.read_at(piece, length, at) {
-                    Ok(read) if read == length => Ok(()),
-                    Ok(_) => Err(self.changed(&path)),
-                    Err(errno) => Err(self.failed(role, &path, "read it", errno)),
-                },
-                |bytes, _| {
-                    digester.update(bytes);
-                    count(&watch.progress, bytes.len() as u64);
+            let seen = self.digest_file(
+                (&object.file, object.size()),
+                (&path, role),
+                digests,
+                &mut |bytes| {
+                    count(&watch.progress, bytes);
                     watch.go_on()
                 },
             )?;
             self.check_unchanged(&object, &path, role)?;
-            Ok(digester.finish())
+            Ok(seen)
         })
         .await
+    }
+
+    /// Digests a file that nobody sees yet, from end to end, as the disk has it.
+    pub(super) fn see_staged(&self, file: &File, path: &str) -> Result<Seen, Failure> {
+        let stat = rustix::fs::fstat(file);
+        let stat = stat.map_err(|errno| self.failed(Role::Target, path, "read it back", errno))?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        self.digest_file((file, size), (path, Role::Target), Digests::Blake3, &mut |_| {
+            Ok(())
+        })
+    }
+
+    /// Digests an open file of a size; `each` is told the bytes as they pass, and may end it.
+    fn digest_file(
+        &self,
+        (file, size): (&File, u64),
+        (path, role): (&str, Role),
+        digests: Digests,
+        each: &mut dyn FnMut(u64) -> Result<(), Failure>,
+    ) -> Result<Seen, Failure> {
+        let mut digester = Digester::new(digests);
+        let from = DirectFile::of(file, size);
+        pass(
+            size,
+            |piece: &mut Piece, (length, at)| match from.read_at(piece, length, at) {
+                Ok(read) if read == length => Ok(()),
+                Ok(_) => Err(self.changed(path)),
+                Err(errno) => Err(self.failed(role, path, "read it", errno)),
+            },
+            |bytes, _| {
+                digester.update(bytes);
+                each(bytes.len() as u64)
+            },
+        )?;
+        Ok(digester.finish())
     }
 }

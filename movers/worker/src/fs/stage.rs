@@ -7,15 +7,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use domicile_estate::TEMPORARY_PREFIX;
-use domicile_movers::{Digests, Failure, Publication, Seen};
+use domicile_movers::{Failure, Publication};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Advice, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
+use super::FsStore;
 use super::group_sync::Opened;
-use super::{BUFFER, FsStore};
-use crate::digest::Digester;
 use crate::role::Role;
 use crate::store::Published;
 
@@ -152,22 +151,6 @@ impl FsStore {
         // file system does not do it, the read-back still proves what the system would give to any reader.
         let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
         Ok(())
-    }
-
-    /// Digests a file that nobody sees yet, as the disk has it.
-    pub(super) fn see_staged(&self, file: &File, path: &str) -> Result<Seen, Failure> {
-        let mut digester = Digester::new(Digests::Blake3);
-        let mut buffer = vec![0; BUFFER];
-        let mut at = 0;
-        loop {
-            let read = file.read_at(&mut buffer, at);
-            let read = read.map_err(|error| self.failed_io(Role::Target, path, "read it back", &error))?;
-            if read == 0 {
-                return Ok(digester.finish());
-            }
-            digester.update(&buffer[..read]);
-            at += read as u64;
-        }
     }
 
     /// Makes a staged file visible under its name, durably.
