@@ -504,8 +504,9 @@ pub enum CatalogueCommand {
     /// Find out again what a lost catalogue knew: from the manifests, and by reading every copy that lies on the backends
     #[command(after_help = "Example:\n  \
             domicile catalogue rebuild -f estate/\n\n\
-            Writes and deletes nothing on any backend. What equals the origin's content is verified; where the origin is\n\
-            gone, what its copies agree on is taken for right, and that is said. Run again, it goes on where it was.\n\
+            Writes and deletes nothing on any backend. What equals the origin's content is verified. Where the origin is\n\
+            gone, the list of digests beside a copy proves it, also the last one; without a list, what copies agree on is\n\
+            taken for right, and that is said. Run again, it goes on where it was.\n\
             Exit codes: 0 every dataset has a whole copy, 3 some copies differ or are not whole, 5 something could not be\n\
             read.")]
     Rebuild(Files),

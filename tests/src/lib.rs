@@ -23,7 +23,7 @@ pub use estate::Estate;
 pub use outcome::Outcome;
 pub use proxy::{Asked, Exchange, Fault, Kind, Proxy};
 pub use server::{Server, installed, rclone};
-pub use tree::{Random, bytes, files, temporary_files};
+pub use tree::{Random, bytes, digest_lists, files, temporary_files};
 
 use std::path::PathBuf;
 

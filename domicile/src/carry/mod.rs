@@ -11,6 +11,7 @@ pub mod consign;
 mod copy;
 mod inspect;
 mod lease;
+pub mod lists;
 mod moving;
 mod notes;
 mod restore;
@@ -18,7 +19,7 @@ mod retire;
 mod slots;
 
 pub use copy::copy;
-pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part};
+pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part, judge};
 pub use moving::{Moving, Movings};
 use notes::Notes;
 pub use restore::{Restored, Restoring};

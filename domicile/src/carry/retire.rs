@@ -8,8 +8,8 @@ use domicile_movers::{Digests, Failure, FailureClass, Place, Seen};
 use domicile_scheduler::{Action, Event, RetireOutcome, Step};
 use futures::StreamExt as _;
 
-use super::Carrier;
 use super::inspect::inspect_copy;
+use super::{Carrier, lists};
 use crate::progress::duration;
 
 /// Objects read from the catalogue at once.
@@ -95,6 +95,10 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
         && let Err(failure) = carrier.worker.sweep(from, &step.dataset).await
         && failure.class != FailureClass::StoreMissing
     {
+        return Ok(failed(&failure));
+    }
+    let hands = (&*carrier.catalogue, &*carrier.worker);
+    if let Some(failure) = lists::remove(hands, (&step.dataset, from), &carrier.cancel).await? {
         return Ok(failed(&failure));
     }
     carrier.catalogue.end_retire(&step.dataset, from).await?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
 use domicile_movers::{
-    Claim, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Opening, Place, Receipt,
-    Record, Seen, SourceVersion, Step, Transfer, TransferId, TransferSpec, UploadToken, tree,
+    Claim, DIGEST_LISTS, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Opening,
+    Place, Receipt, Record, Seen, SourceVersion, Step, Transfer, TransferId, TransferSpec, UploadToken, tree,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use crate::carry::{self, Carrier, Watch};
 use crate::fan_out::{Expected, FanOut};
 use crate::leased::{self, LeasedCarrier, Records};
 use crate::listing::Listing;
-use crate::memory::LISTING;
+use crate::memory::{LISTING, Share};
 use crate::progress::{Cancel, Progress};
 use crate::proof::by_chance;
 use crate::role::Role;
@@ -365,7 +365,7 @@ impl Worker {
     }
 
     /// Lists what lies below a prefix (empty, or ending with `/`), subfolders included, without what lies at or
-    /// below the paths in `skip` (relative to the root) and without our temporary files.
+    /// below the paths in `skip` (relative to the root), and without our temporary files and lists of digests.
     ///
     /// # Errors
     /// What is wrong with the backend; what is wrong with its contents comes with the pages.
@@ -380,7 +380,11 @@ impl Worker {
             check_path(&*store, backend, prefix.trim_end_matches('/'))?;
         }
         let (sender, pages) = mpsc::channel(PAGES);
-        let (prefix, skip) = (prefix.to_owned(), skip.to_vec());
+        let (prefix, mut skip) = (prefix.to_owned(), skip.to_vec());
+        // What lies beside copies is no object; who wants it asks for it.
+        if !prefix.starts_with(DIGEST_LISTS) {
+            skip.push(DIGEST_LISTS.to_owned());
+        }
         let memory = self.fan_out.budget().clone();
         tokio::spawn(async move {
             let _memory = memory.take(LISTING).await;
@@ -473,6 +477,11 @@ impl Worker {
     /// What hinders looking.
     pub async fn is_empty_or_gone(&self, backend: &BackendName) -> Result<bool, Failure> {
         self.stores.driver(backend)?.is_empty_or_gone().await
+    }
+
+    /// Memory for what is held besides objects.
+    pub(crate) async fn memory(&self, bytes: u64) -> Option<Share> {
+        self.fan_out.budget().take(bytes).await
     }
 
     /// Tries until it succeeds or `retry::decide` gives up.

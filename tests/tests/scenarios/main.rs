@@ -12,6 +12,7 @@ mod inventory;
 mod life;
 mod limits;
 mod links;
+mod lists;
 mod memory;
 mod mistakes;
 mod names;
