@@ -91,18 +91,27 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
     if let Some(failure) = delete_objects(carrier, step, from).await? {
         return Ok(failed(&failure));
     }
-    if !carrier.layout.is_origin(&step.dataset, from)
-        && let Err(failure) = carrier.worker.sweep(from, &step.dataset).await
-        && failure.class != FailureClass::StoreMissing
-    {
-        return Ok(failed(&failure));
-    }
-    let hands = (&*carrier.catalogue, &*carrier.worker);
-    if let Some(failure) = lists::remove(hands, (&step.dataset, from), &carrier.cancel).await? {
+    if let Some(failure) = delete_what_is_beside(carrier, step, from).await? {
         return Ok(failed(&failure));
     }
     carrier.catalogue.end_retire(&step.dataset, from).await?;
     Ok(RetireOutcome::Retired)
+}
+
+/// Temporary files, and the lists of digests, which prove what is there as long as anything is.
+async fn delete_what_is_beside(
+    carrier: &Carrier,
+    step: &Step,
+    from: &BackendName,
+) -> Result<Option<Failure>, CatalogueError> {
+    if !carrier.layout.is_origin(&step.dataset, from)
+        && let Err(failure) = carrier.worker.sweep(from, &step.dataset).await
+        && failure.class != FailureClass::StoreMissing
+    {
+        return Ok(Some(failure));
+    }
+    let hands = (&*carrier.catalogue, &*carrier.worker);
+    lists::remove(hands, (&step.dataset, from), &carrier.cancel).await
 }
 
 fn failed(failure: &Failure) -> RetireOutcome {

@@ -28,6 +28,9 @@ use crate::stores::{Stores, check_path};
 /// Pages of a listing that wait for whoever reads it.
 const PAGES: usize = 4;
 
+/// Readings of an object, until two of them agree.
+const READINGS: usize = 3;
+
 /// Bounds of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -306,12 +309,12 @@ impl Worker {
             .await
     }
 
-    /// Reads an object as [`Worker::read`] does, and once more where one reading is not enough: `judge` says whether what was
+    /// Reads an object as [`Worker::read`] does, and again where one reading is not enough: `judge` says whether what was
     /// seen is right, or `None` if nobody knows. Bits may turn on the way, so nobody is blamed, and nothing is taken for known,
     /// that two readings do not agree on.
     ///
     /// # Errors
-    /// As [`Worker::read`]; `Transient` if two readings differ and neither is right.
+    /// As [`Worker::read`]; `Transient` if no two readings agree and none is right.
     pub async fn read_surely(
         &self,
         place: &Place,
@@ -327,11 +330,15 @@ impl Worker {
             None if store.as_folder().is_some() || store.way_is_safe() => return Ok(first),
             Some(false) | None => {}
         }
-        let again = self.read(place, digests, progress, cancel).await?;
-        if judge(&again) == Some(true) || again == first {
-            return Ok(again);
+        let mut readings = vec![first];
+        while readings.len() < READINGS {
+            let again = self.read(place, digests, progress, cancel).await?;
+            if judge(&again) == Some(true) || readings.contains(&again) {
+                return Ok(again);
+            }
+            readings.push(again);
         }
-        let message = "two readings of it differ: check the store and the network to it".to_owned();
+        let message = "all readings of it differ: check the store and the network to it".to_owned();
         let Place { backend, path } = place;
         Err(Failure::of_object(
             FailureClass::Transient,
