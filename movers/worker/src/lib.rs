@@ -28,6 +28,7 @@ mod limited;
 mod listing;
 mod memory;
 mod object;
+mod one_place;
 mod parts;
 mod progress;
 mod proof;
