@@ -17,10 +17,10 @@ use domicile_tests::{
 };
 
 /// Kills of one kind of store.
-const KILLS: u64 = 12;
+const KILLS: u64 = 8;
 /// Kills before an estate is brought to its end and looked at.
-const KILLS_PER_ESTATE: u64 = 6;
-const SMALL: u64 = 60;
+const KILLS_PER_ESTATE: u64 = 4;
+const SMALL: u64 = 40;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -82,14 +82,9 @@ fn put_version(estate: &Estate, version: u64) {
             bytes(version * 1000 + at, length as usize),
         );
     }
-    // Two that come in parts.
-    for at in 0..2 {
-        let length = (18 << 20) + version as usize * 4_321;
-        estate.write(
-            &format!("stores/origin/d/large/{at}"),
-            bytes(version * 1000 + 500 + at, length),
-        );
-    }
+    // One that comes in parts.
+    let length = (9 << 20) + version as usize * 4_321;
+    estate.write("stores/origin/d/large", bytes(version * 1000 + 500, length));
 }
 
 /// An estate whose copy holds an old version, of which the catalogue knows the new one.

@@ -14,6 +14,7 @@ mod lease;
 pub mod lists;
 mod moving;
 mod notes;
+mod relied;
 mod restore;
 mod retire;
 mod slots;
@@ -69,6 +70,8 @@ pub struct Carrier {
     pub meter: Arc<Meter>,
     /// Pulled when the user interrupts.
     pub cancel: Cancel,
+    /// When this process began to carry.
+    pub began_ms: i64,
     /// Objects that may be under way at once, over all copies.
     pub slots: Arc<Slots>,
     /// The copies that are under way here.

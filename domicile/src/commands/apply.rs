@@ -260,6 +260,7 @@ pub fn carrier(world: &World) -> Carrier {
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),
         cancel: Cancel::new(),
+        began_ms: carry::now_ms(),
         slots: Slots::new(carry::OBJECTS_UNDER_WAY, owners(world)),
         movings: Arc::default(),
         leasing: Leasing::default(),

@@ -29,6 +29,7 @@ mod listing;
 mod memory;
 mod note;
 mod object;
+mod one_place;
 mod parts;
 mod progress;
 mod proof;

@@ -22,6 +22,7 @@ mod problems;
 mod quickstart;
 mod rebuild;
 mod recovery;
+mod relied;
 mod retirement;
 mod routes;
 mod safety;
