@@ -10,7 +10,7 @@ use domicile_movers::{
 };
 
 use super::store::{Condition, PART, Put, TURNED, Visible, chaining, seen};
-use super::{Fleet, Late, Mistake, Worker, version};
+use super::{Fleet, Late, Mistake, Shows, Worker, version};
 
 /// What goes wrong at one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +231,9 @@ impl Fleet {
             worker.kept_back = Some(record.clone());
             return Reply::Recorded;
         }
+        if matches!(record, Record::Registered(_)) {
+            self.remove_spare(worker);
+        }
         self.registered_over.clone_from(&self.catalogue.ledger.token);
         if !self.catalogue.record(worker.epoch, record) {
             worker.accepted = None;
@@ -356,20 +359,50 @@ impl Fleet {
     }
 
     /// What is staged, read back: bytes may have turned on their way there, or turn on their way here.
-    fn show(&self, worker: &mut Worker, mut content: Vec<u64>, fault: Fault) -> Reply {
-        if !self.case.shows_staged || self.case.mistake == Mistake::ReplacesUnseen {
+    fn show(&mut self, worker: &mut Worker, mut content: Vec<u64>, fault: Fault) -> Reply {
+        if self.case.shows == Shows::Refuses || self.case.mistake == Mistake::ReplacesUnseen {
             return Reply::Answer(Answer::Assured);
         }
-        if fault == Fault::Turn {
+        if self.case.shows == Shows::Spare {
+            match self.put_spare(worker, &content, fault) {
+                Some(spare) => content = spare,
+                None => return Reply::Fenced,
+            }
+        } else if fault == Fault::Turn {
             content[0] |= TURNED;
         }
         worker.shown = Some(seen(&content));
         Reply::Answer(Answer::Contents(seen(&content)))
     }
 
+    /// Puts bytes under the second name, unless they lie there already: it may be all that is left. Returns what is read
+    /// there; `None` if the lease is lost.
+    fn put_spare(&mut self, worker: &Worker, content: &[u64], fault: Fault) -> Option<Vec<u64>> {
+        let has_lease = worker.epoch.0 == self.catalogue.epoch;
+        if !has_lease && self.case.mistake != Mistake::SpareWithoutLease {
+            return None;
+        }
+        if self.store.spare.as_deref() != Some(content) {
+            let mut spare = content.to_vec();
+            if fault == Fault::Turn {
+                spare[0] |= TURNED;
+            }
+            self.store.spare = Some(spare);
+        }
+        self.store.spare.clone()
+    }
+
+    /// The object is verified: the second name has served. The lease is asked for right before.
+    fn remove_spare(&mut self, worker: &Worker) {
+        let has_lease = worker.epoch.0 == self.catalogue.epoch;
+        if has_lease || self.case.mistake == Mistake::UnguardedSpare {
+            self.store.spare = None;
+        }
+    }
+
     /// MV-4: the bytes that take the place of others were seen at the store, or it refuses all others.
     fn check_was_shown(&self, shown: Option<Seen>, publication: Publication, content: &[u64]) {
-        let assured = !self.case.shows_staged || publication == Publication::New;
+        let assured = self.case.shows == Shows::Refuses || publication == Publication::New;
         assert!(
             mv4_replaces_by_what_is_shown(shown.as_ref(), assured, &seen(content)),
             "MV-4: {content:?} replaces, and {shown:?} was shown"
@@ -428,7 +461,7 @@ impl Fleet {
                         self.check_not_sent_twice(worker, token, plan.number);
                     }
                     // A store that shows nothing refuses what turned, where it is to replace something.
-                    let turn = there == Fault::Turn && (self.case.shows_staged || !self.case.ours);
+                    let turn = there == Fault::Turn && (self.case.shows != Shows::Refuses || !self.case.ours);
                     let Some(etag) = self.store.put_part(&token.0, plan.number, label, turn) else {
                         return Reply::NoUpload;
                     };
@@ -473,7 +506,8 @@ impl Fleet {
             &written.iter().cloned().collect()
         ));
         // A rename turns no bits, and a store that compares refuses those that turned.
-        let turn = fault == Fault::Turn && !replaces_something(task);
+        let may_turn = self.case.shows == Shows::Spare || !replaces_something(task);
+        let turn = fault == Fault::Turn && may_turn;
         let tag = worker.machine.tag();
         let shown = worker.shown.take();
         let condition = |publication: Publication, replaces: &Option<String>| match publication {
@@ -529,6 +563,9 @@ impl Fleet {
         match put {
             Put::Done(etag) => {
                 self.events.push((Epoch(0), TargetEvent::Changed));
+                if self.case.mistake == Mistake::SpareGoesEarly {
+                    self.store.spare = None;
+                }
                 Reply::Published {
                     etag: self.case.traits.conditional.then_some(etag),
                 }
