@@ -1,12 +1,11 @@
 //! One task of one worker, carried out in the model, with what may go wrong at it.
 
 use domicile_movers::invariants::{
-    TargetEvent, mv1_act_is_guarded, mv4_removes_its_own, mv4_replaces_by_what_is_shown,
-    mv5_written_places_are_allowed,
+    TargetEvent, mv1_act_is_guarded, mv4_removes_its_own, mv5_written_places_are_allowed,
 };
 use domicile_movers::{
-    Answer, Epoch, Failure, FailureClass, PartPlan, PartReceipt, Publication, Record, Reply, Seen,
-    SourceVersion, Step, StoredPart, TargetObject, Task, UploadToken,
+    Answer, Epoch, Failure, FailureClass, PartPlan, PartReceipt, Publication, Record, Reply, SourceVersion,
+    Step, StoredPart, TargetObject, Task, UploadToken,
 };
 
 use super::store::{Condition, PART, Put, TURNED, Visible, chaining, seen};
@@ -14,7 +13,7 @@ use super::{Fleet, Late, Mistake, Shows, Worker, version};
 
 /// What goes wrong at one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
     None,
     CrashBefore,
     CrashAfter,
@@ -358,57 +357,6 @@ impl Fleet {
         Some(upload.parts.values().map(|(label, _)| *label).collect())
     }
 
-    /// What is staged, read back: bytes may have turned on their way there, or turn on their way here.
-    fn show(&mut self, worker: &mut Worker, mut content: Vec<u64>, fault: Fault) -> Reply {
-        if self.case.shows == Shows::Refuses || self.case.mistake == Mistake::ReplacesUnseen {
-            return Reply::Answer(Answer::Assured);
-        }
-        if self.case.shows == Shows::Spare {
-            match self.put_spare(worker, &content, fault) {
-                Some(spare) => content = spare,
-                None => return Reply::Fenced,
-            }
-        } else if fault == Fault::Turn {
-            content[0] |= TURNED;
-        }
-        worker.shown = Some(seen(&content));
-        Reply::Answer(Answer::Contents(seen(&content)))
-    }
-
-    /// Puts bytes under the second name, unless they lie there already: it may be all that is left. Returns what is read
-    /// there; `None` if the lease is lost.
-    fn put_spare(&mut self, worker: &Worker, content: &[u64], fault: Fault) -> Option<Vec<u64>> {
-        let has_lease = worker.epoch.0 == self.catalogue.epoch;
-        if !has_lease && self.case.mistake != Mistake::SpareWithoutLease {
-            return None;
-        }
-        if self.store.spare.as_deref() != Some(content) {
-            let mut spare = content.to_vec();
-            if fault == Fault::Turn {
-                spare[0] |= TURNED;
-            }
-            self.store.spare = Some(spare);
-        }
-        self.store.spare.clone()
-    }
-
-    /// The object is verified: the second name has served. The lease is asked for right before.
-    fn remove_spare(&mut self, worker: &Worker) {
-        let has_lease = worker.epoch.0 == self.catalogue.epoch;
-        if has_lease || self.case.mistake == Mistake::UnguardedSpare {
-            self.store.spare = None;
-        }
-    }
-
-    /// MV-4: the bytes that take the place of others were seen at the store, or it refuses all others.
-    fn check_was_shown(&self, shown: Option<Seen>, publication: Publication, content: &[u64]) {
-        let assured = self.case.shows == Shows::Refuses || publication == Publication::New;
-        assert!(
-            mv4_replaces_by_what_is_shown(shown.as_ref(), assured, &seen(content)),
-            "MV-4: {content:?} replaces, and {shown:?} was shown"
-        );
-    }
-
     fn list(&self, token: &UploadToken) -> Reply {
         let Some(upload) = self.store.uploads.get(&token.0) else {
             return Reply::NoUpload;
@@ -499,12 +447,16 @@ impl Fleet {
         }
     }
 
-    fn act(&mut self, worker: &mut Worker, task: &Task, fault: Fault) -> Reply {
+    fn check_place(&self) {
         let written = [self.spec.target.backend.clone()];
         assert!(mv5_written_places_are_allowed(
             written.iter(),
             &written.iter().cloned().collect()
         ));
+    }
+
+    fn act(&mut self, worker: &mut Worker, task: &Task, fault: Fault) -> Reply {
+        self.check_place();
         // A rename turns no bits, and a store that compares refuses those that turned.
         let may_turn = self.case.shows == Shows::Spare || !replaces_something(task);
         let turn = fault == Fault::Turn && may_turn;

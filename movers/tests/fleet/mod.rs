@@ -4,6 +4,7 @@
 mod carry;
 pub mod catalogue;
 pub mod chance;
+mod shown;
 pub mod store;
 
 use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
