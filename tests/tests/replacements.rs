@@ -217,7 +217,13 @@ fn assert_proven_without_anything_else(estate: &Estate, old: &Files, new: &Files
 
 fn kill_replacements(target: &Target) {
     let seed = number("DOMICILE_KILL_SEED", 1);
-    let wanted = number("DOMICILE_REPLACEMENT_KILLS", KILLS);
+    // Azurite is slow, and each object goes there twice.
+    let usual = if matches!(target, Target::Azure(_)) {
+        KILLS / 2
+    } else {
+        KILLS
+    };
+    let wanted = number("DOMICILE_REPLACEMENT_KILLS", usual);
     let mut random = Random::new(seed);
     let (first, _, _) = estate(target, 0);
     let begun = Instant::now();
