@@ -19,6 +19,7 @@ mod names;
 mod oracle;
 mod orders;
 mod problems;
+mod progress;
 mod quickstart;
 mod rebuild;
 mod recovery;
