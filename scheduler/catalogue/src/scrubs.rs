@@ -7,6 +7,7 @@ use domicile_estate::{BackendName, DatasetName, ObjectKey};
 use crate::Catalogue;
 use crate::error::CatalogueError;
 use crate::leases::NOW_MS;
+use crate::lists;
 use crate::row::{backend_id, backend_name, dataset_id, dataset_name, object_key, stored};
 
 /// How far the reading back of a copy has come.
@@ -89,6 +90,10 @@ impl Catalogue {
             .bind(up_to.map(ObjectKey::as_str))
             .execute(&mut *tx)
             .await?;
+        if up_to.is_none() {
+            // What lies beside the objects may rot as they may.
+            lists::due(&mut tx, ids.0, ids.1).await?;
+        }
         Ok(tx.commit().await?)
     }
 

@@ -210,6 +210,43 @@ fn a_scan_takes_no_bit_that_turned_on_the_way_for_a_new_version() {
     );
 }
 
+/// Lists of digests go over the same bad line as objects: the first is flipped, cut or lost, and comes whole in the end.
+#[test]
+fn a_list_of_digests_stands_a_bad_line_in_both_directions() {
+    let test = "a_list_of_digests_stands_a_bad_line_in_both_directions";
+    let Some(stand) = Stand::new(test) else { return };
+    let first = |kind: Kind, fault: Fault| {
+        let seen = AtomicU64::new(0);
+        move |asked: &Asked| {
+            let list = asked.kind == kind && asked.path.contains("/.domicile-digests/");
+            if list && seen.fetch_add(1, Ordering::Relaxed) == 0 {
+                return fault.clone();
+            }
+            Fault::None
+        }
+    };
+    stand.put("truth", "stores/origin/d");
+    stand.manifests("origin", &["alpha"]);
+    for fault in [Fault::FlipSent, Fault::CutSent, Fault::AnswerLost, Fault::Twice] {
+        stand.proxy.rule(first(Kind::Put, fault.clone()));
+        stand.estate.apply().exits(0).never_says("could not be written");
+        assert!(stand.proxy.befell(), "nothing befell the list");
+        let copy = stand.server.remote("first/data");
+        stand.lose_catalogue();
+        let origin = stand.estate.path("stores/origin");
+        std::fs::rename(&origin, stand.estate.path("kept")).expect("an origin to take away");
+        for turned in [Fault::FlipAnswer, Fault::CutAnswer, Fault::ShortAnswer] {
+            stand.proxy.rule(first(Kind::Get, turned));
+            let told = stand.estate.run(&REBUILD).exits(0).json();
+            assert_eq!(told["items"][0]["byList"], 5, "{fault:?} {told}");
+            stand.lose_catalogue();
+        }
+        std::fs::rename(stand.estate.path("kept"), &origin).expect("an origin to bring back");
+        stand.proxy.heal();
+        assert_eq!(rclone(&["purge", &copy]), Some(true));
+    }
+}
+
 /// What a killed run had published and not recorded is ours by its bytes, and goes with the copy: one turned bit on the way
 /// must not make it somebody else's.
 #[test]

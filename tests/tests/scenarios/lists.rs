@@ -100,6 +100,25 @@ fn a_list_that_has_turned_counts_for_nothing_and_is_written_anew() {
 }
 
 #[test]
+fn a_list_that_rots_is_mended_by_the_next_apply_after_a_scrub() {
+    let estate = simple(&["b1"], 2);
+    estate.apply().exits(0);
+    let written = lists(&estate, "b1");
+    let (name, _) = written.first_key_value().expect("a list");
+    let name = format!("stores/b1/{name}");
+    turn(&estate, &name);
+    estate.apply().exits(0).says("nothing to do");
+    assert_ne!(lists(&estate, "b1"), written, "nobody has looked");
+    estate.run(&["dataset", "scrub", "d"]).exits(0);
+    estate.apply().exits(0).says("nothing to do");
+    assert_eq!(lists(&estate, "b1"), written);
+    std::fs::remove_file(estate.path(&name)).expect("a list to lose");
+    estate.run(&["dataset", "scrub"]).exits(0);
+    estate.apply().exits(0);
+    assert_eq!(lists(&estate, "b1"), written);
+}
+
+#[test]
 fn where_two_copies_differ_the_list_decides() {
     let estate = simple(&["b1", "b2"], 3);
     estate.apply().exits(0);
