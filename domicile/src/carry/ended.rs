@@ -20,9 +20,9 @@ use super::Carrier;
 use super::copy::{Failures, note_bad_sources};
 
 /// Objects recorded in one transaction, if so many end before the others have waited long enough.
-const RECORD_BATCH: usize = 128;
+const RECORD_BATCH: usize = 256;
 /// What has ended waits so long for others at most: so much a kill undoes, and the next run finds it at the target.
-const RECORD_EVERY: Duration = Duration::from_millis(200);
+const RECORD_EVERY: Duration = Duration::from_millis(250);
 
 /// An object, and its receipt or what failed; nothing of either where it was stopped.
 pub type Ended = (PendingObject, Option<Result<Receipt, Failure>>);

@@ -115,7 +115,7 @@ async fn rows_of(
     backend: &BackendName,
     inspections: &[&Inspection],
 ) -> Result<BTreeMap<i64, TargetRow>, CatalogueError> {
-    let select = sqlx::query_scalar(
+    let select = sqlx::query_scalar::<_, String>(
         "SELECT json_group_array(json_object('id', o.id, 'dataset_id', o.dataset_id, 'key', o.key,
              'sha256', iif(o.sha256 IS NULL, NULL, lower(hex(o.sha256))),
              'blake3', iif(o.blake3 IS NULL, NULL, lower(hex(o.blake3))), 'backend_id', c.backend_id,
@@ -128,7 +128,7 @@ async fn rows_of(
     );
     let wanted = inspections.iter().map(|inspection| json!(inspection.object_id));
     let select = select.bind(json_rows(wanted)).bind(backend.as_str());
-    let rows: Vec<TargetRow> = from_json(select.fetch_one(connection).await?)?;
+    let rows: Vec<TargetRow> = from_json(&select.fetch_one(connection).await?)?;
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 

@@ -198,9 +198,9 @@ async fn missing(
     (dataset, backend): (i64, Option<i64>),
     (from, to, limit): (&str, Option<&str>, u32),
 ) -> Result<Vec<PendingObject>, CatalogueError> {
-    let select = sqlx::query_scalar(sqlx::AssertSqlSafe(select));
+    let select = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(select));
     let select = select.bind(dataset).bind(backend).bind(from).bind(limit).bind(to);
-    let rows: Vec<PendingRow> = from_json(select.fetch_one(connection).await?)?;
+    let rows: Vec<PendingRow> = from_json(&select.fetch_one(connection).await?)?;
     rows.into_iter().map(pending).collect()
 }
 

@@ -93,8 +93,8 @@ pub(crate) fn json_rows(rows: impl Iterator<Item = serde_json::Value>) -> String
 }
 
 /// Rows that a statement gave at once, as one array of arrays.
-pub(crate) fn from_json<T: serde::de::DeserializeOwned>(text: String) -> Result<Vec<T>, CatalogueError> {
-    serde_json::from_str(&text).map_err(|error| corrupt(format!("rows: {error}")))
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, CatalogueError> {
+    serde_json::from_str(text).map_err(|error| corrupt(format!("rows: {error}")))
 }
 
 /// A digest in lower case hexadecimal.
