@@ -146,12 +146,12 @@ pub enum Command {
     Solve(SolveArgs),
     /// Carry out a plan: copy, read back, verify, record, and only then retire
     #[command(
-        after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes\n  domicile apply -f estate/ --max-retire 10 --max-retire-bytes 2Ti    delete little at a time"
+        after_help = "Examples:\n  domicile apply -f estate/\n  domicile apply plan.json --yes\n  domicile apply -f estate/ --max-retire 10 --max-retire-bytes 2Ti    delete little at a time\n  domicile apply -f estate/ --memory 1Gi --progress jsonl    more under way at once; events for a program"
     )]
     Apply(ApplyArgs),
     /// Help carry what a running or interrupted `apply` has approved; any number on one catalogue
     #[command(
-        after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more\n  domicile mover --scrub-days 90   beside that, every copy is read back within about 90 days"
+        after_help = "Examples:\n  domicile mover            until it is interrupted\n  domicile mover --once     until nothing is offered any more\n  domicile mover --memory 1Gi      on a machine that has more to give\n  domicile mover --scrub-days 90   beside that, every copy is read back within about 90 days"
     )]
     Mover(MoverArgs),
     /// See how far the moves of the latest plan have come; pause, resume, retry or cancel them, whoever carries them
@@ -168,6 +168,9 @@ pub enum Command {
     )]
     Whereis(WhereisArgs),
     /// Show how each dataset stands
+    #[command(
+        after_help = "Examples:\n  domicile status\n  domicile status -o json --catalogue sqlite:///srv/catalogue.db"
+    )]
     Status(StatusArgs),
     /// List domains, backends, datasets, policies, plans or moves
     #[command(
@@ -175,6 +178,9 @@ pub enum Command {
     )]
     Get(GetArgs),
     /// Show one thing with all that is known of it
+    #[command(
+        after_help = "Examples:\n  domicile describe dataset hessian-plants\n  domicile describe backend giessen-archive    what its store has shown, how full it is"
+    )]
     Describe(DescribeArgs),
     /// Check and test policies
     #[command(subcommand)]
@@ -504,8 +510,9 @@ pub enum CatalogueCommand {
     /// Find out again what a lost catalogue knew: from the manifests, and by reading every copy that lies on the backends
     #[command(after_help = "Example:\n  \
             domicile catalogue rebuild -f estate/\n\n\
-            Writes and deletes nothing on any backend. What equals the origin's content is verified; where the origin is\n\
-            gone, what its copies agree on is taken for right, and that is said. Run again, it goes on where it was.\n\
+            Writes and deletes nothing on any backend. What equals the origin's content is verified. Where the origin is\n\
+            gone, the list of digests beside a copy proves it, also the last one; without a list, what copies agree on is\n\
+            taken for right, and that is said. Run again, it goes on where it was.\n\
             Exit codes: 0 every dataset has a whole copy, 3 some copies differ or are not whole, 5 something could not be\n\
             read.")]
     Rebuild(Files),

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domicile_catalogue::{CatalogueError, DatasetSource, ListedObject, OriginListing};
@@ -15,6 +14,7 @@ use domicile_movers::{Failure, FailureClass};
 use domicile_worker::{Listed, ListedKind};
 use futures::StreamExt as _;
 
+use crate::apart;
 use crate::cli::Global;
 use crate::progress::{self, Counters};
 use crate::world::World;
@@ -57,7 +57,7 @@ impl Sight {
 /// Looks at every backend that was out of reach or holds what we recorded, and lists every origin whose content is
 /// not taken on trust.
 pub async fn look(global: &Global, world: &World) -> anyhow::Result<Sight> {
-    refuse_aliases(world)?;
+    apart::refuse_aliases(world)?;
     let mut sight = Sight::default();
     let origins = origins_to_list(world);
     let _watch = progress::watch(global, "looking at origins", (0, 0), Counters::default());
@@ -170,39 +170,6 @@ fn empty_listing(dataset: &Dataset, origin: &Origin) -> OriginListing {
         objects: Vec::new(),
         findings: Vec::new(),
     }
-}
-
-/// Two folders that are one place under two names would count as two copies, and retiring one would delete both.
-fn refuse_aliases(world: &World) -> anyhow::Result<()> {
-    let mut seen: BTreeMap<PathBuf, &BackendName> = BTreeMap::new();
-    for backend in world
-        .manifests
-        .backends
-        .values()
-        .filter(|b| b.store.kind == StoreKind::Fs)
-    {
-        let root = resolved(Path::new(backend.store.option("root")));
-        if let Some(other) = seen.insert(root.clone(), &backend.name) {
-            anyhow::bail!(
-                "the backends `{other}` and `{}` are one folder under two names, `{}`: their copies would be one; take \
-                 one of them out of the manifests",
-                backend.name,
-                root.display()
-            );
-        }
-    }
-    Ok(())
-}
-
-/// A path with its symbolic links followed, as far as it exists.
-pub fn resolved(path: &Path) -> PathBuf {
-    for ancestor in path.ancestors() {
-        if let Ok(real) = std::fs::canonicalize(ancestor) {
-            let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
-            return real.join(rest);
-        }
-    }
-    path.to_path_buf()
 }
 
 /// The origins that a plan looks at: not those that a trusted inventory vouches for, nor those that were retired.

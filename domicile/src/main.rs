@@ -12,6 +12,7 @@
 
 mod amount;
 mod answer;
+mod apart;
 mod carry;
 mod certificate;
 mod cli;

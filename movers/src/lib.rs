@@ -16,6 +16,7 @@
 //! This crate decides and touches nothing: no store, no clock, no randomness. The worker carries out its steps.
 
 mod crowd;
+mod digest_list;
 mod failure;
 pub mod invariants;
 mod lease;
@@ -30,6 +31,9 @@ mod transfer;
 pub mod tree;
 
 pub use crowd::Crowd;
+pub use digest_list::{
+    DIGEST_LISTS, DigestLines, DigestList, LIST_BYTES_MAX, list_at, list_path, lists_folder,
+};
 pub use failure::{Failure, FailureClass};
 pub use lease::{Epoch, TransferId, UploadTag};
 pub use leased::{Claim, Ending, LeasedTransfer, Reply, TargetObject, Task};

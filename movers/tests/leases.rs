@@ -19,7 +19,7 @@ use domicile_movers::FailureClass;
 use fleet::catalogue::Final;
 use fleet::chance::Chance;
 use fleet::store::Traits;
-use fleet::{Case, Fleet, Mistake, version};
+use fleet::{Case, Fleet, Mistake, Shows, version};
 
 /// Schedules that are tried unless somebody asks for more.
 const SCHEDULES: u64 = 10_000;
@@ -37,7 +37,7 @@ fn case(number: u64, mistake: Mistake) -> Case {
         2 => Some(version(72, parts + 1)),
         _ => None,
     };
-    Case {
+    let case = Case {
         traits: Traits {
             conditional,
             marks: chance.one_in(2),
@@ -46,13 +46,26 @@ fn case(number: u64, mistake: Mistake) -> Case {
         parts,
         knows,
         ours: before.is_some() && chance.one_in(2),
-        shows_staged: chance.one_in(2),
+        shows: [Shows::Staged, Shows::Refuses, Shows::Spare][chance.below(3)],
         before,
         source_changes: chance.one_in(3),
         lies: chance.one_in(2),
         // What a safe way hides are mistakes that confirming would find.
         safe_way: mistake == Mistake::MixedVersions || chance.one_in(2),
         mistake,
+    };
+    if mistake != Mistake::UnguardedSpare {
+        return case;
+    }
+    // It takes two workers who replace an old version by different ones.
+    Case {
+        before: Some(version(71, parts)),
+        ours: true,
+        shows: Shows::Spare,
+        knows: (false, false),
+        source_changes: true,
+        lies: true,
+        ..case
     }
 }
 
@@ -142,6 +155,9 @@ fn mistakes_are_found() {
         Mistake::NoAbort,
         Mistake::ReplacesUnseen,
         Mistake::OtherVersionAtFirstLook,
+        Mistake::SpareWithoutLease,
+        Mistake::UnguardedSpare,
+        Mistake::SpareGoesEarly,
     ]
     .map(|mistake| {
         let breaks = |number: &u64| catch_unwind(AssertUnwindSafe(|| run(*number, mistake))).is_err();

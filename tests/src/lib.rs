@@ -12,6 +12,7 @@
 
 #![allow(clippy::expect_used, reason = "a scenario that cannot be set up has failed")]
 
+mod azurite;
 mod estate;
 pub mod manifest;
 mod outcome;
@@ -19,11 +20,12 @@ mod proxy;
 mod server;
 mod tree;
 
+pub use azurite::Azurite;
 pub use estate::Estate;
 pub use outcome::Outcome;
 pub use proxy::{Asked, Exchange, Fault, Kind, Proxy};
 pub use server::{Server, installed, rclone};
-pub use tree::{Random, bytes, files, temporary_files};
+pub use tree::{Random, bytes, digest_lists, files, temporary_files};
 
 use std::path::PathBuf;
 

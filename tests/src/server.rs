@@ -222,7 +222,7 @@ fn arguments(folder: &TempDir, ports: [u16; 10]) -> Vec<String> {
 }
 
 /// Ports that were free a moment ago: all are held at once, so that they differ.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let held: Vec<_> = (0..N)
         .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
         .collect();

@@ -41,15 +41,37 @@ pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Every plain file below a folder: path below it, and bytes. Empty where the folder is missing.
+/// Every plain file below a folder but lists of digests: path below it, and bytes. Empty where the folder is missing.
 ///
 /// # Panics
 /// When a file cannot be read.
 #[must_use]
 pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = everything(folder);
+    found.retain(|path, _| !is_list(path));
+    found
+}
+
+/// The lists of digests below a folder: path below it, and bytes.
+///
+/// # Panics
+/// When a file cannot be read.
+#[must_use]
+pub fn digest_lists(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = everything(folder);
+    found.retain(|path, _| is_list(path));
+    found
+}
+
+fn everything(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     collect(folder, folder, &mut found);
     found
+}
+
+/// Whether it lies where the lists of digests do. What is left there of one that was not finished is none.
+fn is_list(path: &str) -> bool {
+    path.split('/').any(|part| part == ".domicile-digests") && !is_temporary(path)
 }
 
 fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {

@@ -250,7 +250,7 @@ fn the_catalogue_and_an_origin_are_deleted_and_everything_comes_back() {
     for lost in [".domicile", "stores/origin", "stores/last/d"] {
         std::fs::remove_dir_all(estate.path(lost)).expect("a folder to lose");
     }
-    // One copy is damaged besides: the two that are left of each object tell which.
+    // One copy is damaged besides: the lists of digests tell which.
     estate.write("wrong", "A small object");
     let wrong = estate.path("wrong");
     let wrong = wrong.to_str().expect("a path");
@@ -259,7 +259,7 @@ fn the_catalogue_and_an_origin_are_deleted_and_everything_comes_back() {
     let told = estate
         .run(&["catalogue", "rebuild", "-f", "manifests", "-o", "json"])
         .exits(3)
-        .says("2 of 3 copies agree")
+        .says("2 of 3 copies have the bytes that the list of digests names")
         .json();
     assert_eq!(told["items"][0]["verified"], serde_json::json!(["alpha", "beta"]));
     assert_eq!(told["items"][1]["verified"], serde_json::json!(["beta", "last"]));

@@ -7,6 +7,7 @@ use domicile_scheduler::{Action, CopyOutcome, Event, Step};
 use domicile_worker::Expected;
 
 use super::ended::{Ended, each_recorded, sift};
+use super::lists::{self, Moment};
 use super::{Carrier, consign, now_ms, order};
 
 /// Objects read from the catalogue at once.
@@ -22,7 +23,10 @@ pub async fn copy(carrier: Carrier, step: Step) -> Event {
     let mut failures = Failures::default();
     let outcome = match run(&carrier, &step, &mut failures).await {
         Ok(Some(hold)) => CopyOutcome::Ordered(order(hold)),
-        Ok(None) if failures.count == 0 => CopyOutcome::Verified,
+        Ok(None) if failures.count == 0 => {
+            write_lists(&carrier, &step).await;
+            CopyOutcome::Verified
+        }
         Ok(None) => failures.outcome(),
         Err(error) => CopyOutcome::Failed {
             reason: format!("dataset `{}`: {error}", step.dataset),
@@ -31,6 +35,19 @@ pub async fn copy(carrier: Carrier, step: Step) -> Event {
         },
     };
     Event::CopyEnded { id: step.id, outcome }
+}
+
+/// The copy is whole. Lists that cannot be written now are due, and `apply` tries once more at its end.
+async fn write_lists(carrier: &Carrier, step: &Step) {
+    if carrier.cancel.is_cancelled() {
+        return;
+    }
+    let copy = (&step.dataset, step.target());
+    match lists::write(carrier, copy, Moment::AfterAll).await {
+        Ok(None) => {}
+        Ok(Some(failure)) => tracing::info!("lists of digests are not written yet: {failure}"),
+        Err(error) => tracing::info!("lists of digests are not written yet: {error}"),
+    }
 }
 
 /// What failed of a copy, for people.
@@ -117,9 +134,15 @@ async fn run(
         failures.add(&Failure::of_backend(FailureClass::TargetConflict, to, message));
         return Ok(None);
     }
-    let _turn = carrier.turn(&step.dataset).await?;
+    let turn = carrier.turn(&step.dataset).await?;
     let _expected = expect(carrier, &step.dataset, (sources, to));
     carrier.catalogue.begin_copy(&step.dataset, to).await?;
+    if turn.is_some()
+        && let Some(failure) = lists::write(carrier, (&step.dataset, to), Moment::BeforeRenewal).await?
+    {
+        failures.add(&failure);
+        return Ok(None);
+    }
     // What a killed run left is swept before anything new is written.
     if let Err(failure) = carrier.worker.sweep(to, &step.dataset).await
         && failure.class != FailureClass::StoreMissing

@@ -2,7 +2,7 @@
 //! copy of the same dataset goes.
 
 use domicile_catalogue::{CatalogueError, Finding, Inspection, NumberedObject};
-use domicile_estate::{BackendName, DatasetName, Object, ObjectKey};
+use domicile_estate::{BackendName, ByteCount, DatasetName, Object, ObjectKey};
 use domicile_movers::{Digests, Failure, FailureClass, Seen};
 use domicile_scheduler::scrub_effort;
 use futures::StreamExt as _;
@@ -85,7 +85,8 @@ pub async fn inspect_part(
             let digests = digests(&numbered.object);
             let carrier = carrier.clone();
             async move {
-                let judge = |seen: &Seen| judge(&numbered.object, seen);
+                let object = &numbered.object;
+                let judge = |seen: &Seen| judge((object.size, &object.sha256, &object.blake3), seen);
                 let seen = carrier
                     .worker
                     .read_surely(&place, digests, &judge, &carrier.progress, &carrier.cancel)
@@ -140,17 +141,16 @@ pub fn digests(object: &Object) -> Digests {
     }
 }
 
-/// Whether what was read is what is recorded; `None` where no digest is.
-fn judge(object: &Object, seen: &Seen) -> Option<bool> {
+/// Whether what was read is what is recorded: a size, a SHA-256 and a BLAKE3. `None` where no digest is.
+pub fn judge(
+    (size, sha256, blake3): (ByteCount, &Option<String>, &Option<String>),
+    seen: &Seen,
+) -> Option<bool> {
     let same = |want: &Option<String>, have: Option<&String>| Some(want.as_ref()? == have?);
-    let sha256 = same(&object.sha256, seen.sha256.as_ref());
-    let blake3 = same(&object.blake3, Some(&seen.blake3));
+    let sha256 = same(sha256, seen.sha256.as_ref());
+    let blake3 = same(blake3, Some(&seen.blake3));
     let known = [sha256, blake3].into_iter().flatten().reduce(|a, b| a && b);
-    if seen.size == object.size.0 {
-        known
-    } else {
-        Some(false)
-    }
+    if seen.size == size.0 { known } else { Some(false) }
 }
 
 fn conclude(

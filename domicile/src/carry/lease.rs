@@ -11,6 +11,8 @@ use futures::future::BoxFuture;
 
 /// How often a lease is renewed within its time.
 const RENEWALS: u32 = 3;
+/// How often it is looked whether it was taken away, so that what a person orders is done at once.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A lease that we hold, as far as we know.
 #[derive(Debug)]
@@ -75,14 +77,30 @@ impl Keeper {
     pub fn heartbeat(self: &Arc<Self>) -> Heartbeat {
         let keeper = Arc::clone(self);
         Heartbeat(tokio::spawn(async move {
+            let every = keeper.ttl / RENEWALS;
+            let mut renewed = Instant::now();
             while !keeper.is_lost() {
-                tokio::time::sleep(keeper.ttl / RENEWALS).await;
-                if let Err(error) = keeper.renew().await {
+                tokio::time::sleep(every.min(LOOK_EVERY)).await;
+                let beat = if renewed.elapsed() + LOOK_EVERY > every {
+                    renewed = Instant::now();
+                    keeper.renew().await.map(drop)
+                } else {
+                    keeper.look().await
+                };
+                if let Err(error) = beat {
                     // A lease that cannot be renewed runs out, and then somebody else may have it.
                     tracing::warn!("a lease could not be renewed: {error}");
                 }
             }
         }))
+    }
+
+    /// Looks whether somebody has taken the lease away, as a person does who pauses the move.
+    async fn look(&self) -> Result<(), CatalogueError> {
+        if self.catalogue.still_leased(&self.lease).await? == Held::No {
+            self.lost.cancel();
+        }
+        Ok(())
     }
 
     async fn write(&self, at: (&TransferId, &str), record: &Record) -> Result<bool, CatalogueError> {

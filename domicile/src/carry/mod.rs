@@ -12,14 +12,16 @@ mod copy;
 mod ended;
 mod inspect;
 mod lease;
+pub mod lists;
 mod moving;
 mod notes;
+mod relied;
 mod restore;
 mod retire;
 mod slots;
 
 pub use copy::copy;
-pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part};
+pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part, judge};
 pub use moving::{Moving, Movings};
 use notes::Notes;
 pub use restore::{Restored, Restoring};
@@ -69,6 +71,8 @@ pub struct Carrier {
     pub meter: Arc<Meter>,
     /// Pulled when the user interrupts.
     pub cancel: Cancel,
+    /// When this process began to carry.
+    pub began_ms: i64,
     /// Objects that may be under way at once, over all copies.
     pub slots: Arc<Slots>,
     /// The copies that are under way here.

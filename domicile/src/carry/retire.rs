@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use domicile_catalogue::{CatalogueError, CopyObject, ListedObject, OriginListing, RetireError, Retirement};
-use domicile_estate::{BackendName, ByteCount, CopyState, DatasetName, Object, ObjectKey, Origin};
+use domicile_estate::{BackendName, ByteCount, DatasetName, Object, ObjectKey, Origin};
 use domicile_movers::{Digests, Failure, FailureClass, Place, Seen};
-use domicile_scheduler::{Action, Event, RetireOutcome, Step};
+use domicile_scheduler::{Action, Demand, Event, RetireOutcome, Step};
 use futures::StreamExt as _;
 
-use super::Carrier;
-use super::inspect::inspect_copy;
+use super::{Carrier, lists, relied};
 use crate::progress::duration;
 
 /// Objects read from the catalogue at once.
@@ -48,57 +47,121 @@ async fn run(carrier: &Carrier, step: &Step) -> Result<RetireOutcome, CatalogueE
     if let Some(refusal) = changed_since_verified(carrier, step, from).await? {
         return Ok(refusal);
     }
-    let counts = verify_listed_copies(carrier, step, from).await?;
-    let allows = |others: &[BackendName]| {
+    if let Some(outcome) = begin(carrier, step, (from, demand)).await? {
+        return Ok(outcome);
+    }
+    if let Some(failure) = delete_objects(carrier, step, from).await? {
+        return Ok(failed(&failure));
+    }
+    if let Some(failure) = delete_what_is_beside(carrier, step, from).await? {
+        return Ok(failed(&failure));
+    }
+    carrier.catalogue.end_retire(&step.dataset, from).await?;
+    Ok(RetireOutcome::Retired)
+}
+
+/// Temporary files, and the lists of digests, which prove what is there as long as anything is.
+async fn delete_what_is_beside(
+    carrier: &Carrier,
+    step: &Step,
+    from: &BackendName,
+) -> Result<Option<Failure>, CatalogueError> {
+    if !carrier.layout.is_origin(&step.dataset, from)
+        && let Err(failure) = carrier.worker.sweep(from, &step.dataset).await
+        && failure.class != FailureClass::StoreMissing
+    {
+        return Ok(Some(failure));
+    }
+    let hands = (&*carrier.catalogue, &*carrier.worker);
+    lists::remove(hands, (&step.dataset, from), &carrier.cancel).await
+}
+
+/// Marks the copy as being retired, if what stays is enough: by what is recorded, and then by what is seen.
+async fn begin(
+    carrier: &Carrier,
+    step: &Step,
+    (from, demand): (&BackendName, &Demand),
+) -> Result<Option<RetireOutcome>, CatalogueError> {
+    let grace_ms = match step.undoes {
+        None => carrier.layout.grace_ms(&step.dataset),
+        Some(_) => 0,
+    };
+    let allows = |others: &[BackendName], counts: bool| {
         let mut verified: BTreeSet<BackendName> = others.iter().cloned().collect();
         if counts {
             verified.insert(from.clone());
         }
         demand.allows_retirement(&verified, from)
     };
-    // INVARIANT: MV-4. Evaluated inside the transaction that sets the mark.
-    let enough = |others: &[BackendName]| allows(others).is_ok();
-    let grace_ms = match step.undoes {
-        None => carrier.layout.grace_ms(&step.dataset),
-        Some(_) => 0,
+    // Origins that were only listed are no verified copies yet: they are read before anything is counted.
+    let counts = relied::read_listed(carrier, step, from).await?;
+    let by_record = |others: &[BackendName]| allows(others, counts).is_ok();
+    let may = carrier
+        .catalogue
+        .may_retire(&step.dataset, from, grace_ms, &by_record);
+    let why = |refused: &RetireError| match refused {
+        RetireError::TooFew { remaining, .. } => allows(remaining, counts).err().map(|why| why.to_string()),
+        _ => None,
     };
+    if let Some(outcome) = answer(step, from, may.await, &why)? {
+        return Ok(Some(outcome));
+    }
+    let relied = relied::look(carrier, step, from).await?;
+    match relied::same_place(carrier, step, (from, &relied.shown)).await {
+        Ok(None) => {}
+        Ok(Some(other)) => {
+            let reason = format!(
+                "backend `{from}`: the copy there lies in the very place of the copy on `{other}`, which would go with it: \
+                 they are one place under two names; take one of them out of the manifests"
+            );
+            return Ok(Some(refused(reason)));
+        }
+        Err(failure) => return Ok(Some(failed(&failure))),
+    }
+    let shown = |others: &[BackendName]| {
+        let shown = others.iter().filter(|other| relied.shown.contains(*other));
+        shown.cloned().collect::<Vec<_>>()
+    };
+    // INVARIANT: MV-4. Evaluated inside the transaction that sets the mark.
+    let enough = |others: &[BackendName]| allows(&shown(others), counts).is_ok();
     let begun = carrier
         .catalogue
-        .begin_retire(&step.dataset, from, grace_ms, &enough)
-        .await;
+        .begin_retire(&step.dataset, from, grace_ms, &enough);
+    let outcome = answer(step, from, begun.await, &why)?;
+    Ok(outcome.map(|outcome| match outcome {
+        // Something that is recorded as whole is not: that is why.
+        RetireOutcome::Needed { reason } if !relied.doubts.is_empty() => RetireOutcome::Needed {
+            reason: format!("{reason}; {}", relied.doubts.join("; ")),
+        },
+        outcome => outcome,
+    }))
+}
+
+/// What the catalogue's answer means for the step; `None`: the copy may go.
+fn answer(
+    step: &Step,
+    from: &BackendName,
+    begun: Result<Retirement, RetireError>,
+    why: &dyn Fn(&RetireError) -> Option<String>,
+) -> Result<Option<RetireOutcome>, CatalogueError> {
     match begun {
-        Ok(Retirement::Begun) => {}
+        Ok(Retirement::Begun) => Ok(None),
         Ok(Retirement::Waits { left_ms }) => {
             let left = duration(left_ms.div_ceil(1000) as f64);
             let reason = format!(
                 "the copy on `{from}` waits for {left} more (`dropGraceSeconds`); any `apply` after that retires it"
             );
-            return Ok(RetireOutcome::NotYet { reason });
+            Ok(Some(RetireOutcome::NotYet { reason }))
         }
-        Err(RetireError::Catalogue(error)) => return Err(error),
+        Err(RetireError::Catalogue(error)) => Err(error),
         // The copy was to be made in this same run, and ended before anything was recorded.
-        Err(RetireError::NoCopy { .. }) if step.undoes.is_some() => return Ok(RetireOutcome::Retired),
+        Err(RetireError::NoCopy { .. }) if step.undoes.is_some() => Ok(Some(RetireOutcome::Retired)),
         Err(refused) => {
-            let why = match &refused {
-                RetireError::TooFew { remaining, .. } => allows(remaining).err().map(|why| why.to_string()),
-                _ => None,
-            };
-            let why = why.unwrap_or_else(|| refused.to_string());
+            let why = why(&refused).unwrap_or_else(|| refused.to_string());
             let reason = format!("the copy on `{from}` stays: {why}");
-            return Ok(RetireOutcome::Needed { reason });
+            Ok(Some(RetireOutcome::Needed { reason }))
         }
     }
-    if let Some(failure) = delete_objects(carrier, step, from).await? {
-        return Ok(failed(&failure));
-    }
-    if !carrier.layout.is_origin(&step.dataset, from)
-        && let Err(failure) = carrier.worker.sweep(from, &step.dataset).await
-        && failure.class != FailureClass::StoreMissing
-    {
-        return Ok(failed(&failure));
-    }
-    carrier.catalogue.end_retire(&step.dataset, from).await?;
-    Ok(RetireOutcome::Retired)
 }
 
 fn failed(failure: &Failure) -> RetireOutcome {
@@ -114,33 +177,6 @@ fn refused(reason: String) -> RetireOutcome {
         reason,
         transient: false,
     }
-}
-
-/// An origin that was only listed does not count as verified; before another copy goes it is read. Returns whether the
-/// copy on `from` counts itself: a damaged one is no loss to any requirement.
-async fn verify_listed_copies(
-    carrier: &Carrier,
-    step: &Step,
-    from: &BackendName,
-) -> Result<bool, CatalogueError> {
-    let Some(known) = carrier.catalogue.observed_dataset(&step.dataset, &[]).await? else {
-        return Ok(false);
-    };
-    let others: Vec<_> = known
-        .copies
-        .iter()
-        .filter(|copy| copy.backend != *from && copy.is_current())
-        .collect();
-    for copy in &others {
-        // The last one that stays is read by ourselves, whatever its store says of its own bytes.
-        let on_word = copy.state != CopyState::Listed
-            && others.len() == 1
-            && !matches!(carrier.worker.always_reads_back(&copy.backend).await, Ok(true));
-        if copy.state == CopyState::Listed || on_word {
-            inspect_copy(carrier, &step.dataset, &copy.backend).await?;
-        }
-    }
-    Ok(known.copy_on(from.as_str()).is_some_and(|copy| copy.is_current()))
 }
 
 /// Deletes what is ours. Somebody else's object under a key of the dataset, which an earlier copy refused to

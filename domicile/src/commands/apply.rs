@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::plan::{self, Inputs, Proposal};
 use crate::answer;
 use crate::carry::consign::Leasing;
-use crate::carry::{self, Carrier, Layout, Slots};
+use crate::carry::{self, Carrier, Layout, Slots, lists};
 use crate::cli::{ApplyArgs, Format, Global};
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::Meter;
@@ -173,6 +173,7 @@ async fn carry_out(
     let carrier = carrier(world);
     sweep_interrupted(global, &carrier).await?;
     sweep_uploads(global, &carrier).await?;
+    let backends: BTreeSet<_> = world.manifests.backends.keys().collect();
     let work = approved(&proposal.problem, &proposal.plan);
     let summary = if work.0.is_empty() {
         Summary::default()
@@ -189,6 +190,14 @@ async fn carry_out(
         world.catalogue.plan_state(proposal.number, state).await?;
         summary
     };
+    if !summary.stopped {
+        for (dataset, failure) in lists::write_due(&carrier, &backends).await? {
+            let text = format!(
+                "warning: dataset `{dataset}`: its list of digests could not be written, the next `apply` tries again: {failure}"
+            );
+            terminal::say(global, &text);
+        }
+    }
     tell(global, world, proposal, &summary)
 }
 
@@ -251,6 +260,7 @@ pub fn carrier(world: &World) -> Carrier {
         progress: Arc::new(Progress::new()),
         meter: Arc::new(Meter::default()),
         cancel: Cancel::new(),
+        began_ms: carry::now_ms(),
         slots: Slots::new(carry::OBJECTS_UNDER_WAY, owners(world)),
         movings: Arc::default(),
         leasing: Leasing::default(),

@@ -4,7 +4,7 @@ mod offers;
 
 use std::sync::Arc;
 
-use domicile_estate::{ByteCount, DatasetName};
+use domicile_estate::{ByteCount, DatasetName, Origin};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -240,10 +240,7 @@ fn whole_dataset(world: &World, dataset: &domicile_estate::Dataset) -> Value {
 
 /// A dataset that an inventory registered, as the manifest that would say the same.
 fn inventory_manifest(dataset: &domicile_estate::Dataset) -> Value {
-    let origin = dataset
-        .origin
-        .as_ref()
-        .map(|o| json!({"backend": o.backend.as_str(), "prefix": o.prefix}));
+    let origin = dataset.origin.as_ref().map(place);
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "Dataset",
         "metadata": {"name": dataset.name.as_str(), "labels": *dataset.labels},
@@ -251,6 +248,12 @@ fn inventory_manifest(dataset: &domicile_estate::Dataset) -> Value {
     })
 }
 
+fn place(origin: &Origin) -> Value {
+    json!({"backend": origin.backend.as_str(), "prefix": origin.prefix})
+}
+
+/// What is known of a dataset. The origin may be another one than its manifest names: after `set-origin`, or once it was
+/// retired.
 fn dataset_status(world: &World, name: &DatasetName) -> Value {
     let Some(known) = world.observed.datasets.get(name) else {
         return json!({"registered": false});
@@ -265,7 +268,11 @@ fn dataset_status(world: &World, name: &DatasetName) -> Value {
         let (kind, key, message) = describe_finding(finding);
         json!({"kind": kind, "key": key, "message": message})
     });
+    let row = world.registered.get(name);
+    let origin = row.and_then(|row| row.dataset.origin.as_ref()).map(place);
+    let former = row.and_then(|row| row.released_origin.as_deref()).map(place);
     json!({
+        "origin": origin, "formerOrigin": former,
         "registered": true, "bytes": known.summary.bytes.0, "objects": known.summary.objects,
         "copies": copies.collect::<Vec<_>>(), "findings": findings.collect::<Vec<_>>(),
     })

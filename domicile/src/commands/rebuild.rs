@@ -13,7 +13,7 @@ use crate::carry::Carrier;
 use crate::cli::{Files, Global};
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::{self, Counters};
-use crate::rebuild::{Adopting, Adoption, Lying, is_lost, presumed};
+use crate::rebuild::{Adopting, Adoption, Lists, Lying, is_lost, presumed};
 use crate::render::plan::plural;
 use crate::render::table;
 use crate::terminal;
@@ -97,7 +97,10 @@ async fn adopt(
     let nothing = BTreeMap::new();
     let mut adoptions = BTreeMap::new();
     for dataset in world.datasets.values() {
+        let found = lying.lists.get(&dataset.name).map_or(&[][..], Vec::as_slice);
+        let lists = Lists::read(&carrier, &dataset.name, found).await;
         let adopting = Adopting {
+            lists: &lists,
             carrier: &carrier,
             dataset,
             copies: lying.copies.get(&dataset.name).unwrap_or(&nothing),
@@ -107,9 +110,28 @@ async fn adopt(
         // What a trusted inventory vouches for is not looked at.
         let row = world.registered.get(&dataset.name);
         adoption.origin |= row.is_some_and(|row| row.origin_trusted);
+        remember(&carrier, &dataset.name, found).await?;
         adoptions.insert(dataset.name.clone(), adoption);
     }
     Ok(adoptions)
+}
+
+/// Notes which lists of digests lie where, so that they go with their copies. They are due: the next `apply` writes what is
+/// missing of them.
+async fn remember(
+    carrier: &Carrier,
+    dataset: &DatasetName,
+    found: &[(BackendName, String)],
+) -> anyhow::Result<()> {
+    let mut lists: BTreeMap<&BackendName, Vec<String>> = BTreeMap::new();
+    for (backend, blake3) in found {
+        lists.entry(backend).or_default().push(blake3.clone());
+    }
+    for (backend, names) in lists {
+        let settled = carrier.catalogue.settle_lists(dataset, backend, &names, false);
+        settled.await?;
+    }
+    Ok(())
 }
 
 fn tell(
@@ -142,6 +164,11 @@ fn tell(
             &format!("not listed, so that nothing there was adopted: {failure}"),
         );
     }
+    for failure in lying.without_lists.values() {
+        outcome = outcome.or(Outcome::MovesFailed);
+        let text = format!("lists of digests were not looked for there: {failure}");
+        terminal::say(global, &text);
+    }
     for ((backend, folder), objects) in lying.strangers.iter().take(TOLD_STRANGERS) {
         let folder = folder.escape_debug();
         terminal::say(
@@ -169,7 +196,7 @@ fn verdict(known: &ObservedDataset, adoption: &Adoption) -> Outcome {
     let verified = known.copies.iter().any(|copy| copy.state == CopyState::Verified);
     if adoption.unread > 0 {
         Outcome::MovesFailed
-    } else if adoption.differing > 0 || !verified {
+    } else if adoption.differing + adoption.missing > 0 || !verified {
         Outcome::Unsatisfied
     } else {
         Outcome::Done
@@ -184,8 +211,8 @@ fn row(name: &DatasetName, known: &ObservedDataset, adoption: &Adoption) -> Valu
     let verified: Vec<&str> = verified.map(|copy| copy.backend.as_str()).collect();
     json!({
         "dataset": name.as_str(), "origin": if adoption.origin { "read" } else { "lost" }, "verified": verified,
-        "objects": known.summary.objects, "bytes": known.summary.bytes.0, "byAgreement": adoption.by_agreement,
-        "differing": adoption.differing, "unread": adoption.unread, "messages": adoption.told,
+        "objects": known.summary.objects, "bytes": known.summary.bytes.0, "byList": adoption.by_list,
+        "byAgreement": adoption.by_agreement, "differing": adoption.differing, "missing": adoption.missing, "unread": adoption.unread, "messages": adoption.told,
     })
 }
 
@@ -202,12 +229,7 @@ fn tell_lost(global: &Global, dataset: &Dataset, known: &ObservedDataset, adopti
         terminal::say(global, &text);
         return;
     };
-    let holders = adoption.whole.len();
-    let proof = if holders > 1 {
-        format!("{holders} copies were compared with each other")
-    } else {
-        "one copy alone tells of it: nothing was there to compare it with".to_owned()
-    };
+    let proof = proof(adoption);
     terminal::say(
         global,
         &format!(
@@ -217,14 +239,40 @@ fn tell_lost(global: &Global, dataset: &Dataset, known: &ObservedDataset, adopti
     );
 }
 
+/// By what a dataset without its origin was taken for right.
+fn proof(adoption: &Adoption) -> String {
+    let holders = adoption.whole.len();
+    let compared = if holders > 1 {
+        format!("{holders} copies were compared with each other")
+    } else {
+        "one copy alone tells of it: nothing was there to compare it with".to_owned()
+    };
+    match (adoption.by_list, adoption.by_agreement) {
+        (0, 0) => "nothing new was found of it".to_owned(),
+        (0, _) => compared,
+        (listed, 0) => format!("{} verified by its list of digests", plural_of(listed)),
+        (listed, others) => format!(
+            "{} verified by its list of digests, which does not name the other {others}: {compared}",
+            plural_of(listed)
+        ),
+    }
+}
+
+fn plural_of(objects: u64) -> String {
+    let count = usize::try_from(objects).unwrap_or(usize::MAX);
+    plural(count, "object was", "objects were")
+}
+
 fn draw(rows: &[Value]) {
     let mut table = table::table(&[
         "dataset",
         "origin",
         "verified on",
         "objects",
+        "by list",
         "by agreement",
         "differing",
+        "missing",
         "unread",
     ]);
     for row in rows {
@@ -239,8 +287,10 @@ fn draw(rows: &[Value]) {
             text("origin"),
             verified,
             number("objects"),
+            number("byList"),
             number("byAgreement"),
             number("differing"),
+            number("missing"),
             number("unread"),
         ]);
     }

@@ -16,9 +16,9 @@ use serde_json::json;
 
 use super::apply::carrier;
 use crate::answer;
+use crate::apart::resolved;
 use crate::carry::{self, Layout, Restored, Restoring};
 use crate::cli::{Global, RestoreArgs};
-use crate::look::resolved;
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::{self, Counters, Meter};
 use crate::terminal;

@@ -2,14 +2,14 @@
 
 use domicile_catalogue::{NumberedObject, Verification};
 use domicile_estate::{BackendName, CopyState, Dataset, ObjectKey, Origin};
-use domicile_movers::{Digests, Place};
+use domicile_movers::{Digests, Place, Seen};
 use domicile_worker::{Cancel, Progress};
 use futures::StreamExt as _;
 use serde_json::json;
 use std::sync::Arc;
 
 use crate::answer;
-use crate::carry::{digests, now_ms};
+use crate::carry::{digests, judge, lists, now_ms};
 use crate::cli::{Global, SetOriginArgs};
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::{self, Counters, Meter};
@@ -50,6 +50,12 @@ pub async fn set_origin(global: &Global, args: &SetOriginArgs) -> anyhow::Result
         .catalogue
         .replace_origin(&dataset.name, &origin, &verified)
         .await?;
+    // It is the owner's from now on, and what he changes there is right: the lists have served.
+    let hands = (&*world.catalogue, &*world.worker);
+    let removed = lists::remove(hands, (&dataset.name, &origin.backend), &Cancel::new()).await?;
+    if let Some(failure) = removed {
+        terminal::say(global, &format!("warning: its lists of digests stay: {failure}"));
+    }
     tell(global, &dataset, &origin)
 }
 
@@ -147,17 +153,16 @@ async fn read_one(
         path: format!("{}{}", origin.prefix, object.key),
     };
     let wanted: Digests = digests(&object);
-    let seen = match world.worker.read(&place, wanted, progress, &Cancel::new()).await {
+    let right = |seen: &Seen| judge((object.size, &object.sha256, &object.blake3), seen);
+    let cancel = Cancel::new();
+    let seen = world
+        .worker
+        .read_surely(&place, wanted, &right, progress, &cancel);
+    let seen = match seen.await {
         Ok(seen) => seen,
         Err(failure) => return (size, Err(failure.to_string())),
     };
-    let equal = |want: &Option<String>, have: Option<&String>| {
-        want.as_ref().zip(have).is_none_or(|(want, have)| want == have)
-    };
-    let same = seen.size == size
-        && equal(&object.sha256, seen.sha256.as_ref())
-        && equal(&object.blake3, Some(&seen.blake3));
-    let verification = same.then(|| Verification {
+    let verification = (right(&seen) == Some(true)).then(|| Verification {
         object_id,
         backend: origin.backend.clone(),
         sha256: seen.sha256,

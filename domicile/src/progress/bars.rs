@@ -42,7 +42,7 @@ impl Bars {
         self.whole.set_position(bytes);
         let pace = pace(rate, eta_seconds(left, rate));
         self.whole
-            .set_message(format!("{}/{} objects{pace}", objects.0, objects.1));
+            .set_message(format!(", {} of {}{pace}", objects.0, objects.1));
     }
 
     pub(super) fn set_moves(&mut self, now: &[Arc<Moving>]) {
@@ -70,8 +70,7 @@ impl Bars {
             if let Some(bar) = self.own.get(&copy) {
                 bar.set_length(moving.total());
                 bar.set_position(moving.done());
-                let pace = pace(moving.per_second(), moving.eta_seconds());
-                bar.set_message(pace.trim_start_matches(", ").to_owned());
+                bar.set_message(pace(moving.per_second(), moving.eta_seconds()));
             }
         }
         self.set_rest(&others);
@@ -103,7 +102,8 @@ fn pace(rate: Option<f64>, eta_seconds: Option<f64>) -> String {
 
 fn bar(multi: &MultiProgress, prefix: String, bytes: u64) -> ProgressBar {
     let bar = multi.add(ProgressBar::new(bytes));
-    let template = "{prefix:28!} {wide_bar} {binary_bytes}/{binary_total_bytes} {msg}";
+    // Eighty columns have room for all of it, and some ten for the bar.
+    let template = "{prefix:20!} {wide_bar} {percent:>3}% of {binary_total_bytes}{msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_catalogue::OriginListing;
 use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, ObjectKey};
-use domicile_movers::Failure;
+use domicile_movers::{DIGEST_LISTS, Failure, FailureClass, list_at};
 use domicile_worker::ListedKind;
 
 use crate::look;
@@ -19,10 +19,14 @@ pub type Objects = BTreeMap<ObjectKey, u64>;
 pub struct Lying {
     /// Per dataset and backend what lies below `<root>/<dataset>/`.
     pub copies: BTreeMap<DatasetName, BTreeMap<BackendName, Objects>>,
+    /// Per dataset the lists of digests: on which backend, and what each is called.
+    pub lists: BTreeMap<DatasetName, Vec<(BackendName, String)>>,
     /// Top folders, or objects at the root, that belong to no dataset we know, with the number of objects in them.
     pub strangers: BTreeMap<(BackendName, String), u64>,
     /// Backends that could not be listed, with the reason.
     pub unlisted: BTreeMap<BackendName, Failure>,
+    /// Backends whose lists of digests could not be found out, with the reason.
+    pub without_lists: BTreeMap<BackendName, Failure>,
 }
 
 impl Lying {
@@ -39,6 +43,8 @@ impl Lying {
                 .collect();
             if let Err(failure) = lying.list(world, backend, &origins).await {
                 lying.unlisted.insert(backend.name.clone(), failure);
+            } else if let Err(failure) = lying.find_lists(world, backend).await {
+                lying.without_lists.insert(backend.name.clone(), failure);
             }
         }
         lying
@@ -55,6 +61,27 @@ impl Lying {
         while let Some(page) = listing.next_page().await {
             for entry in page?.into_iter().filter(|entry| entry.kind == ListedKind::File) {
                 self.take(world, backend, origins, (&entry.path, entry.size));
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_lists(&mut self, world: &World, backend: &Backend) -> Result<(), Failure> {
+        let folder = format!("{DIGEST_LISTS}/");
+        let mut listing = world.worker.list(&backend.name, &folder, &[]).await?;
+        while let Some(page) = listing.next_page().await {
+            let page = match page {
+                // There are none.
+                Err(failure) if failure.class == FailureClass::SourceGone => return Ok(()),
+                page => page?,
+            };
+            for entry in page {
+                if let Some((dataset, blake3)) = list_at(&entry.path)
+                    && let Some((name, _)) = world.datasets.get_key_value(dataset)
+                {
+                    let lists = self.lists.entry(name.clone()).or_default();
+                    lists.push((backend.name.clone(), blake3.to_owned()));
+                }
             }
         }
         Ok(())

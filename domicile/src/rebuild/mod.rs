@@ -6,8 +6,11 @@
 //!                  list each backend once ──────────────┘
 //! ```
 
+mod lists;
 mod lying;
 mod reading;
+mod vote;
 
+pub use lists::Lists;
 pub use lying::{Lying, is_lost, presumed};
 pub use reading::{Adopting, Adoption};

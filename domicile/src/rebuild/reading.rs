@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domicile_catalogue::{AdoptedObject, CatalogueError, Finding, Inspection, PendingObject};
-use domicile_estate::{BackendName, ByteCount, Dataset, DatasetName, ObjectKey};
+use domicile_catalogue::{CatalogueError, Finding, Inspection, PendingObject};
+use domicile_estate::{BackendName, Dataset, DatasetName, ObjectKey};
 use domicile_movers::{Digests, Failure, Place, Seen};
 use futures::StreamExt as _;
 
+use super::lists::Lists;
 use super::lying::Objects;
-use crate::carry::{Carrier, now_ms};
+use super::vote::Vote;
+use crate::carry::{Carrier, judge, now_ms};
 
 /// Objects read from the catalogue at once.
 const PAGE: u32 = 256;
@@ -24,8 +26,12 @@ pub struct Adoption {
     pub origin: bool,
     /// Objects of each copy that were read and match.
     pub whole: BTreeMap<BackendName, u64>,
-    /// Objects that only copies told of, and that they agree on.
+    /// Objects that only copies told of, and whose bytes are those that a list of digests names.
+    pub by_list: u64,
+    /// Objects that only copies told of, that no list names, and that they agree on.
     pub by_agreement: u64,
+    /// Objects that a list of digests names, and that lie nowhere.
+    pub missing: u64,
     /// Objects whose bytes are not those of the dataset's object, or on which copies do not agree.
     pub differing: u64,
     /// Objects that could not be read.
@@ -35,7 +41,7 @@ pub struct Adoption {
 }
 
 impl Adoption {
-    fn tell(&mut self, text: String) {
+    pub(super) fn tell(&mut self, text: String) {
         if self.told.len() < TOLD {
             self.told.push(text);
         }
@@ -54,12 +60,15 @@ pub struct Adopting<'a> {
     pub dataset: &'a Dataset,
     /// What lies in what may be its copies.
     pub copies: &'a BTreeMap<BackendName, Objects>,
+    /// What the lists of digests beside them say.
+    pub lists: &'a Lists,
 }
 
 impl Adopting<'_> {
     /// Reads the origin if it is there, then the copies against it, then what only copies have against one another.
     pub async fn run(&self, origin: Option<&BackendName>) -> Result<Adoption, CatalogueError> {
         let mut adoption = Adoption::default();
+        self.tell_lists(&mut adoption);
         if let Some(origin) = origin {
             adoption.origin = true;
             self.read_known(origin, None, &mut adoption).await?;
@@ -69,6 +78,19 @@ impl Adopting<'_> {
         }
         self.agree(&mut adoption).await?;
         Ok(adoption)
+    }
+
+    fn tell_lists(&self, adoption: &mut Adoption) {
+        adoption.unread += self.lists.unread.len() as u64;
+        for failure in &self.lists.unread {
+            adoption.tell(failure.to_string());
+        }
+        for (backend, blake3) in &self.lists.damaged {
+            adoption.tell(format!(
+                "backend `{backend}`: the list of digests `{blake3}` is damaged and counts for nothing; the next `apply` \
+                 writes it anew"
+            ));
+        }
     }
 
     fn name(&self) -> &DatasetName {
@@ -103,7 +125,8 @@ impl Adopting<'_> {
                         (Some(_), None) => Digests::Both,
                         _ => Digests::Blake3,
                     };
-                    let seen = self.read(&object.key, backend, digests).await;
+                    let judge = |seen: &Seen| self.judge(&object, seen);
+                    let seen = self.read(&object.key, backend, digests, &judge).await;
                     (object, seen)
                 })
                 .collect();
@@ -111,7 +134,7 @@ impl Adopting<'_> {
             while let Some(result) = reads.next().await {
                 results.push(result);
             }
-            let found = conclude(backend, there.is_none(), results, adoption);
+            let found = conclude((backend, there.is_none()), results, self.lists, adoption);
             if found.is_empty() {
                 continue;
             }
@@ -128,7 +151,20 @@ impl Adopting<'_> {
         Ok(())
     }
 
-    async fn read(&self, key: &ObjectKey, backend: &BackendName, digests: Digests) -> Result<Seen, Failure> {
+    /// Whether what was read is right, where anything tells: what is registered, or a list.
+    fn judge(&self, object: &PendingObject, seen: &Seen) -> Option<bool> {
+        let known = judge((object.size, &object.sha256, &object.blake3), seen);
+        known.or_else(|| self.lists.prove(&object.key, &seen.blake3).then_some(true))
+    }
+
+    /// Reads an object; once more where nothing tells whether the first reading is right, or it is not.
+    async fn read(
+        &self,
+        key: &ObjectKey,
+        backend: &BackendName,
+        digests: Digests,
+        judge: &(dyn Fn(&Seen) -> Option<bool> + Sync),
+    ) -> Result<Seen, Failure> {
         let place: Place = self.carrier.layout.place(self.name(), key, backend);
         let Carrier {
             worker,
@@ -137,7 +173,7 @@ impl Adopting<'_> {
             meter,
             ..
         } = self.carrier;
-        let seen = worker.read(&place, digests, progress, cancel).await;
+        let seen = worker.read_surely(&place, digests, judge, progress, cancel).await;
         meter.add_object();
         meter.add_bytes(seen.as_ref().map_or(0, |seen| seen.size));
         seen
@@ -151,6 +187,8 @@ impl Adopting<'_> {
                 keys.entry(key).or_default().push(backend);
             }
         }
+        let mut missing: BTreeSet<&ObjectKey> = self.lists.keys().collect();
+        missing.retain(|key| !keys.contains_key(key));
         let catalogue = &self.carrier.catalogue;
         let mut after: Option<ObjectKey> = None;
         loop {
@@ -159,7 +197,15 @@ impl Adopting<'_> {
             after = Some(last.object.key.clone());
             for known in page {
                 keys.remove(&known.object.key);
+                missing.remove(&known.object.key);
             }
+        }
+        for key in missing {
+            adoption.missing += 1;
+            let shown = key.as_str().escape_debug();
+            adoption.tell(format!(
+                "object `{shown}`: a list of digests names it, and it lies nowhere"
+            ));
         }
         let keys: Vec<_> = keys.into_iter().collect();
         for chunk in keys.chunks(PAGE as usize) {
@@ -170,11 +216,15 @@ impl Adopting<'_> {
             let votes: Vec<_> = futures::stream::iter(votes).buffered(OBJECTS).collect().await;
             let mut adopted = Vec::new();
             for vote in votes {
-                adopted.extend(vote.decide(adoption));
+                adopted.extend(vote.decide(self.lists, adoption));
             }
             catalogue.adopt(self.name(), &adopted, now_ms()).await?;
             for object in &adopted {
-                adoption.by_agreement += 1;
+                if self.lists.prove(&object.key, &object.blake3) {
+                    adoption.by_list += 1;
+                } else {
+                    adoption.by_agreement += 1;
+                }
                 for holder in &object.holders {
                     adoption.count(holder, 1);
                 }
@@ -190,7 +240,11 @@ impl Adopting<'_> {
             unread: Vec::new(),
         };
         for backend in backends {
-            match self.read(key, backend, Digests::Blake3).await {
+            let judge = |seen: &Seen| {
+                let proven = self.lists.prove(key, &seen.blake3);
+                self.lists.names(key).then_some(proven)
+            };
+            match self.read(key, backend, Digests::Blake3, &judge).await {
                 Ok(seen) => {
                     let holders = vote.seen.entry((seen.size, seen.blake3)).or_default();
                     holders.insert((*backend).clone());
@@ -202,56 +256,12 @@ impl Adopting<'_> {
     }
 }
 
-/// What copies have under one key.
-struct Vote {
-    key: ObjectKey,
-    /// By size and BLAKE3, who has it.
-    seen: BTreeMap<(u64, String), BTreeSet<BackendName>>,
-    unread: Vec<Failure>,
-}
-
-impl Vote {
-    /// The bytes that more copies have than all others together.
-    fn decide(self, adoption: &mut Adoption) -> Option<AdoptedObject> {
-        adoption.unread += self.unread.len() as u64;
-        for failure in &self.unread {
-            adoption.tell(failure.to_string());
-        }
-        let all: usize = self.seen.values().map(BTreeSet::len).sum();
-        let shown = self.key.as_str().escape_debug().to_string();
-        let versions = self.seen.len();
-        let most = self.seen.into_iter().max_by_key(|(_, holders)| holders.len());
-        let ((size, blake3), holders) = most?;
-        if versions > 1 {
-            adoption.differing += 1;
-        }
-        if holders.len() * 2 <= all {
-            adoption.tell(format!(
-                "object `{shown}`: its {all} copies have {versions} different contents, and nothing tells which is right; \
-                 it was not adopted"
-            ));
-            return None;
-        }
-        if versions > 1 {
-            adoption.tell(format!(
-                "object `{shown}`: {} of {all} copies agree and were adopted, the others differ",
-                holders.len()
-            ));
-        }
-        Some(AdoptedObject {
-            key: self.key,
-            size: ByteCount(size),
-            blake3,
-            holders,
-        })
-    }
-}
-
-/// What was read and matches. At an origin the first reading says what is right.
+/// What was read and matches. At an origin the first reading says what is right, in a copy of whose origin an object could
+/// not be read its list.
 fn conclude(
-    backend: &BackendName,
-    origin: bool,
+    (backend, origin): (&BackendName, bool),
     results: Vec<(PendingObject, Result<Seen, Failure>)>,
+    lists: &Lists,
     adoption: &mut Adoption,
 ) -> Vec<Inspection> {
     let mut found = Vec::new();
@@ -265,7 +275,8 @@ fn conclude(
                 continue;
             }
         };
-        let known = object.sha256.is_some() || object.blake3.is_some();
+        let is_listed = lists.prove(&object.key, &seen.blake3);
+        let known = object.sha256.is_some() || object.blake3.is_some() || is_listed;
         let equal = |want: &Option<String>, have: Option<&String>| {
             want.as_ref().zip(have).is_none_or(|(want, have)| want == have)
         };
@@ -291,7 +302,12 @@ fn conclude(
         } else {
             adoption.differing += 1;
             adoption.tell(format!(
-                "backend `{backend}`: object `{shown}`: other bytes than the dataset's object; left as it is"
+                "backend `{backend}`: object `{shown}`: other bytes than the dataset's object; left as it is{}",
+                if is_listed {
+                    ". They are those of its list of digests: the origin has changed or was damaged since"
+                } else {
+                    ""
+                }
             ));
         }
     }

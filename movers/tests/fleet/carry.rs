@@ -1,20 +1,19 @@
 //! One task of one worker, carried out in the model, with what may go wrong at it.
 
 use domicile_movers::invariants::{
-    TargetEvent, mv1_act_is_guarded, mv4_removes_its_own, mv4_replaces_by_what_is_shown,
-    mv5_written_places_are_allowed,
+    TargetEvent, mv1_act_is_guarded, mv4_removes_its_own, mv5_written_places_are_allowed,
 };
 use domicile_movers::{
-    Answer, Epoch, Failure, FailureClass, PartPlan, PartReceipt, Publication, Record, Reply, Seen,
-    SourceVersion, Step, StoredPart, TargetObject, Task, UploadToken,
+    Answer, Epoch, Failure, FailureClass, PartPlan, PartReceipt, Publication, Record, Reply, SourceVersion,
+    Step, StoredPart, TargetObject, Task, UploadToken,
 };
 
 use super::store::{Condition, PART, Put, TURNED, Visible, chaining, seen};
-use super::{Fleet, Late, Mistake, Worker, version};
+use super::{Fleet, Late, Mistake, Shows, Worker, version};
 
 /// What goes wrong at one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
     None,
     CrashBefore,
     CrashAfter,
@@ -231,6 +230,9 @@ impl Fleet {
             worker.kept_back = Some(record.clone());
             return Reply::Recorded;
         }
+        if matches!(record, Record::Registered(_)) {
+            self.remove_spare(worker);
+        }
         self.registered_over.clone_from(&self.catalogue.ledger.token);
         if !self.catalogue.record(worker.epoch, record) {
             worker.accepted = None;
@@ -355,27 +357,6 @@ impl Fleet {
         Some(upload.parts.values().map(|(label, _)| *label).collect())
     }
 
-    /// What is staged, read back: bytes may have turned on their way there, or turn on their way here.
-    fn show(&self, worker: &mut Worker, mut content: Vec<u64>, fault: Fault) -> Reply {
-        if !self.case.shows_staged || self.case.mistake == Mistake::ReplacesUnseen {
-            return Reply::Answer(Answer::Assured);
-        }
-        if fault == Fault::Turn {
-            content[0] |= TURNED;
-        }
-        worker.shown = Some(seen(&content));
-        Reply::Answer(Answer::Contents(seen(&content)))
-    }
-
-    /// MV-4: the bytes that take the place of others were seen at the store, or it refuses all others.
-    fn check_was_shown(&self, shown: Option<Seen>, publication: Publication, content: &[u64]) {
-        let assured = !self.case.shows_staged || publication == Publication::New;
-        assert!(
-            mv4_replaces_by_what_is_shown(shown.as_ref(), assured, &seen(content)),
-            "MV-4: {content:?} replaces, and {shown:?} was shown"
-        );
-    }
-
     fn list(&self, token: &UploadToken) -> Reply {
         let Some(upload) = self.store.uploads.get(&token.0) else {
             return Reply::NoUpload;
@@ -428,7 +409,7 @@ impl Fleet {
                         self.check_not_sent_twice(worker, token, plan.number);
                     }
                     // A store that shows nothing refuses what turned, where it is to replace something.
-                    let turn = there == Fault::Turn && (self.case.shows_staged || !self.case.ours);
+                    let turn = there == Fault::Turn && (self.case.shows != Shows::Refuses || !self.case.ours);
                     let Some(etag) = self.store.put_part(&token.0, plan.number, label, turn) else {
                         return Reply::NoUpload;
                     };
@@ -466,14 +447,19 @@ impl Fleet {
         }
     }
 
-    fn act(&mut self, worker: &mut Worker, task: &Task, fault: Fault) -> Reply {
+    fn check_place(&self) {
         let written = [self.spec.target.backend.clone()];
         assert!(mv5_written_places_are_allowed(
             written.iter(),
             &written.iter().cloned().collect()
         ));
+    }
+
+    fn act(&mut self, worker: &mut Worker, task: &Task, fault: Fault) -> Reply {
+        self.check_place();
         // A rename turns no bits, and a store that compares refuses those that turned.
-        let turn = fault == Fault::Turn && !replaces_something(task);
+        let may_turn = self.case.shows == Shows::Spare || !replaces_something(task);
+        let turn = fault == Fault::Turn && may_turn;
         let tag = worker.machine.tag();
         let shown = worker.shown.take();
         let condition = |publication: Publication, replaces: &Option<String>| match publication {
@@ -529,6 +515,9 @@ impl Fleet {
         match put {
             Put::Done(etag) => {
                 self.events.push((Epoch(0), TargetEvent::Changed));
+                if self.case.mistake == Mistake::SpareGoesEarly {
+                    self.store.spare = None;
+                }
                 Reply::Published {
                     etag: self.case.traits.conditional.then_some(etag),
                 }

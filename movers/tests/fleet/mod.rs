@@ -4,10 +4,13 @@
 mod carry;
 pub mod catalogue;
 pub mod chance;
+mod shown;
 pub mod store;
 
 use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey, Verify};
-use domicile_movers::invariants::{TargetEvent, mv1_visible_is_complete, mv2_read_back_before_receipt};
+use domicile_movers::invariants::{
+    TargetEvent, mv1_visible_is_complete, mv2_read_back_before_receipt, mv4_some_version_is_whole,
+};
 use domicile_movers::retry::RetryPolicy;
 use domicile_movers::{
     Claim, Ending, Epoch, LeasedTransfer, Place, Record, Reply, Seen, SourceVersion, TargetRecorded, Task,
@@ -50,6 +53,23 @@ pub enum Mistake {
     ReplacesUnseen,
     /// Nobody notices that the source has changed between two workers.
     OtherVersionAtFirstLook,
+    /// Who has lost the lease puts bytes under the second name.
+    SpareWithoutLease,
+    /// Who has lost the lease takes away what others have put under the second name.
+    UnguardedSpare,
+    /// The second name is taken away before the object itself was read back.
+    SpareGoesEarly,
+}
+
+/// How a store lets it be known what was written before it takes the place of what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// It can be read under another name.
+    Staged,
+    /// It cannot, but the store refuses all other bytes.
+    Refuses,
+    /// It cannot: the bytes are put under a second name as well, and stay there until the first is verified.
+    Spare,
 }
 
 /// What one schedule is about.
@@ -64,8 +84,8 @@ pub struct Case {
     pub before: Option<Content>,
     /// Whether what lies there before is ours.
     pub ours: bool,
-    /// Whether the store shows what is staged; else it refuses bytes that turned.
-    pub shows_staged: bool,
+    /// How the store lets it be known what is staged.
+    pub shows: Shows,
     /// Whether the source may change.
     pub source_changes: bool,
     /// Whether bytes cannot turn between the source and us, so that a first reading is believed.
@@ -305,7 +325,26 @@ impl Fleet {
         (0..=self.version).map(|number| seen(&version(number, self.case.parts)))
     }
 
+    /// MV-4, at each moment of replacing what was registered: some version of the object is whole, under one of its names.
+    fn check_some_version_is_whole(&self) {
+        let Some(old) = self.case.before.as_ref().filter(|_| self.case.ours) else {
+            return;
+        };
+        let visible = self.store.visible.as_ref().map(|visible| seen(&visible.content));
+        let spare = self.store.spare.as_deref().map(seen);
+        let held: Vec<_> = visible.into_iter().chain(spare).collect();
+        let whole = self
+            .wholes()
+            .any(|new| mv4_some_version_is_whole(&held, &seen(old), &new));
+        assert!(
+            whole,
+            "MV-4: of {old:?} {:?} and {:?} are left",
+            self.store.visible, self.store.spare
+        );
+    }
+
     fn check_visible(&self) {
+        self.check_some_version_is_whole();
         let Some(visible) = self.store.visible.as_ref().filter(|visible| !visible.turned) else {
             return;
         };
@@ -328,6 +367,7 @@ impl Fleet {
         assert!(self.catalogue.registrations <= 1, "registered more than once");
         match end {
             Final::Registered(receipt) => {
+                assert_eq!(self.store.spare, None, "a second name is left");
                 let recorded = Seen {
                     size: receipt.size.0,
                     sha256: None,

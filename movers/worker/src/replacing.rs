@@ -49,7 +49,7 @@ impl Carrier {
         }
     }
 
-    async fn may_have_spare(&self) -> bool {
+    pub(crate) async fn may_have_spare(&self) -> bool {
         self.spec.target_recorded == TargetRecorded::Ours && keeps_spares(&*self.target).await
     }
 

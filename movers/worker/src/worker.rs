@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
 use domicile_movers::{
-    Claim, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Opening, Place, Receipt,
-    Record, Seen, SourceVersion, Step, Transfer, TransferId, TransferSpec, UploadToken, tree,
+    Claim, DIGEST_LISTS, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Opening,
+    Place, Receipt, Record, Seen, SourceVersion, Step, Transfer, TransferId, TransferSpec, UploadToken, tree,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use crate::carry::{self, Carrier, Watch};
 use crate::fan_out::{Expected, FanOut};
 use crate::leased::{self, LeasedCarrier, Records};
 use crate::listing::Listing;
-use crate::memory::LISTING;
+use crate::memory::{LISTING, Share};
 use crate::progress::{Cancel, Progress};
 use crate::proof::by_chance;
 use crate::role::Role;
@@ -27,6 +27,9 @@ use crate::stores::{Stores, check_path};
 
 /// Pages of a listing that wait for whoever reads it.
 const PAGES: usize = 4;
+
+/// Readings of an object, until two of them agree.
+const READINGS: usize = 3;
 
 /// Bounds of a worker.
 #[derive(Debug, Clone, Copy)]
@@ -306,12 +309,12 @@ impl Worker {
             .await
     }
 
-    /// Reads an object as [`Worker::read`] does, and once more where one reading is not enough: `judge` says whether what was
+    /// Reads an object as [`Worker::read`] does, and again where one reading is not enough: `judge` says whether what was
     /// seen is right, or `None` if nobody knows. Bits may turn on the way, so nobody is blamed, and nothing is taken for known,
     /// that two readings do not agree on.
     ///
     /// # Errors
-    /// As [`Worker::read`]; `Transient` if two readings differ and neither is right.
+    /// As [`Worker::read`]; `Transient` if no two readings agree and none is right.
     pub async fn read_surely(
         &self,
         place: &Place,
@@ -327,11 +330,15 @@ impl Worker {
             None if store.as_folder().is_some() || store.way_is_safe() => return Ok(first),
             Some(false) | None => {}
         }
-        let again = self.read(place, digests, progress, cancel).await?;
-        if judge(&again) == Some(true) || again == first {
-            return Ok(again);
+        let mut readings = vec![first];
+        while readings.len() < READINGS {
+            let again = self.read(place, digests, progress, cancel).await?;
+            if judge(&again) == Some(true) || readings.contains(&again) {
+                return Ok(again);
+            }
+            readings.push(again);
         }
-        let message = "two readings of it differ: check the store and the network to it".to_owned();
+        let message = "all readings of it differ: check the store and the network to it".to_owned();
         let Place { backend, path } = place;
         Err(Failure::of_object(
             FailureClass::Transient,
@@ -365,7 +372,7 @@ impl Worker {
     }
 
     /// Lists what lies below a prefix (empty, or ending with `/`), subfolders included, without what lies at or
-    /// below the paths in `skip` (relative to the root) and without our temporary files.
+    /// below the paths in `skip` (relative to the root), and without our temporary files and lists of digests.
     ///
     /// # Errors
     /// What is wrong with the backend; what is wrong with its contents comes with the pages.
@@ -380,7 +387,11 @@ impl Worker {
             check_path(&*store, backend, prefix.trim_end_matches('/'))?;
         }
         let (sender, pages) = mpsc::channel(PAGES);
-        let (prefix, skip) = (prefix.to_owned(), skip.to_vec());
+        let (prefix, mut skip) = (prefix.to_owned(), skip.to_vec());
+        // What lies beside copies is no object; who wants it asks for it.
+        if !prefix.starts_with(DIGEST_LISTS) {
+            skip.push(DIGEST_LISTS.to_owned());
+        }
         let memory = self.fan_out.budget().clone();
         tokio::spawn(async move {
             let _memory = memory.take(LISTING).await;
@@ -473,6 +484,11 @@ impl Worker {
     /// What hinders looking.
     pub async fn is_empty_or_gone(&self, backend: &BackendName) -> Result<bool, Failure> {
         self.stores.driver(backend)?.is_empty_or_gone().await
+    }
+
+    /// Memory for what is held besides objects.
+    pub(crate) async fn memory(&self, bytes: u64) -> Option<Share> {
+        self.fan_out.budget().take(bytes).await
     }
 
     /// Tries until it succeeds or `retry::decide` gives up.

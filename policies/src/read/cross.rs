@@ -22,6 +22,7 @@ pub(super) fn check(reading: &Reading<'_>, manifests: &mut Manifests, report: &m
     same_places(reading, manifests, report);
     origins(reading, manifests, report);
     origins_over_backends(reading, manifests, report);
+    copies_within_others(reading, manifests, report);
 }
 
 /// In the order of the sources, so that "the second" is what a reader takes for the second; stored ones first.
@@ -230,6 +231,55 @@ fn origins_over_backends(reading: &Reading<'_>, manifests: &Manifests, report: &
             );
             let help = "state a `prefix`, or make the backend `accessMode: ReadOnly`";
             report.warning(origin_place(draft, spec), message, help);
+        }
+    }
+}
+
+/// A copy of a dataset lies in a folder of the dataset's name. Where another backend or an origin lies in that very folder,
+/// two things would have the same bytes, and to retire one would delete both.
+fn copies_within_others(reading: &Reading<'_>, manifests: &Manifests, report: &mut Report<'_>) {
+    let taking = manifests
+        .backends
+        .values()
+        .filter(|b| b.access_mode == AccessMode::ReadWrite);
+    let roots: BTreeMap<String, &Backend> = taking
+        .filter_map(|backend| Some((place_of_bytes(backend)?, backend)))
+        .collect();
+    // The backend around a place, and the dataset whose copy there would lie around it.
+    let around = |place: &str, own: &Backend| {
+        place.match_indices('/').find_map(|(at, _)| {
+            let (root, below) = place.split_at(at + 1);
+            let outer = roots.get(root).filter(|outer| outer.name != own.name)?;
+            let folder = below.split('/').next().filter(|folder| !folder.is_empty())?;
+            let dataset = manifests.datasets.get(folder)?;
+            Some((outer.name.clone(), dataset.name.clone()))
+        })
+    };
+    let help = "keep the roots apart";
+    for (draft, spec) in in_order(reading, NameOf::Backend) {
+        let backend = manifests.backends.get(draft.name.as_str());
+        let place = backend.and_then(|backend| Some((backend, place_of_bytes(backend)?)));
+        if let Some((outer, dataset)) = place.and_then(|(backend, place)| around(&place, backend)) {
+            let message = format!(
+                "`{}` lies where the copy of `{dataset}` on `{outer}` would lie: their copies would be one",
+                draft.name
+            );
+            report.error_help(store_place(spec), message, help);
+        }
+    }
+    for (draft, spec) in in_order(reading, NameOf::Dataset) {
+        let dataset = manifests.datasets.get(draft.name.as_str());
+        let origin = dataset.and_then(|dataset| dataset.origin.as_ref());
+        let found = origin.and_then(|origin| {
+            let holder = manifests.backends.get(&origin.backend)?;
+            around(&format!("{}{}", place_of_bytes(holder)?, origin.prefix), holder)
+        });
+        if let Some((outer, dataset)) = found {
+            let message = format!(
+                "the origin of `{}` lies where the copy of `{dataset}` on `{outer}` would lie: they would be one",
+                draft.name
+            );
+            report.error_help(origin_place(draft, spec), message, help);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::doubt::doubt_retiring;
 use crate::error::CatalogueError;
 use crate::group::Change;
 use crate::inspected::as_inspections;
+use crate::lists;
 use crate::retire::forget_drop;
 use crate::row::{backend_id, backend_name, dataset_id, dataset_name, known_backend_id, raise_revision};
 
@@ -169,6 +170,7 @@ pub(crate) async fn begin_copy(
     changed |= doubt_retiring(connection, dataset, backend).await?;
     forget_drop(connection, dataset, backend).await?;
     note_write(connection, dataset, backend).await?;
+    lists::due(connection, dataset, backend).await?;
     if changed {
         raise_revision(connection).await?;
     }

@@ -379,6 +379,7 @@ pub(crate) async fn forget_copy(
         "DELETE FROM writes WHERE dataset_id = ? AND backend_id = ?",
         "DELETE FROM drops WHERE dataset_id = ? AND backend_id = ?",
         "DELETE FROM scrubs WHERE dataset_id = ? AND backend_id = ?",
+        "DELETE FROM digest_lists WHERE dataset_id = ? AND backend_id = ?",
     ] {
         sqlx::query(sql)
             .bind(dataset)

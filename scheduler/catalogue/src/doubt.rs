@@ -23,6 +23,8 @@ impl Catalogue {
             // By dataset first: that is how the rows are found without reading all of them.
             "DELETE FROM placed WHERE backend_id = ?1
                  AND dataset_id IN (SELECT dataset_id FROM copies WHERE backend_id = ?1)",
+            // What lies beside the copies there is not known either.
+            "UPDATE copies SET list_due = 1 WHERE backend_id = ?1 AND list_due = 0",
             // No trigger counts deleted rows.
             "UPDATE copies SET retiring = 0, begun = 0, trusted_through = 0, verified_objects = 0,
                  verified_bytes = 0, damaged_objects = 0, gone_objects = 0

@@ -15,6 +15,7 @@ use crate::Catalogue;
 use crate::copies::{self, Inspection};
 use crate::error::CatalogueError;
 use crate::inspected;
+use crate::lists;
 use crate::plans::{self, MoveNote};
 
 /// Changes written in one transaction at most.
@@ -28,6 +29,8 @@ pub(crate) enum Change {
     BeginCopy(DatasetName, BackendName),
     EndCopy(DatasetName, BackendName),
     Inspected(Vec<Inspection>),
+    IntendList(DatasetName, BackendName, String),
+    SettleLists(DatasetName, BackendName, Vec<String>, bool),
     Moves(u64, Vec<MoveNote>),
 }
 
@@ -37,6 +40,12 @@ impl Change {
             Self::BeginCopy(dataset, backend) => copies::begin_copy(connection, dataset, backend).await,
             Self::EndCopy(dataset, backend) => copies::end_copy(connection, dataset, backend).await,
             Self::Inspected(batch) => inspected::record_all(connection, batch).await,
+            Self::IntendList(dataset, backend, blake3) => {
+                lists::intend(connection, (dataset, backend), blake3).await
+            }
+            Self::SettleLists(dataset, backend, names, complete) => {
+                lists::settle(connection, (dataset, backend), names, *complete).await
+            }
             Self::Moves(plan, notes) => plans::note_moves(connection, *plan, notes).await,
         }
     }

@@ -200,6 +200,19 @@ impl Catalogue {
         Ok(held)
     }
 
+    /// Looks whether a lease is still ours by its number; it makes it last no longer. Who has let its time pass still has it
+    /// as long as nobody has taken it.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn still_leased(&self, lease: &Lease) -> Result<Held, CatalogueError> {
+        let mut tx = self.read().await?;
+        let select = sqlx::query_scalar("SELECT 1 FROM leases WHERE id = ? AND epoch = ? AND state = 'Open'");
+        let select = select.bind(lease.id).bind(stored(lease.epoch.0, "an epoch")?);
+        let found: Option<i64> = select.fetch_optional(&mut *tx).await?;
+        Ok(if found.is_some() { Held::Yes } else { Held::No })
+    }
+
     /// Records objects as verified, if we have the lease: those of the consignment on its target, and what was learnt
     /// of their sources. The ledgers of the transfers that this ends are closed with it.
     ///

@@ -17,6 +17,9 @@ use crate::row::{backend_id, backend_name, corrupt, count, dataset_name, hex, js
 /// How long a worker that has lost its lease may sleep and still leave something behind that is found: its row stays
 /// so long.
 const SLEEPERS_MS: i64 = 60 * 60 * 1000;
+/// How late a request that a network has doubled may arrive and begin an upload that is found: it is looked for again until
+/// then, also where nobody sleeps.
+const DOUBLED_MS: i64 = 10 * 60 * 1000;
 
 /// Where unfinished uploads may lie, and which of them are to stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +220,7 @@ impl Catalogue {
     }
 
     /// Notes that what [`Catalogue::unswept`] told of a copy was swept. Where a worker that has lost its lease may still
-    /// sleep, it will be told again.
+    /// sleep, or a doubled request may come late, it will be told again.
     ///
     /// # Errors
     /// [`CatalogueError`] if the database fails.
@@ -226,7 +229,7 @@ impl Catalogue {
         let of_copy = "lease_id IN (SELECT a.id FROM leases a JOIN datasets d ON d.id = a.dataset_id
                  JOIN backends b ON b.id = a.backend_id WHERE d.name = ?1 AND b.name = ?2
                  AND (a.epoch <= 1 AND a.state <> 'Withdrawn' OR ?3 = 0))";
-        for (sleepers_ms, sleepless) in [(0, 1), (SLEEPERS_MS, 0)] {
+        for (since_ms, sleepless) in [(DOUBLED_MS, 1), (SLEEPERS_MS, 0)] {
             let rows = format!("{of_copy} AND changed_ms <= {NOW_MS} - ?4");
             for sql in [
                 format!("UPDATE ledgers SET unswept = 0 WHERE {rows}"),
@@ -238,7 +241,7 @@ impl Catalogue {
                 let query = query
                     .bind(unswept.dataset.as_str())
                     .bind(unswept.backend.as_str());
-                query.bind(sleepless).bind(sleepers_ms).execute(&mut *tx).await?;
+                query.bind(sleepless).bind(since_ms).execute(&mut *tx).await?;
             }
         }
         Ok(tx.commit().await?)

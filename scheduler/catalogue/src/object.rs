@@ -158,6 +158,26 @@ fn pending(row: PendingRow) -> Result<PendingObject, CatalogueError> {
     })
 }
 
+/// Number, key, size, and SHA-256 and BLAKE3 in hexadecimal.
+type ObjectTexts = (i64, String, i64, Option<String>, Option<String>);
+
+fn numbered((object_id, key, size, sha256, blake3): ObjectTexts) -> Result<NumberedObject, CatalogueError> {
+    let object = Object {
+        key: object_key(&key)?,
+        size: bytes(size)?,
+        sha256,
+        blake3,
+    };
+    Ok(NumberedObject { object_id, object })
+}
+
+/// Objects of dataset ?1 after key ?2, ?3 at most, as one JSON text: to hand over rows one at a time costs more than to read
+/// them.
+const SELECT_OBJECTS: &str = "
+    SELECT json_group_array(json_array(id, key, size, iif(sha256 IS NULL, NULL, lower(hex(sha256))),
+                                       iif(blake3 IS NULL, NULL, lower(hex(blake3)))) ORDER BY key)
+    FROM (SELECT id, key, size, sha256, blake3 FROM objects WHERE dataset_id = ?1 AND key > ?2 ORDER BY key LIMIT ?3)";
+
 /// Every object of dataset ?1 after key ?3 with whether it is ours on backend ?2, ?4 at most. What is gone (3) is not:
 /// if something lies there again, somebody else put it there.
 const SELECT_COPY: &str = "
@@ -170,8 +190,7 @@ const SELECT_COPY: &str = "
     WHERE o.dataset_id = ?1 AND o.key > ?3
     ORDER BY o.key LIMIT ?4";
 
-/// Objects of dataset ?1 after key ?3 that copy ?2 is not known to hold whole, ?4 at most, as one JSON text: to hand over rows one
-/// at a time costs more than to read them.
+/// Objects of dataset ?1 after key ?3 that copy ?2 is not known to hold whole, ?4 at most, as one JSON text.
 const SELECT_MISSING: &str = "
     SELECT json_group_array(json_array(id, key, size, iif(sha256 IS NULL, NULL, lower(hex(sha256))),
                                        iif(blake3 IS NULL, NULL, lower(hex(blake3))), modified_ms, ours, gone, changed)
@@ -217,17 +236,10 @@ impl Catalogue {
     ) -> Result<Vec<NumberedObject>, CatalogueError> {
         let mut tx = self.read().await?;
         let id = dataset_id(&mut tx, dataset).await?;
-        let select = sqlx::query_as::<_, ObjectRow>(
-            "SELECT id, key, size, sha256, blake3 FROM objects WHERE dataset_id = ? AND key > ?
-             ORDER BY key LIMIT ?",
-        );
+        let select = sqlx::query_scalar::<_, String>(SELECT_OBJECTS);
         let select = select.bind(id).bind(after_text(after)).bind(limit);
-        select
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .map(NumberedObject::try_from)
-            .collect()
+        let rows: Vec<ObjectTexts> = from_json(&select.fetch_one(&mut *tx).await?)?;
+        rows.into_iter().map(numbered).collect()
     }
 
     /// Objects of a dataset that a backend is not known to hold whole, by key, after a key, at most `limit`. A

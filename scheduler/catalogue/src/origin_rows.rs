@@ -58,7 +58,9 @@ pub(crate) async fn known_objects(
     loop {
         // No key is empty.
         let after = known.last().map_or("", |last| last.key.as_str());
-        let select = sqlx::query_scalar::<_, String>(SELECT_KNOWN).bind(dataset).bind(backend);
+        let select = sqlx::query_scalar::<_, String>(SELECT_KNOWN)
+            .bind(dataset)
+            .bind(backend);
         let select = select.bind(after).bind(KNOWN_PAGE);
         let rows: Vec<KnownRow> = from_json(&select.fetch_one(&mut *connection).await?)?;
         if rows.is_empty() {

@@ -45,6 +45,33 @@ impl Catalogue {
         grace_ms: u64,
         enough: &(dyn Fn(&[BackendName]) -> bool + Sync),
     ) -> Result<Retirement, RetireError> {
+        self.check_retire((dataset, backend), grace_ms, true, enough)
+            .await
+    }
+
+    /// What [`Catalogue::begin_retire`] would say now, with nothing marked: before it is worth looking at the copies that
+    /// stay. The time of waiting begins here as well.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn may_retire(
+        &self,
+        dataset: &DatasetName,
+        backend: &BackendName,
+        grace_ms: u64,
+        enough: &(dyn Fn(&[BackendName]) -> bool + Sync),
+    ) -> Result<Retirement, RetireError> {
+        self.check_retire((dataset, backend), grace_ms, false, enough)
+            .await
+    }
+
+    async fn check_retire(
+        &self,
+        (dataset, backend): (&DatasetName, &BackendName),
+        grace_ms: u64,
+        marks: bool,
+        enough: &(dyn Fn(&[BackendName]) -> bool + Sync),
+    ) -> Result<Retirement, RetireError> {
         let mut tx = self.write().await?;
         let refused = match may_go(&mut tx, dataset, backend, enough).await {
             Ok((dataset_id, retiring)) => {
@@ -57,7 +84,9 @@ impl Catalogue {
                 let begun = if left_ms > 0 {
                     Retirement::Waits { left_ms }
                 } else {
-                    mark(&mut tx, ids).await?;
+                    if marks {
+                        mark(&mut tx, ids).await?;
+                    }
                     Retirement::Begun
                 };
                 tx.commit().await?;

@@ -40,6 +40,28 @@ impl Catalogue {
         rows.into_iter().map(mark).collect()
     }
 
+    /// When the objects of a copy were read or proven, the first and the last of them, in milliseconds since 1970 by the
+    /// clock of whoever read them; `None` if one of them never was.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if the database fails.
+    pub async fn read_between(
+        &self,
+        dataset: &DatasetName,
+        backend: &BackendName,
+    ) -> Result<Option<(i64, i64)>, CatalogueError> {
+        let mut tx = self.read().await?;
+        let select = sqlx::query_as(
+            "SELECT min(p.at_ms), max(p.at_ms) FROM placed p
+             JOIN datasets d ON d.id = p.dataset_id JOIN backends b ON b.id = p.backend_id
+             WHERE d.name = ?1 AND b.name = ?2 AND p.state = 1 AND p.at_ms IS NOT NULL
+             HAVING count(*) = (SELECT objects FROM datasets WHERE name = ?1)",
+        );
+        let select = select.bind(dataset.as_str()).bind(backend.as_str());
+        let row: Option<(Option<i64>, Option<i64>)> = select.fetch_optional(&mut *tx).await?;
+        Ok(row.and_then(|(first, last)| first.zip(last)))
+    }
+
     /// Notes that a copy was read back up to a key; `None`: to its end.
     ///
     /// # Errors

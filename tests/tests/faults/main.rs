@@ -8,6 +8,7 @@
 
 mod cases;
 mod others;
+mod readings;
 
 mod stand;
 

@@ -207,6 +207,38 @@ fn a_server_that_is_restarted_in_the_middle_holds_nothing_up_for_long() {
     assert!(at_server(&server) == files(&estate.path("stores/origin/d")));
 }
 
+fn uploads(server: &Server) -> String {
+    let listed = Command::new(domicile_tests::installed("rclone").expect("rclone is there"))
+        .args(["backend", "list-multipart-uploads", &server.remote("first")])
+        .output()
+        .expect("rclone starts");
+    String::from_utf8_lossy(&listed.stdout).into_owned()
+}
+
+#[test]
+fn an_upload_that_a_late_double_of_a_request_began_is_given_up() {
+    let Some(server) = server("an_upload_that_a_late_double_of_a_request_began_is_given_up") else {
+        return;
+    };
+    let proxy = Proxy::harming(&server.endpoint, first(1, Kind::Begin, Fault::Late));
+    let estate = estate(&server, &proxy);
+    estate.apply().exits(0);
+    assert!(proxy.befell(), "no upload was begun");
+    let begun = std::time::Instant::now();
+    // It comes when the object has long been there, and nobody knows of it.
+    while !uploads(&server).contains("UploadId") {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "the double never comes"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    estate.apply().exits(0).says("nothing to do");
+    let left = uploads(&server);
+    assert!(!left.contains("UploadId"), "uploads are left: {left}");
+    assert!(at_server(&server) == files(&estate.path("stores/origin/d")));
+}
+
 /// Whatever is visible of an object that changed is one of its versions, and what is recorded as verified is visible.
 fn assert_no_mixture(estate: &Estate, visible: Option<&Vec<u8>>, versions: [&Vec<u8>; 2], target: &str) {
     if let Some(visible) = visible {

@@ -1,4 +1,4 @@
-//! Limits of backends and links: what they allow is not exceeded, and everything gets there.
+//! Limits of backends and links: what they allow is not exceeded, everything gets there, and owners have their shares.
 
 use std::time::{Duration, Instant};
 
@@ -86,4 +86,47 @@ fn what_crosses_a_link_goes_no_faster_than_it_allows() {
     // Twelve objects, of which the first one need not wait.
     let (_, took) = crosses("{from: {backend: origin}, to: {domain: home}, limits: {requestsPerSecond: 5}}");
     assert!(took >= Duration::from_millis(2100), "{took:?}");
+}
+
+/// How much of `heavy`'s dataset was there when that of `light` was, of two alike that go to one slow backend.
+fn there_when_the_other_is_done(weight: u32) -> f64 {
+    let estate = Estate::new();
+    for (at, dataset) in (0..1_200).flat_map(|at| ["a", "z"].map(|dataset| (at, dataset))) {
+        let bytes = domicile_tests::bytes(at, 10_000);
+        estate.write(&format!("stores/origin/{dataset}/{at}"), bytes);
+    }
+    let light = format!(
+        "apiVersion: domicile.dev/v1alpha1\nkind: Domain\nmetadata: {{name: light}}\nspec: {{title: Light, jurisdiction: DE, weight: {weight}}}\n---\n"
+    );
+    let slow = manifest::folder("slow", "home", "DE", &["limits: {bytesPerSecond: 12M}"]);
+    let datasets =
+        manifest::dataset("a", "home", "origin", &[]) + &manifest::dataset("z", "light", "origin", &[]);
+    estate.manifests(&(manifest::home(&[]) + &light + &slow + &datasets + &manifest::copies(2)));
+    let outcome = estate
+        .run(&["apply", "-f", "manifests", "--yes", "--progress", "jsonl"])
+        .exits(0);
+    let mut there = 0.0;
+    let mut done = 0;
+    for line in outcome.stderr.lines() {
+        let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
+            continue;
+        };
+        if event["event"] == "moving" && event["dataset"] == "a" {
+            there = event["bytes"].as_f64().expect("bytes") / event["totalBytes"].as_f64().expect("bytes");
+        }
+        if event["event"] == "move" && event["state"] == "done" {
+            done += 1;
+            if done == 1 {
+                return there;
+            }
+        }
+    }
+    panic!("nothing was done:\n{}", outcome.stderr)
+}
+
+#[test]
+fn an_owner_of_weight_three_has_three_times_as_much_under_way() {
+    // A third of the other's, were the two alone from the first object to the last.
+    let there = there_when_the_other_is_done(3);
+    assert!(there > 0.1 && there < 0.66, "{there}");
 }

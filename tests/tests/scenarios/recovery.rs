@@ -185,6 +185,48 @@ fn after_a_loss_a_verified_copy_becomes_the_origin_and_the_old_manifest_does_no_
 }
 
 #[test]
+fn after_set_origin_get_and_describe_tell_the_new_origin_and_not_the_old_one() {
+    let estate = simple(&["b1", "b2"], 2);
+    estate.apply().exits(0);
+    lose(&estate, "stores/origin");
+    estate.run(&["dataset", "set-origin", "d", "b1"]).exits(0);
+    let told = |arguments: &[&str]| estate.run(arguments).exits(0);
+    let dataset = told(&["describe", "dataset", "d", "-o", "json"]).json();
+    let place = |backend: &str| serde_json::json!({"backend": backend, "prefix": "d/"});
+    // The manifest still names the old one; what is in force stands beside it.
+    assert_eq!(dataset["spec"]["origin"], place("origin"), "{dataset}");
+    let status = &dataset["status"];
+    assert_eq!(
+        (&status["origin"], &status["formerOrigin"]),
+        (&place("b1"), &place("origin"))
+    );
+    let copies = status["copies"].as_array().expect("copies");
+    let backends: Vec<_> = copies.iter().map(|copy| &copy["backend"]).collect();
+    assert_eq!(backends, ["b1"], "{dataset}");
+    assert_eq!(
+        (&copies[0]["origin"], &copies[0]["state"]),
+        (&true.into(), &"Verified".into())
+    );
+    told(&["describe", "dataset", "d"]).says("formerOrigin");
+    let list = told(&["get", "datasets", "-o", "json"]).json();
+    assert_eq!(list["items"][0]["status"], *status, "{list}");
+    told(&["get", "datasets", "-o", "wide"])
+        .says("b1")
+        .never_says("origin");
+    // The backend where it lay is still known, and nobody wants anything there.
+    told(&["get", "backends"]).says("origin");
+    told(&["describe", "backend", "origin"]).says("ReadOnly");
+    // Once the manifest names the new one there is nothing to tell of the old one.
+    estate.manifests(
+        &(manifest::home(&["b1", "b2"]) + &manifest::dataset("d", "home", "b1", &[]) + &manifest::copies(2)),
+    );
+    estate.apply().exits(0);
+    let dataset = told(&["describe", "dataset", "d", "-o", "json"]).json();
+    assert_eq!(dataset["spec"]["origin"], place("b1"), "{dataset}");
+    assert_eq!(dataset["status"]["origin"], place("b1"), "{dataset}");
+}
+
+#[test]
 fn a_place_that_was_filled_by_hand_becomes_the_origin_once_it_was_read() {
     let estate = simple(&["b1"], 2);
     estate.apply().exits(0);

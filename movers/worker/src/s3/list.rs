@@ -1,7 +1,7 @@
 //! Listing objects.
 
 use domicile_estate::TEMPORARY_PREFIX;
-use domicile_movers::Failure;
+use domicile_movers::{DIGEST_LISTS, Failure};
 use jiff::Timestamp;
 
 use super::S3Store;
@@ -25,7 +25,7 @@ pub(super) struct Page {
 impl S3Store {
     /// The first page below a prefix: the cheapest question that a store answers with reasons.
     pub(super) async fn first_page(&self, prefix: &str) -> Result<Page, Refused> {
-        self.page(prefix, "8", None).await
+        self.page(prefix, "8", None, None).await
     }
 
     pub(super) async fn list_objects(
@@ -36,7 +36,7 @@ impl S3Store {
     ) -> Result<(), Failure> {
         let mut next = None;
         loop {
-            let page = self.page(prefix, "1000", next.as_deref()).await;
+            let page = self.page(prefix, "1000", next.as_deref(), None).await;
             let page = page.map_err(|refused| self.failed(Role::Source, None, "list the store", &refused))?;
             let mut objects = page.objects;
             objects.retain(|found| {
@@ -55,13 +55,27 @@ impl S3Store {
 
     /// Whether there is something besides temporary objects of ours.
     pub(super) async fn holds_something(&self) -> Result<bool, Failure> {
-        let page = self.first_page("").await;
-        let page = page.map_err(|refused| self.failed(Role::Source, None, "list the store", &refused))?;
-        let is_object = |found: &Listed| !found.path.ends_with('/') && !is_temporary(&found.path);
+        let failed = |refused: Refused| self.failed(Role::Source, None, "list the store", &refused);
+        let is_object = |found: &Listed| {
+            !found.path.ends_with('/') && !is_temporary(&found.path) && !is_list(&found.path)
+        };
+        let page = self.first_page("").await.map_err(failed)?;
+        if page.objects.iter().any(is_object) || page.next.is_none() {
+            return Ok(page.objects.iter().any(is_object));
+        }
+        // Lists of ours may be all that is on the page: what comes after them is asked for.
+        let after = format!("{}{DIGEST_LISTS}0", self.root);
+        let page = self.page("", "8", None, Some(&after)).await.map_err(failed)?;
         Ok(page.objects.iter().any(is_object))
     }
 
-    async fn page(&self, prefix: &str, keys: &str, next: Option<&str>) -> Result<Page, Refused> {
+    async fn page(
+        &self,
+        prefix: &str,
+        keys: &str,
+        next: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<Page, Refused> {
         let prefix = format!("{}{prefix}", self.root);
         let mut pairs = vec![
             ("list-type", "2"),
@@ -71,6 +85,7 @@ impl S3Store {
             ("prefix", prefix.as_str()),
         ];
         pairs.extend(next.map(|next| ("continuation-token", next)));
+        pairs.extend(after.map(|after| ("start-after", after)));
         let page = self.ask_xml(&Ask::bucket(query(&mut pairs))).await?;
         let broken = |what: &str| Refused {
             status: None,
@@ -113,6 +128,10 @@ impl S3Store {
             kind,
         })
     }
+}
+
+fn is_list(path: &str) -> bool {
+    is_skipped(path, &[DIGEST_LISTS.to_owned()])
 }
 
 /// Whether it is an object of ours that no key can name.

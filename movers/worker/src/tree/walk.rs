@@ -1,7 +1,7 @@
 //! Listing, sweeping and deleting below a remote folder.
 
 use domicile_estate::TEMPORARY_PREFIX;
-use domicile_movers::Failure;
+use domicile_movers::{DIGEST_LISTS, Failure};
 
 use super::TreeStore;
 use super::remote::{Entry, TroubleKind, joined};
@@ -61,7 +61,7 @@ impl TreeStore {
         Ok(())
     }
 
-    /// Whether there is something besides folders and temporary files of ours.
+    /// Whether there is something besides folders, temporary files and lists of ours.
     pub(super) async fn holds_something(&self) -> Result<bool, Failure> {
         self.check_root(Role::Source).await?;
         let mut folders = vec![String::new()];
@@ -69,6 +69,7 @@ impl TreeStore {
             for entry in self.entries(&folder, Role::Source).await? {
                 match entry.is_folder() {
                     _ if is_ours(&entry.name) => {}
+                    true if folder.is_empty() && entry.name == DIGEST_LISTS => {}
                     true => folders.push(joined(&folder, &entry.name)),
                     false => return Ok(true),
                 }

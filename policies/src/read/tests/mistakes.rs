@@ -265,6 +265,51 @@ fn two_names_for_one_place_are_an_error() {
 }
 
 #[test]
+fn what_lies_where_a_copy_would_lie_is_an_error() {
+    let dataset = |name: &str, holder: &str, prefix: &str| {
+        format!(
+            "---\nkind: Dataset\nmetadata: {{name: {name}}}\nspec: {{domain: a, origin: {{backend: {holder}, prefix: {prefix:?}}}}}\n"
+        )
+    };
+    let backends = |inner: &str| {
+        [
+            HEAD,
+            &backend("outer", "{type: Fs, root: x}", ""),
+            &backend("inner", inner, ""),
+        ]
+        .concat()
+    };
+    for (inner, origin, says) in [
+        // The copy of `d` on `outer` would lie in x/d.
+        (
+            "{type: Fs, root: x/d}",
+            "",
+            Some("`inner` lies where the copy of `d` on `outer`"),
+        ),
+        (
+            "{type: Fs, root: x/d/deep}",
+            "e",
+            Some("`inner` lies where the copy of `d` on `outer`"),
+        ),
+        (
+            "{type: Fs, root: .}",
+            "x/d",
+            Some("the origin of `d` lies where the copy of `d` on `outer`"),
+        ),
+        ("{type: Fs, root: x/e}", "d", None),
+        ("{type: Fs, root: xd}", "d", None),
+        ("{type: Fs, root: .}", "y/d", None),
+    ] {
+        let found = errors(&[backends(inner), dataset("d", "inner", origin)].concat());
+        let said = found
+            .iter()
+            .any(|found| says.is_some_and(|says| found.0.contains(says)));
+        assert_eq!(said, says.is_some(), "{inner} {origin}: {found:?}");
+        assert!(says.is_some() || found.is_empty(), "{inner} {origin}: {found:?}");
+    }
+}
+
+#[test]
 fn origins_within_each_other_are_an_error() {
     let dataset = |name: &str, prefix: &str| {
         format!(

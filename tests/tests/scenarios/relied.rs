@@ -1,0 +1,191 @@
+//! What a retirement relies on: the copies that stay are looked at before one goes, and none of them is the very place that
+//! goes.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use domicile_tests::{Estate, manifest};
+
+use crate::seed;
+
+const RELEASED: &[&str] = &["keepOrigin: false"];
+
+/// An estate whose origin may be written, with these backends; copies in all, and what is said of the dataset.
+fn wants(estate: &Estate, backends: &[&str], copies: usize, dataset: &[&str]) {
+    let home = manifest::home(backends).replace("accessMode: ReadOnly", "accessMode: ReadWrite");
+    estate
+        .manifests(&(home + &manifest::dataset("d", "home", "origin", dataset) + &manifest::copies(copies)));
+}
+
+fn origin_is_whole(estate: &Estate) -> bool {
+    domicile_tests::files(&estate.path("stores/origin/d")).len() == crate::OBJECTS.len()
+}
+
+fn assert_whole(estate: &Estate) {
+    let copy = domicile_tests::files(&estate.path("stores/b1/d"));
+    for (at, (name, length)) in crate::OBJECTS.iter().enumerate() {
+        assert!(
+            copy.get(*name) == Some(&domicile_tests::bytes(at as u64 + 1, *length)),
+            "{name} on b1"
+        );
+    }
+}
+
+/// A dataset with a verified copy on `b1`, to which something then happens, before the origin is released.
+fn released_after(happens: impl Fn(&Estate)) -> Estate {
+    let estate = Estate::new();
+    seed(&estate, "d");
+    wants(&estate, &["b1"], 2, &[]);
+    estate.apply().exits(0);
+    // So that its root is not taken for one that is not mounted.
+    estate.write("stores/b1/something-else", "here");
+    happens(&estate);
+    wants(&estate, &["b1"], 1, RELEASED);
+    estate
+}
+
+#[test]
+fn a_copy_that_somebody_has_removed_is_not_relied_on() {
+    type Happens = (&'static str, fn(&Estate));
+    let ways: [Happens; 3] = [
+        ("one object", |e| {
+            fs::remove_file(e.path("stores/b1/d/a.bin")).expect("it was there");
+        }),
+        ("everything", |e| {
+            fs::remove_dir_all(e.path("stores/b1/d")).expect("it was there");
+        }),
+        ("some bytes", |e| e.write("stores/b1/d/a.bin", "short")),
+    ];
+    for (what, happens) in ways {
+        let estate = released_after(happens);
+        estate
+            .apply()
+            .exits(5)
+            .says("stays")
+            .says("is recorded as verified and is not whole");
+        assert!(origin_is_whole(&estate), "{what} was removed from the only copy");
+        // The next run mends it, and only then lets the origin go.
+        estate.apply().exits(0).says("1 retired");
+        assert_whole(&estate);
+    }
+}
+
+/// Bytes of the same size in the place of an object, with a time of long ago.
+fn damage(estate: &Estate) {
+    let path = "stores/b1/d/a.bin";
+    let size = fs::metadata(estate.path(path)).expect("it is there").len();
+    estate.write(path, vec![b'x'; usize::try_from(size).expect("a small file")]);
+    let file = fs::File::options().write(true).open(estate.path(path));
+    let file = file.expect("it is there");
+    file.set_modified(std::time::UNIX_EPOCH)
+        .expect("its time can be set");
+}
+
+#[test]
+fn a_copy_that_was_changed_since_it_was_read_is_read_before_another_goes() {
+    let estate = released_after(|estate| {
+        damage(estate);
+        let file = fs::File::options()
+            .write(true)
+            .open(estate.path("stores/b1/d/a.bin"));
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        file.and_then(|file| file.set_modified(later))
+            .expect("its time can be set");
+    });
+    estate.apply().exits(5).says("1 damaged");
+    assert!(origin_is_whole(&estate), "the only copy is damaged");
+    estate.apply().exits(0).says("1 retired");
+    assert_whole(&estate);
+}
+
+#[test]
+fn a_copy_that_was_not_read_for_long_is_read_before_another_goes() {
+    let estate = released_after(damage);
+    // Read a year ago, as far as is recorded.
+    let year_ago = "import sqlite3; c = sqlite3.connect('.domicile/catalogue.db'); \
+                    c.execute('UPDATE placed SET at_ms = at_ms - 31536000000'); c.commit()";
+    let python = Command::new("python3")
+        .args(["-c", year_ago])
+        .current_dir(estate.path(""))
+        .status();
+    if !python.is_ok_and(|done| done.success()) {
+        domicile_tests::skip("a copy that was not read for long", "python3 is missing");
+        return;
+    }
+    estate.apply().exits(5).says("1 damaged");
+    assert!(origin_is_whole(&estate), "the only copy is damaged");
+    estate.apply().exits(0).says("1 retired");
+    assert_whole(&estate);
+}
+
+#[test]
+fn a_copy_that_is_out_of_reach_is_not_relied_on() {
+    let estate = released_after(|estate| {
+        fs::rename(estate.path("stores/b1"), estate.path("unplugged")).expect("it is there");
+    });
+    let _ = estate.apply();
+    assert!(
+        origin_is_whole(&estate),
+        "nobody knows whether the other copy is there still"
+    );
+}
+
+#[test]
+fn what_lies_in_the_folder_of_a_copy_is_no_other_place() {
+    // The root of the origin's backend is a link to where the copy on `b2` would lie.
+    let estate = Estate::new();
+    fs::create_dir_all(estate.path("stores/b2/d")).expect("a folder");
+    estate.write("stores/b2/d/d/a.bin", "bytes");
+    let home = manifest::home(&["b2"]).replace("stores/origin", "stores/linked");
+    symlink(estate.path("stores/b2/d"), estate.path("stores/linked")).expect("a link");
+    let home = home.replace("accessMode: ReadOnly", "accessMode: ReadWrite");
+    estate.manifests(&(home + &manifest::dataset("d", "home", "origin", RELEASED) + &manifest::copies(1)));
+    estate
+        .apply()
+        .exits(1)
+        .says("lies where the copy of `d` on `b2` would lie");
+    assert!(estate.path("stores/b2/d/d/a.bin").exists());
+}
+
+/// A folder that is mounted a second time; `None` where that is not allowed.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn new(what: &std::path::Path, at: &std::path::Path) -> Option<Self> {
+        fs::create_dir_all(at).expect("a folder");
+        let mount = Command::new("mount").arg("--bind").args([what, at]).output();
+        mount
+            .is_ok_and(|done| done.status.success())
+            .then(|| Self(at.to_path_buf()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_folder_that_is_mounted_twice_is_one_place() {
+    let estate = Estate::new();
+    seed(&estate, "d");
+    for below in ["stores/b1", "stores/b2/d", "stores/b3"] {
+        fs::create_dir_all(estate.path(below)).expect("a folder");
+    }
+    let Some(root) = Mounted::new(&estate.path("stores/b1"), &estate.path("stores/b3")) else {
+        domicile_tests::skip("a folder that is mounted twice", "mounting is not allowed");
+        return;
+    };
+    wants(&estate, &["b1", "b2", "b3"], 3, &[]);
+    estate.apply().exits(1).says("are one folder under two names");
+    drop(root);
+    // Below the roots nobody looks, until something is to be deleted: the copy on `b2` is the origin itself.
+    let Some(_copy) = Mounted::new(&estate.path("stores/origin/d"), &estate.path("stores/b2/d")) else {
+        return;
+    };
+    wants(&estate, &["b2"], 1, RELEASED);
+    estate.apply().exits(5).says("one place under two names");
+    assert!(origin_is_whole(&estate), "the copy would have gone with it");
+}
