@@ -31,41 +31,47 @@ on_every_kind!(
 const ROUNDS: usize = 6;
 
 async fn a_note_lies_beside_objects_and_is_none(bench: Bench) {
-    let content = bytes(5_000, 1);
-    bench.put("a/b", &content).await;
-    let text = b"what lies here, and how one can tell\n".to_vec();
-    let path = list_path(&DatasetName::new(DATASET).unwrap(), &blake3::hash(&text).to_hex());
-    let place = Place {
+    bench.put("a/b", &bytes(5_000, 1)).await;
+    let dataset = DatasetName::new(DATASET).unwrap();
+    let at = |path: String| Place {
         backend: name("store"),
-        path: path.clone(),
+        path,
     };
+    // More than a store is asked for at once where it is only to be known whether it holds anything.
+    let notes: BTreeMap<String, Vec<u8>> = (0..9)
+        .map(|note| format!("what lies here, told by note {note}\n").into_bytes())
+        .map(|text| (list_path(&dataset, &blake3::hash(&text).to_hex()), text))
+        .collect();
     let Bench { worker, cancel, .. } = &bench;
-    for _ in 0..2 {
+    for (path, text) in notes.iter().chain(notes.iter().take(1)) {
+        let place = at(path.clone());
         worker.put_note(&place, text.clone(), cancel).await.unwrap();
+        assert_eq!(&worker.note(&place, 1_000, cancel).await.unwrap().bytes, text);
+        let refused = worker.note(&place, 10, cancel).await.unwrap_err();
+        assert_eq!(refused.class, FailureClass::SourceUnreadable, "{refused}");
     }
-    assert_eq!(worker.note(&place, 1_000, cancel).await.unwrap().bytes, text);
-    let refused = worker.note(&place, 10, cancel).await.unwrap_err();
-    assert_eq!(refused.class, FailureClass::SourceUnreadable, "{refused}");
     let paths = |listed: Vec<Listed>| listed.into_iter().map(|found| found.path).collect::<Vec<_>>();
     let object = format!("{DATASET}/a/b");
     assert_eq!(paths(bench.list("").await), [object.as_str()], "it is no object");
-    assert_eq!(
-        paths(bench.list(&format!("{DIGEST_LISTS}/")).await),
-        [path.as_str()]
+    let listed = paths(bench.list(&format!("{DIGEST_LISTS}/")).await);
+    assert_eq!(listed, notes.keys().cloned().collect::<Vec<_>>());
+    let store = name("store");
+    assert!(!worker.is_empty_or_gone(&store).await.unwrap());
+    worker.delete(&at(object), Some(&dataset), cancel).await.unwrap();
+    assert!(
+        worker.is_empty_or_gone(&store).await.unwrap(),
+        "notes alone are nothing"
     );
-    let is_empty = || worker.is_empty_or_gone(&place.backend);
-    assert!(!is_empty().await.unwrap());
-    let at = Place {
-        backend: name("store"),
-        path: object,
-    };
-    worker.delete(&at, None, cancel).await.unwrap();
-    assert!(is_empty().await.unwrap(), "a note alone is nothing");
-    for _ in 0..2 {
-        worker.remove_note(&place, cancel).await.unwrap();
+    for path in notes.keys() {
+        worker.remove_note(&at(path.clone()), cancel).await.unwrap();
     }
-    let gone = worker.note(&place, 1_000, cancel).await.unwrap_err();
-    assert_eq!(gone.class, FailureClass::SourceGone, "{gone}");
+    let (path, _) = notes.first_key_value().unwrap();
+    worker.remove_note(&at(path.clone()), cancel).await.unwrap();
+    let gone = worker.note(&at(path.clone()), 1_000, cancel).await.unwrap_err();
+    assert!(
+        [FailureClass::SourceGone, FailureClass::StoreMissing].contains(&gone.class),
+        "{gone}"
+    );
 }
 
 async fn of_two_writers_of_one_name_one_wins(bench: Bench) {

@@ -51,6 +51,8 @@ pub enum Fault {
     Twice,
     /// It arrives, is answered, and arrives once more when all that followed it is done.
     Late,
+    /// It arrives, is answered, and arrives once more when the test says so ([`Proxy::deliver_kept`]).
+    Kept,
     /// Others overtake it.
     Held(Duration),
 }
@@ -81,6 +83,8 @@ struct Shared {
     sent: AtomicU64,
     harmed: AtomicU64,
     log: Mutex<Vec<Exchange>>,
+    /// Heads and bodies of requests that are to come once more.
+    kept: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
     under_way: Mutex<BTreeMap<u64, (Asked, Instant)>>,
     serial: AtomicU64,
     /// Seconds by which the server's clock seems to be ahead.
@@ -132,6 +136,7 @@ impl Proxy {
             sent: AtomicU64::new(0),
             harmed: AtomicU64::new(0),
             log: Mutex::new(Vec::new()),
+            kept: Mutex::new(Vec::new()),
             under_way: Mutex::new(BTreeMap::new()),
             serial: AtomicU64::new(0),
             ahead: Mutex::new(None),
@@ -186,6 +191,22 @@ impl Proxy {
     #[must_use]
     pub fn befell(&self) -> bool {
         self.shared.harmed.load(Ordering::Relaxed) > 0
+    }
+
+    /// Lets what was kept arrive once more, and waits for the answers; how many there were.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    #[must_use]
+    pub fn deliver_kept(&self) -> usize {
+        let kept = std::mem::take(&mut *lock(&self.shared.kept));
+        for (head, body) in &kept {
+            let mut upstream = Upstream::connect(&self.shared.server).expect("the server is there");
+            upstream.writer.write_all(head).expect("the server takes it");
+            upstream.writer.write_all(body).expect("the server takes it");
+            Head::read(&mut upstream.reader).expect("the server answers");
+        }
+        kept.len()
     }
 
     /// What is asked for and not answered yet, and for how long, in words.
@@ -326,6 +347,10 @@ impl<'a> Line<'a> {
             answer
         };
         self.tell(request, answer)?;
+        if request.fault == Fault::Kept {
+            let kept = (request.head.bytes(), request.kept.clone());
+            lock(&self.shared.kept).push(kept);
+        }
         if request.fault == Fault::Late {
             self.later(request);
         }
@@ -383,7 +408,7 @@ impl<'a> Line<'a> {
         let mut passing = Passing::new(harm, &sent);
         let length = Length::Bytes(request.asked.length);
         let done = upstream.writer.write_all(&request.head.bytes()).and_then(|()| {
-            if matches!(request.fault, Fault::Twice | Fault::Late) {
+            if matches!(request.fault, Fault::Twice | Fault::Late | Fault::Kept) {
                 passing.pass(&mut self.reader, &mut request.kept, length)?;
                 return upstream.writer.write_all(&request.kept);
             }
