@@ -8,6 +8,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use domicile_catalogue::{
@@ -16,10 +17,13 @@ use domicile_catalogue::{
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::tree::PART_MIN;
 use domicile_movers::{Ending, Failure, Ledger, Receipt, TransferId, TransferSpec};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::task::{JoinError, JoinSet};
 
 use super::Carrier;
-use super::copy::{self, Failures, OBJECTS, PAGE, RECORD_BATCH};
+use super::copy::{self, Failures, PAGE};
+use super::ended::{Ended, each_recorded, sift};
 use super::lease::Keeper;
 
 /// Objects and bytes of a batch of small objects, at most.
@@ -27,6 +31,8 @@ pub const BATCH_OBJECTS: usize = 256;
 const BATCH_BYTES: u64 = 256 * 1024 * 1024;
 /// Consignments that one process carries at once.
 const CONSIGNMENTS: usize = 4;
+/// Objects of one consignment under way at once.
+const OBJECTS: usize = 32;
 /// How often it is looked whether somebody else has ended, or has lost, what he carries.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -93,22 +99,19 @@ pub async fn carry_copy(
     (dataset, target): (&DatasetName, &BackendName),
     failures: &mut Failures,
 ) -> Result<(), CatalogueError> {
-    let mut under_way = JoinSet::new();
+    let copy = (dataset, target);
     loop {
-        while under_way.len() < CONSIGNMENTS && !carrier.cancel.is_cancelled() && failures.lost.is_none() {
-            match lease(carrier, Some((dataset, target))).await? {
-                Some(keeper) => drop(under_way.spawn(carry(carrier.clone(), keeper))),
-                None => break,
-            }
-        }
-        if let Some(ended) = under_way.join_next().await {
+        // A task, so that its breaking down does not leave the copy without an end; one for all, so that small objects wake
+        // no other thread.
+        let mut porters = JoinSet::new();
+        porters.spawn(carry_offered(carrier.clone(), (dataset.clone(), target.clone())));
+        if let Some(ended) = porters.join_next().await {
             failures.merge(ended.map_err(|error| panicked(&error))??);
-            continue;
         }
         if carrier.cancel.is_cancelled() || failures.lost.is_some() {
             break;
         }
-        if is_held(carrier, (dataset, target)).await?.is_some() {
+        if is_held(carrier, copy).await?.is_some() {
             return Ok(());
         }
         let offers = carrier.catalogue.offers(dataset, target).await?;
@@ -120,9 +123,35 @@ pub async fn carry_copy(
     }
     if failures.lost.is_some() {
         // Everything else would fail in the same way.
-        carrier.catalogue.withdraw_offers(Some((dataset, target))).await?;
+        carrier.catalogue.withdraw_offers(Some(copy)).await?;
     }
     Ok(())
+}
+
+/// Carries what nobody carries of a copy, a few consignments at once.
+async fn carry_offered(
+    carrier: Carrier,
+    (dataset, target): (DatasetName, BackendName),
+) -> Result<Failures, CatalogueError> {
+    let lost = AtomicBool::new(false);
+    let porter = || async {
+        let mut failures = Failures::default();
+        while !carrier.cancel.is_cancelled() && !lost.load(Ordering::Relaxed) {
+            let Some(keeper) = lease(&carrier, Some((&dataset, &target))).await? else {
+                break;
+            };
+            failures.merge(carry(carrier.clone(), keeper).await?);
+            lost.fetch_or(failures.lost.is_some(), Ordering::Relaxed);
+        }
+        Ok::<_, CatalogueError>(failures)
+    };
+    // Nothing is waited for beside them: one that holds the catalogue's writer must go on.
+    let mut porters: FuturesUnordered<_> = (0..CONSIGNMENTS).map(|_| porter()).collect();
+    let mut failures = Failures::default();
+    while let Some(ended) = porters.next().await {
+        failures.merge(ended?);
+    }
+    Ok(failures)
 }
 
 /// What a person has ordered of a copy.
@@ -187,57 +216,23 @@ async fn carry_objects(
     page: Vec<PendingObject>,
     failures: &mut Failures,
 ) -> Result<(), CatalogueError> {
-    // Tasks, not mere futures: each writes into the catalogue, whose one writer must never wait for somebody who is not
-    // looked after just then.
-    let mut tasks = JoinSet::new();
-    let mut waiting = specified(carrier, &keeper.lease.consignment, page)
-        .await?
-        .into_iter();
-    loop {
-        while tasks.len() < OBJECTS
-            && let Some((object, specified)) = waiting.next()
-        {
-            let (carrier, keeper) = (carrier.clone(), Arc::clone(keeper));
-            tasks.spawn(async move {
-                let dataset = &keeper.lease.consignment.dataset;
-                let _slot = carrier.slots.enter(dataset, object.size.0).await;
-                let ending = match specified {
-                    Ok((spec, ledger)) => transfer(&carrier, &keeper, &spec, ledger).await,
-                    Err(failure) => Ending::Failed(failure),
-                };
-                (object, ending)
-            });
-        }
-        let Some(first) = tasks.join_next().await else {
-            return Ok(());
+    let dataset = &keeper.lease.consignment.dataset;
+    let specified = specified(carrier, &keeper.lease.consignment, page).await?;
+    let transfers = specified.into_iter().map(|(object, specified)| async move {
+        let _slot = carrier.slots.enter(dataset, object.size.0).await;
+        let ending = match specified {
+            Ok((spec, ledger)) => transfer(carrier, keeper, &spec, ledger).await,
+            Err(failure) => Ending::Failed(failure),
         };
-        let others = std::iter::from_fn(|| tasks.try_join_next());
-        let chunk: Result<Vec<_>, _> = std::iter::once(first).chain(others).take(RECORD_BATCH).collect();
-        let chunk = chunk.map_err(|error| panicked(&error))?;
-        let mut done = Vec::new();
-        for (object, ending) in chunk {
-            match ending {
-                Ending::Registered(receipt) => {
-                    copy::note_bad_sources(carrier, &object, &receipt.source_failures).await?;
-                    carrier.meter.add_object();
-                    if receipt.adopted {
-                        carrier.meter.add_there(object.size.0);
-                    }
-                    done.push((object, receipt));
-                }
-                Ending::Failed(failure) | Ending::Unrecorded(failure) => {
-                    copy::note_bad_sources(carrier, &object, std::slice::from_ref(&failure)).await?;
-                    carrier.meter.add_failure();
-                    failures.add(&failure);
-                }
-                Ending::Fenced | Ending::Cancelled => {}
-            }
-        }
-        record(carrier, keeper, &done, failures).await?;
-        if failures.lost.is_some() || keeper.is_lost() {
-            return Ok(());
-        }
-    }
+        let result = match ending {
+            Ending::Registered(receipt) => Some(Ok(receipt)),
+            Ending::Failed(failure) | Ending::Unrecorded(failure) => Some(Err(failure)),
+            Ending::Fenced | Ending::Cancelled => None,
+        };
+        (object, result)
+    });
+    let record = |ended| record(carrier, keeper, ended);
+    each_recorded(transfers, OBJECTS, record, failures).await
 }
 
 /// A task of ours that broke down: its lease runs out, and others go on.
@@ -287,22 +282,19 @@ async fn transfer(carrier: &Carrier, keeper: &Keeper, spec: &TransferSpec, ledge
     ending.unwrap_or_else(Ending::Failed)
 }
 
-/// Records objects as verified under the lease, all at once; where other digests were recorded meanwhile, one by one.
-async fn record(
-    carrier: &Carrier,
-    keeper: &Keeper,
-    done: &[(PendingObject, Receipt)],
-    failures: &mut Failures,
-) -> Result<(), CatalogueError> {
+/// Records objects as verified under the lease, all at once, and tells what failed; where other digests were recorded
+/// meanwhile, one by one.
+async fn record(carrier: &Carrier, keeper: &Keeper, ended: Vec<Ended>) -> Result<Failures, CatalogueError> {
+    let (done, mut failures) = sift(carrier, ended).await?;
     if done.is_empty() {
-        return Ok(());
+        return Ok(failures);
     }
-    match record_batch(carrier, keeper, done).await {
+    match record_batch(carrier, keeper, &done).await {
         Err(CatalogueError::DigestDiffers { .. }) => {}
-        other => return other,
+        other => return other.map(|()| failures),
     }
     let Consignment { dataset, target, .. } = &keeper.lease.consignment;
-    for one in done {
+    for one in &done {
         match record_batch(carrier, keeper, std::slice::from_ref(one)).await {
             Err(CatalogueError::DigestDiffers { .. }) => {
                 let failure: Failure = copy::take_back(carrier, dataset, target, one).await;
@@ -311,7 +303,7 @@ async fn record(
             other => other?,
         }
     }
-    Ok(())
+    Ok(failures)
 }
 
 async fn record_batch(

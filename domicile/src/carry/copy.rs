@@ -5,17 +5,15 @@ use domicile_estate::{BackendName, DatasetName};
 use domicile_movers::{Failure, FailureClass, Receipt, TargetRecorded, TransferSpec};
 use domicile_scheduler::{Action, CopyOutcome, Event, Step};
 use domicile_worker::Expected;
-use futures::StreamExt as _;
 
+use super::ended::{Ended, each_recorded, sift};
 use super::lists::{self, Moment};
 use super::{Carrier, consign, now_ms, order};
 
 /// Objects read from the catalogue at once.
 pub(super) const PAGE: u32 = 512;
-/// Objects of one copy under way at once.
-pub(super) const OBJECTS: usize = 32;
-/// Objects recorded in one transaction at most.
-pub(super) const RECORD_BATCH: usize = 128;
+/// Objects of one batch under way at once: small ones wait for the disk or the line most of the time.
+const OBJECTS: usize = 128;
 /// Failures of one copy that are told one by one; the others are counted.
 const TOLD_FAILURES: usize = 5;
 
@@ -238,56 +236,20 @@ async fn copy_page(
     page: Vec<PendingObject>,
     failures: &mut Failures,
 ) -> Result<(), CatalogueError> {
-    let transfers = page.into_iter().map(|object| {
-        let (dataset, spec) = (
-            &step.dataset,
-            spec(carrier, &step.dataset, (sources, to), &object),
-        );
-        let carrier = carrier.clone();
-        async move {
-            let _slot = carrier.slots.enter(dataset, object.size.0).await;
-            let result = match spec {
-                Ok(spec) => {
-                    carrier
-                        .worker
-                        .transfer(&spec, &carrier.progress, &carrier.cancel)
-                        .await
-                }
-                Err(failure) => Err(failure),
-            };
-            (object, result)
-        }
-    });
-    let transfers: Vec<_> = transfers.collect();
-    let mut results = futures::stream::iter(transfers)
-        .buffer_unordered(OBJECTS)
-        .ready_chunks(RECORD_BATCH);
-    while let Some(chunk) = results.next().await {
-        let mut done = Vec::new();
-        for (object, result) in chunk {
-            match result {
-                Ok(receipt) => {
-                    note_bad_sources(carrier, &object, &receipt.source_failures).await?;
-                    carrier.meter.add_object();
-                    if receipt.adopted {
-                        carrier.meter.add_there(object.size.0);
-                    }
-                    done.push((object, receipt));
-                }
-                Err(failure) => {
-                    note_bad_sources(carrier, &object, std::slice::from_ref(&failure)).await?;
-                    carrier.meter.add_failure();
-                    failures.add(&failure);
-                }
+    let dataset = &step.dataset;
+    let transfers = page.into_iter().map(|object| async move {
+        let _slot = carrier.slots.enter(dataset, object.size.0).await;
+        let result = match spec(carrier, dataset, (sources, to), &object) {
+            Ok(spec) => {
+                let (progress, cancel) = (&carrier.progress, &carrier.cancel);
+                carrier.worker.transfer(&spec, progress, cancel).await
             }
-        }
-        record(carrier, step, to, &done, failures).await?;
-        if failures.lost.is_some() {
-            // Every other object would fail in the same way; those under way are dropped, and a later run sweeps.
-            return Ok(());
-        }
-    }
-    Ok(())
+            Err(failure) => Err(failure),
+        };
+        (object, Some(result))
+    });
+    let record = |ended| record(carrier, dataset, to, ended);
+    each_recorded(transfers, OBJECTS, record, failures).await
 }
 
 /// What to carry, and from where: sources that are known not to have the object are left out.
@@ -359,33 +321,33 @@ pub(super) fn verifications(
     backends.map(verification).collect()
 }
 
-/// Records objects as verified, all at once. Where other digests were recorded meanwhile (the source changed between
-/// two readings), one by one, so that the others do not suffer.
+/// Records objects as verified, all at once, and tells what failed. Where other digests were recorded meanwhile (the source
+/// changed between two readings), one by one, so that the others do not suffer.
 async fn record(
     carrier: &Carrier,
-    step: &Step,
+    dataset: &DatasetName,
     to: &BackendName,
-    done: &[(PendingObject, Receipt)],
-    failures: &mut Failures,
-) -> Result<(), CatalogueError> {
+    ended: Vec<Ended>,
+) -> Result<Failures, CatalogueError> {
+    let (done, mut failures) = sift(carrier, ended).await?;
     let of = |(object, receipt): &(PendingObject, Receipt)| verifications(object, to, receipt);
     let all: Vec<Verification> = done.iter().flat_map(of).collect();
     if all.is_empty() {
-        return Ok(());
+        return Ok(failures);
     }
     match carrier.catalogue.record_verified(&all).await {
         Err(CatalogueError::DigestDiffers { .. }) => {}
-        other => return other,
+        other => return other.map(|()| failures),
     }
-    for one in done {
+    for one in &done {
         match carrier.catalogue.record_verified(&of(one)).await {
             Err(CatalogueError::DigestDiffers { .. }) => {
-                failures.add(&take_back(carrier, &step.dataset, to, one).await);
+                failures.add(&take_back(carrier, dataset, to, one).await);
             }
             other => other?,
         }
     }
-    Ok(())
+    Ok(failures)
 }
 
 /// What was just written is of another version than what is recorded: it must not stay under its name.

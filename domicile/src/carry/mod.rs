@@ -9,6 +9,7 @@
 
 pub mod consign;
 mod copy;
+mod ended;
 mod inspect;
 mod lease;
 pub mod lists;

@@ -9,20 +9,20 @@ use sqlx::SqliteConnection;
 
 use crate::copies::{Finding, Inspection, Verification};
 use crate::error::CatalogueError;
-use crate::row::{PlacedState, hex, json_rows, raise_revision, unhex};
+use crate::row::{PlacedState, digest, from_json, json_rows, raise_revision};
 
 /// One object and its copy, as recorded.
-#[derive(sqlx::FromRow)]
+#[derive(serde::Deserialize)]
 struct TargetRow {
     id: i64,
     dataset_id: i64,
-    dataset: String,
     key: String,
-    sha256: Option<Vec<u8>>,
-    blake3: Option<Vec<u8>>,
+    /// In hexadecimal, as the next.
+    sha256: Option<String>,
+    blake3: Option<String>,
     backend_id: Option<i64>,
-    retiring: Option<bool>,
-    origin: Option<bool>,
+    retiring: Option<i64>,
+    origin: Option<i64>,
     state: Option<i64>,
 }
 
@@ -87,11 +87,10 @@ async fn record_on(
         let row = rows
             .get_mut(&object)
             .ok_or(CatalogueError::UnknownObject { object })?;
-        let (Some(id), Some(false)) = (row.backend_id, row.retiring) else {
-            return Err(CatalogueError::NoCopy {
-                dataset: row.dataset.clone(),
-                backend: backend.clone(),
-            });
+        let (Some(id), Some(0)) = (row.backend_id, row.retiring) else {
+            let dataset = name_of(connection, row.dataset_id).await?;
+            let backend = backend.clone();
+            return Err(CatalogueError::NoCopy { dataset, backend });
         };
         copy = Some(id);
         changes.note(row, inspection)?;
@@ -103,26 +102,33 @@ async fn record_on(
     Ok(seen)
 }
 
-/// What is recorded of the objects. CROSS JOIN: the few that are asked for come first, and each is looked up.
+/// The name of a dataset, for people.
+async fn name_of(connection: &mut SqliteConnection, dataset: i64) -> Result<String, CatalogueError> {
+    let select = sqlx::query_scalar("SELECT name FROM datasets WHERE id = ?");
+    Ok(select.bind(dataset).fetch_one(connection).await?)
+}
+
+/// What is recorded of the objects, as one text: to hand over rows one at a time costs more than to read them. CROSS JOIN: the few
+/// that are asked for come first, and each is looked up.
 async fn rows_of(
     connection: &mut SqliteConnection,
     backend: &BackendName,
     inspections: &[&Inspection],
 ) -> Result<BTreeMap<i64, TargetRow>, CatalogueError> {
-    let select = sqlx::query_as::<_, TargetRow>(
-        "SELECT o.id, o.dataset_id, d.name AS dataset, o.key, o.sha256, o.blake3, c.backend_id, c.retiring, c.origin,
-                coalesce(p.state, iif(o.id <= c.trusted_through, 1, NULL)) AS state
-         FROM json_each(?1) w CROSS JOIN objects o ON o.id = w.value JOIN datasets d ON d.id = o.dataset_id
+    let select = sqlx::query_scalar::<_, String>(
+        "SELECT json_group_array(json_object('id', o.id, 'dataset_id', o.dataset_id, 'key', o.key,
+             'sha256', iif(o.sha256 IS NULL, NULL, lower(hex(o.sha256))),
+             'blake3', iif(o.blake3 IS NULL, NULL, lower(hex(o.blake3))), 'backend_id', c.backend_id,
+             'retiring', c.retiring, 'origin', c.origin,
+             'state', coalesce(p.state, iif(o.id <= c.trusted_through, 1, NULL))))
+         FROM json_each(?1) w CROSS JOIN objects o ON o.id = w.value
          LEFT JOIN backends b ON b.name = ?2
          LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = b.id
          LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = b.id AND p.object_id = o.id",
     );
     let wanted = inspections.iter().map(|inspection| json!(inspection.object_id));
-    let rows = select
-        .bind(json_rows(wanted))
-        .bind(backend.as_str())
-        .fetch_all(connection)
-        .await?;
+    let select = select.bind(json_rows(wanted)).bind(backend.as_str());
+    let rows: Vec<TargetRow> = from_json(&select.fetch_one(connection).await?)?;
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
@@ -131,14 +137,14 @@ impl Changes {
     fn note(&mut self, row: &mut TargetRow, inspection: &Inspection) -> Result<(), CatalogueError> {
         let (state, reason) = match &inspection.finding {
             Finding::Whole { sha256, blake3 } => {
-                let sha256 = sha256.as_deref().map(unhex).transpose()?;
-                self.note_digests(row, (sha256, unhex(blake3)?))?;
+                let sha256 = sha256.as_deref().map(digest).transpose()?;
+                self.note_digests(row, (sha256, digest(blake3)?))?;
                 (PlacedState::Verified, None)
             }
             Finding::Damaged { reason } => (PlacedState::Damaged, Some(reason.as_str())),
             Finding::Gone => (PlacedState::Gone, None),
         };
-        if state != PlacedState::Verified && row.origin != Some(true) && !is_ours(row.state) {
+        if state != PlacedState::Verified && row.origin != Some(1) && !is_ours(row.state) {
             return Ok(());
         }
         let (object, code) = (inspection.object_id, state.code());
@@ -153,28 +159,25 @@ impl Changes {
     fn note_digests(
         &mut self,
         row: &mut TargetRow,
-        (sha256, blake3): (Option<[u8; 32]>, [u8; 32]),
+        (sha256, blake3): (Option<String>, String),
     ) -> Result<(), CatalogueError> {
-        for (known, found) in [(&row.sha256, sha256), (&row.blake3, Some(blake3))] {
+        for (known, found) in [(&row.sha256, sha256.as_ref()), (&row.blake3, Some(&blake3))] {
             if let (Some(known), Some(found)) = (known, found)
-                && known.as_slice() != found
+                && known != found
             {
                 return Err(CatalogueError::DigestDiffers {
                     key: row.key.escape_debug().to_string(),
-                    known: hex(known),
-                    found: hex(&found),
+                    known: known.clone(),
+                    found: found.clone(),
                 });
             }
         }
         if (row.sha256.is_some() || sha256.is_none()) && row.blake3.is_some() {
             return Ok(());
         }
-        let text = sha256.map(|sha256| hex(&sha256));
-        self.digests.push(json!([row.id, text, hex(&blake3)]));
-        if row.sha256.is_none() {
-            row.sha256 = sha256.map(|sha256| sha256.to_vec());
-        }
-        row.blake3 = Some(blake3.to_vec());
+        self.digests.push(json!([row.id, sha256, blake3]));
+        row.sha256 = row.sha256.take().or(sha256);
+        row.blake3 = Some(blake3);
         Ok(())
     }
 

@@ -6,7 +6,9 @@ use sqlx::SqliteConnection;
 use crate::Catalogue;
 use crate::error::CatalogueError;
 use crate::leases::Consignment;
-use crate::row::{PlacedState, backend_name, bytes, dataset_id, hex, known_dataset_id, object_key};
+use crate::row::{
+    PlacedState, backend_name, bytes, dataset_id, from_json, hex, known_dataset_id, object_key,
+};
 
 /// An object with its number in the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,34 +130,53 @@ impl TryFrom<CopyObjectRow> for CopyObject {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct PendingRow {
-    #[sqlx(flatten)]
-    object: ObjectRow,
-    modified_ms: Option<i64>,
-    ours: bool,
-    gone: bool,
-    changed: bool,
+/// Number, key, size, SHA-256 and BLAKE3 in hexadecimal, when it was written, and whether it is ours, gone, and changed.
+type PendingRow = (
+    i64,
+    String,
+    i64,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    i64,
+    i64,
+    i64,
+);
+
+fn pending(row: PendingRow) -> Result<PendingObject, CatalogueError> {
+    let (object_id, key, size, sha256, blake3, modified_ms, ours, gone, changed) = row;
+    Ok(PendingObject {
+        object_id,
+        key: object_key(&key)?,
+        size: bytes(size)?,
+        sha256,
+        blake3,
+        modified_ms,
+        ours_recorded: ours != 0,
+        gone_at_origin: gone != 0,
+        changed_at_origin: changed != 0,
+    })
 }
 
-impl TryFrom<PendingRow> for PendingObject {
-    type Error = CatalogueError;
+/// Number, key, size, and SHA-256 and BLAKE3 in hexadecimal.
+type ObjectTexts = (i64, String, i64, Option<String>, Option<String>);
 
-    fn try_from(row: PendingRow) -> Result<Self, CatalogueError> {
-        let NumberedObject { object_id, object } = row.object.try_into()?;
-        Ok(Self {
-            object_id,
-            key: object.key,
-            size: object.size,
-            sha256: object.sha256,
-            blake3: object.blake3,
-            modified_ms: row.modified_ms,
-            ours_recorded: row.ours,
-            gone_at_origin: row.gone,
-            changed_at_origin: row.changed,
-        })
-    }
+fn numbered((object_id, key, size, sha256, blake3): ObjectTexts) -> Result<NumberedObject, CatalogueError> {
+    let object = Object {
+        key: object_key(&key)?,
+        size: bytes(size)?,
+        sha256,
+        blake3,
+    };
+    Ok(NumberedObject { object_id, object })
 }
+
+/// Objects of dataset ?1 after key ?2, ?3 at most, as one JSON text: to hand over rows one at a time costs more than to read
+/// them.
+const SELECT_OBJECTS: &str = "
+    SELECT json_group_array(json_array(id, key, size, iif(sha256 IS NULL, NULL, lower(hex(sha256))),
+                                       iif(blake3 IS NULL, NULL, lower(hex(blake3)))) ORDER BY key)
+    FROM (SELECT id, key, size, sha256, blake3 FROM objects WHERE dataset_id = ?1 AND key > ?2 ORDER BY key LIMIT ?3)";
 
 /// Every object of dataset ?1 after key ?3 with whether it is ours on backend ?2, ?4 at most. What is gone (3) is not:
 /// if something lies there again, somebody else put it there.
@@ -169,21 +190,25 @@ const SELECT_COPY: &str = "
     WHERE o.dataset_id = ?1 AND o.key > ?3
     ORDER BY o.key LIMIT ?4";
 
-/// Objects of dataset ?1 after key ?3 that copy ?2 is not known to hold whole, ?4 at most.
+/// Objects of dataset ?1 after key ?3 that copy ?2 is not known to hold whole, ?4 at most, as one JSON text.
 const SELECT_MISSING: &str = "
-    SELECT o.id, o.key, o.size, o.sha256, o.blake3, o.modified_ms,
-           coalesce(p.state <> 3, o.id <= coalesce(c.trusted_through, 0)) AS ours,
-           EXISTS (SELECT 1 FROM findings f
-                   WHERE f.dataset_id = o.dataset_id AND f.kind = 'Gone' AND f.key = o.key) AS gone,
-           EXISTS (SELECT 1 FROM findings f
-                   WHERE f.dataset_id = o.dataset_id AND f.kind = 'Changed' AND f.key = o.key) AS changed
-    FROM objects o
-    LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
-    LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id
-    WHERE o.dataset_id = ?1 AND o.key > ?3
-      AND coalesce(p.state, o.id <= coalesce(c.trusted_through, 0)) <> 1
-      AND (?5 IS NULL OR o.key <= ?5)
-    ORDER BY o.key LIMIT ?4";
+    SELECT json_group_array(json_array(id, key, size, iif(sha256 IS NULL, NULL, lower(hex(sha256))),
+                                       iif(blake3 IS NULL, NULL, lower(hex(blake3))), modified_ms, ours, gone, changed)
+                            ORDER BY key)
+    FROM (
+        SELECT o.id, o.key, o.size, o.sha256, o.blake3, o.modified_ms,
+               coalesce(p.state <> 3, o.id <= coalesce(c.trusted_through, 0)) AS ours,
+               EXISTS (SELECT 1 FROM findings f
+                       WHERE f.dataset_id = o.dataset_id AND f.kind = 'Gone' AND f.key = o.key) AS gone,
+               EXISTS (SELECT 1 FROM findings f
+                       WHERE f.dataset_id = o.dataset_id AND f.kind = 'Changed' AND f.key = o.key) AS changed
+        FROM objects o
+        LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
+        LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id
+        WHERE o.dataset_id = ?1 AND o.key > ?3
+          AND coalesce(p.state, o.id <= coalesce(c.trusted_through, 0)) <> 1
+          AND (?5 IS NULL OR o.key <= ?5)
+        ORDER BY o.key LIMIT ?4)";
 
 /// Asks for what a copy, by the numbers of its dataset and backend, is missing: from a key, to a key, so many at most.
 async fn missing(
@@ -192,10 +217,10 @@ async fn missing(
     (dataset, backend): (i64, Option<i64>),
     (from, to, limit): (&str, Option<&str>, u32),
 ) -> Result<Vec<PendingObject>, CatalogueError> {
-    let select = sqlx::query_as::<_, PendingRow>(sqlx::AssertSqlSafe(select));
+    let select = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(select));
     let select = select.bind(dataset).bind(backend).bind(from).bind(limit).bind(to);
-    let rows = select.fetch_all(connection).await?;
-    rows.into_iter().map(PendingObject::try_from).collect()
+    let rows: Vec<PendingRow> = from_json(&select.fetch_one(connection).await?)?;
+    rows.into_iter().map(pending).collect()
 }
 
 impl Catalogue {
@@ -211,17 +236,10 @@ impl Catalogue {
     ) -> Result<Vec<NumberedObject>, CatalogueError> {
         let mut tx = self.read().await?;
         let id = dataset_id(&mut tx, dataset).await?;
-        let select = sqlx::query_as::<_, ObjectRow>(
-            "SELECT id, key, size, sha256, blake3 FROM objects WHERE dataset_id = ? AND key > ?
-             ORDER BY key LIMIT ?",
-        );
+        let select = sqlx::query_scalar::<_, String>(SELECT_OBJECTS);
         let select = select.bind(id).bind(after_text(after)).bind(limit);
-        select
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .map(NumberedObject::try_from)
-            .collect()
+        let rows: Vec<ObjectTexts> = from_json(&select.fetch_one(&mut *tx).await?)?;
+        rows.into_iter().map(numbered).collect()
     }
 
     /// Objects of a dataset that a backend is not known to hold whole, by key, after a key, at most `limit`. A

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_estate::{ByteCount, ObjectKey, OriginFinding};
-use futures::TryStreamExt;
 use serde_json::json;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::error::CatalogueError;
 use crate::origin::ListedObject;
-use crate::row::{PlacedState, bytes, json_rows, now_ms, object_key, stored};
+use crate::row::{PlacedState, bytes, from_json, json_rows, now_ms, object_key, stored};
 use crate::sums::{Sums, add_sums};
 
 /// Rows of one statement that inserts: below SQLite's limit of 32,766 values.
 const ROWS_MAX: usize = 500;
+/// Objects that are read at once.
+const KNOWN_PAGE: i64 = 4_096;
 /// Rows of one statement that changes, which come as one text: this bounds its memory.
 const CHANGES_MAX: usize = 10_000;
 
@@ -34,14 +35,18 @@ pub(crate) struct Transition {
     pub to: PlacedState,
 }
 
-#[derive(sqlx::FromRow)]
-struct KnownRow {
-    id: i64,
-    key: String,
-    size: i64,
-    modified_ms: Option<i64>,
-    state: Option<i64>,
-}
+/// Number, key, size, when it was written, and its state.
+type KnownRow = (i64, String, i64, Option<i64>, Option<i64>);
+
+/// Objects of dataset ?1 after key ?3, ?4 at most, as one text: to hand over rows one at a time costs more than to read them.
+const SELECT_KNOWN: &str = "
+    SELECT json_group_array(json_array(id, key, size, modified_ms, state) ORDER BY key) FROM (
+        SELECT o.id, o.key, o.size, o.modified_ms,
+               coalesce(p.state, iif(o.id <= c.trusted_through, 1, NULL)) AS state
+        FROM objects o
+        LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
+        LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id
+        WHERE o.dataset_id = ?1 AND o.key > ?3 ORDER BY o.key LIMIT ?4)";
 
 /// Objects by key, each with its state on a backend: what a row says, else what a trusted inventory vouches for.
 pub(crate) async fn known_objects(
@@ -49,26 +54,28 @@ pub(crate) async fn known_objects(
     dataset: i64,
     backend: Option<i64>,
 ) -> Result<Vec<Known>, CatalogueError> {
-    let select = sqlx::query_as::<_, KnownRow>(
-        "SELECT o.id, o.key, o.size, o.modified_ms,
-                coalesce(p.state, iif(o.id <= c.trusted_through, 1, NULL)) AS state
-         FROM objects o
-         LEFT JOIN copies c ON c.dataset_id = o.dataset_id AND c.backend_id = ?2
-         LEFT JOIN placed p ON p.dataset_id = o.dataset_id AND p.backend_id = ?2 AND p.object_id = o.id
-         WHERE o.dataset_id = ?1 ORDER BY o.key",
-    );
-    let mut rows = select.bind(dataset).bind(backend).fetch(connection);
-    let mut known = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        known.push(Known {
-            id: row.id,
-            key: object_key(&row.key)?,
-            size: bytes(row.size)?,
-            modified_ms: row.modified_ms,
-            at_origin: row.state.map(PlacedState::try_from).transpose()?,
-        });
+    let mut known: Vec<Known> = Vec::new();
+    loop {
+        // No key is empty.
+        let after = known.last().map_or("", |last| last.key.as_str());
+        let select = sqlx::query_scalar::<_, String>(SELECT_KNOWN)
+            .bind(dataset)
+            .bind(backend);
+        let select = select.bind(after).bind(KNOWN_PAGE);
+        let rows: Vec<KnownRow> = from_json(&select.fetch_one(&mut *connection).await?)?;
+        if rows.is_empty() {
+            return Ok(known);
+        }
+        for (id, key, size, modified_ms, state) in rows {
+            known.push(Known {
+                id,
+                key: object_key(&key)?,
+                size: bytes(size)?,
+                modified_ms,
+                at_origin: state.map(PlacedState::try_from).transpose()?,
+            });
+        }
     }
-    Ok(known)
 }
 
 pub(crate) async fn note_origin(

@@ -92,6 +92,21 @@ pub(crate) fn json_rows(rows: impl Iterator<Item = serde_json::Value>) -> String
     serde_json::Value::Array(rows.collect()).to_string()
 }
 
+/// Rows that a statement gave at once, as one array of arrays.
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, CatalogueError> {
+    serde_json::from_str(text).map_err(|error| corrupt(format!("rows: {error}")))
+}
+
+/// A digest in lower case hexadecimal.
+pub(crate) fn digest(text: &str) -> Result<String, CatalogueError> {
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(CatalogueError::NotADigest {
+        text: text.escape_debug().to_string(),
+    })
+}
+
 pub(crate) fn unhex(text: &str) -> Result<[u8; 32], CatalogueError> {
     let malformed = || CatalogueError::NotADigest {
         text: text.escape_debug().to_string(),

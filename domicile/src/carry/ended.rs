@@ -1,0 +1,105 @@
+//! What has ended is recorded a batch at a time, while the rest goes on.
+//!
+//! ```text
+//!  works ──▶ at most so many under way, all on one task ──▶ ended ──▶ a batch ──▶ recorded, in one commit
+//! ```
+//!
+//! A commit waits for the disk and wakes two threads, and an object that has a task of its own wakes others: for small
+//! objects either would cost more than to carry them. INVARIANT: whoever holds the catalogue's one writer is looked after until
+//! he has let go of it: works and record are polled together, and nothing else is waited for beside them.
+
+use std::future::Future;
+use std::time::Duration;
+
+use domicile_catalogue::{CatalogueError, PendingObject};
+use domicile_movers::{Failure, Receipt};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
+use super::Carrier;
+use super::copy::{Failures, note_bad_sources};
+
+/// Objects recorded in one transaction, if so many end before the others have waited long enough.
+const RECORD_BATCH: usize = 256;
+/// What has ended waits so long for others at most: so much a kill undoes, and the next run finds it at the target.
+const RECORD_EVERY: Duration = Duration::from_millis(250);
+
+/// An object, and its receipt or what failed; nothing of either where it was stopped.
+pub type Ended = (PendingObject, Option<Result<Receipt, Failure>>);
+
+/// Lets at most so many works be under way, and hands what has ended to `record`, until all is recorded. Once a whole backend is
+/// lost, nothing more is begun, and what is under way is dropped: a later run sweeps.
+pub async fn each_recorded<W, R>(
+    works: impl Iterator<Item = W>,
+    at_once: usize,
+    record: impl Fn(Vec<Ended>) -> R,
+    failures: &mut Failures,
+) -> Result<(), CatalogueError>
+where
+    W: Future<Output = Ended>,
+    R: Future<Output = Result<Failures, CatalogueError>>,
+{
+    let mut works = works.fuse();
+    let mut under_way = FuturesUnordered::new();
+    let mut recording = FuturesUnordered::new();
+    let mut ended = Vec::new();
+    let late = tokio::time::sleep(RECORD_EVERY);
+    tokio::pin!(late);
+    loop {
+        while failures.lost.is_none()
+            && under_way.len() < at_once
+            && let Some(work) = works.next()
+        {
+            under_way.push(work);
+        }
+        let due = under_way.is_empty() || late.is_elapsed() || ended.len() >= RECORD_BATCH;
+        if recording.is_empty() && due {
+            if ended.is_empty() && under_way.is_empty() {
+                return Ok(());
+            }
+            if !ended.is_empty() {
+                recording.push(record(std::mem::take(&mut ended)));
+            }
+            late.as_mut().reset(tokio::time::Instant::now() + RECORD_EVERY);
+        }
+        tokio::select! {
+            biased;
+            Some(recorded) = recording.next() => {
+                failures.merge(recorded?);
+                if failures.lost.is_some() {
+                    under_way.clear();
+                }
+            }
+            Some(one) = under_way.next() => ended.push(one),
+            () = &mut late, if !late.is_elapsed() => {}
+        }
+    }
+}
+
+/// What is verified, and what failed of the rest. Sources that turned out to be damaged are recorded as such.
+pub async fn sift(
+    carrier: &Carrier,
+    ended: Vec<Ended>,
+) -> Result<(Vec<(PendingObject, Receipt)>, Failures), CatalogueError> {
+    let mut failures = Failures::default();
+    let mut done = Vec::with_capacity(ended.len());
+    for (object, result) in ended {
+        match result {
+            Some(Ok(receipt)) => {
+                note_bad_sources(carrier, &object, &receipt.source_failures).await?;
+                carrier.meter.add_object();
+                if receipt.adopted {
+                    carrier.meter.add_there(object.size.0);
+                }
+                done.push((object, receipt));
+            }
+            Some(Err(failure)) => {
+                note_bad_sources(carrier, &object, std::slice::from_ref(&failure)).await?;
+                carrier.meter.add_failure();
+                failures.add(&failure);
+            }
+            None => {}
+        }
+    }
+    Ok((done, failures))
+}
