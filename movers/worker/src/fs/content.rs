@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use domicile_movers::{Failure, FailureClass};
-use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
 
@@ -123,18 +122,17 @@ impl Reading {
         }
         let wanted = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
         let mut buffer = buffers::take(wanted);
-        while buffer.vec().len() < wanted {
-            let at = self.left.start + buffer.vec().len() as u64;
+        while buffer.len() < wanted {
+            let at = self.left.start + buffer.len() as u64;
             let failed = |errno| self.store.failed(self.role, &self.path, "read it", errno);
             let file = &self.object.file;
-            let read =
-                rustix::io::retry_on_intr(|| rustix::io::pread(file, spare_capacity(buffer.vec_mut()), at));
-            if read.map_err(failed)? == 0 {
-                return Err(self.store.changed(&self.path));
+            let left = wanted - buffer.len();
+            let room = &mut buffer.room()[..left];
+            match rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *room, at)).map_err(failed)? {
+                0 => return Err(self.store.changed(&self.path)),
+                read => buffer.fill(read),
             }
         }
-        // More may have come than was asked for, where a buffer is larger.
-        buffer.vec_mut().truncate(wanted);
         self.left.start += wanted as u64;
         if self.left.start >= self.left.end {
             self.store.check_unchanged(&self.object, &self.path, self.role)?;
