@@ -143,16 +143,16 @@ impl<F: Deref<Target = File>> DirectFile<F> {
         }
     }
 
-    /// Fills the beginning of a piece with what lies at a place; fewer bytes than wanted at the end of the file.
-    pub(super) fn read_at(&self, piece: &mut Piece, wanted: usize, at: u64) -> Result<usize, Errno> {
+    /// Fills the beginning of memory with what lies at a place; fewer bytes than wanted at the end of the file.
+    pub(super) fn read_at(&self, into: &mut [u8], wanted: usize, at: u64) -> Result<usize, Errno> {
         let mut done = 0;
         while done < wanted {
             let from = at + done as u64;
-            let end = wanted.next_multiple_of(ALIGN).min(PIECE);
+            let end = wanted.next_multiple_of(ALIGN).min(into.len());
             if !from.is_multiple_of(ALIGN as u64) && self.is_direct() {
                 self.stop()?;
             }
-            match retry_on_intr(|| rustix::io::pread(&*self.file, &mut piece[done..end], from)) {
+            match retry_on_intr(|| rustix::io::pread(&*self.file, &mut into[done..end], from)) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(Errno::INVAL) if self.is_direct() => self.stop()?,
