@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, StoreKind};
+use domicile_movers::Place;
+use domicile_worker::Cancel;
 
 use crate::world::World;
 
@@ -73,6 +75,49 @@ pub fn refuse_aliases(world: &World) -> anyhow::Result<()> {
         }
     }
     refuse_nested(world, &folders)
+}
+
+/// The same for stores on other machines, of which only trying tells: where two backends name one bucket and one root and
+/// only their addresses differ, a mark is put into one of them and looked for in the other.
+pub async fn refuse_one_bucket(world: &World) -> anyhow::Result<()> {
+    let mut alike: BTreeMap<(StoreKind, [&str; 3]), Vec<&Backend>> = BTreeMap::new();
+    for backend in world.manifests.backends.values() {
+        let remote = !matches!(backend.store.kind, StoreKind::Fs | StoreKind::Memory);
+        if remote && !world.observed.unreachable.contains_key(&backend.name) {
+            let named =
+                ["bucket", "container", "root"].map(|name| backend.store.option(name).trim_matches('/'));
+            alike
+                .entry((backend.store.kind, named))
+                .or_default()
+                .push(backend);
+        }
+    }
+    for mut backends in alike.into_values() {
+        // The mark goes where one can be put.
+        backends.sort_by_key(|backend| backend.access_mode == AccessMode::ReadOnly);
+        while let Some((first, others)) = backends.split_first() {
+            if others.is_empty() || first.access_mode == AccessMode::ReadOnly {
+                break;
+            }
+            let at = |backend: &&Backend| Place {
+                backend: backend.name.clone(),
+                path: String::new(),
+            };
+            let places: Vec<Place> = others.iter().map(at).collect();
+            match world.worker.one_place(&at(first), &places, &Cancel::new()).await {
+                Ok(Some(other)) => anyhow::bail!(
+                    "the backends `{}` and `{other}` are one place under two addresses: their copies would be one; take \
+                     one of them out of the manifests",
+                    first.name
+                ),
+                Ok(None) => {}
+                // What hinders looking hinders copying as well, and is told there.
+                Err(failure) => tracing::info!("whether it is one place with others is not known: {failure}"),
+            }
+            backends.remove(0);
+        }
+    }
+    Ok(())
 }
 
 /// A copy lies in a folder of its dataset's name: no root and no origin may lie in there.

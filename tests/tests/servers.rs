@@ -347,3 +347,43 @@ fn from_a_folder_a_bucket_and_an_rclone_conf_to_a_first_plan() {
         assert_eq!(rclone(&["check", "--download", photos, &copy]), Some(true));
     }
 }
+
+#[test]
+fn one_bucket_under_two_addresses_is_one_place() {
+    let Some(server) = Server::for_test("one_bucket_under_two_addresses_is_one_place", "alpha") else {
+        return;
+    };
+    server.bucket("first");
+    let estate = estate(&server, &server);
+    let again = s3("beta", &server, "first", "0.02", &[]).replace("127.0.0.1", "localhost");
+    assert!(
+        again.contains("localhost"),
+        "the server is at {}",
+        server.endpoint
+    );
+    let both = manifest::home(&[])
+        + &s3("alpha", &server, "first", "0.02", &[])
+        + &again
+        + &manifest::dataset("d", "home", "origin", &[])
+        + &manifest::copies(3);
+    estate.manifests(&both);
+    estate
+        .apply()
+        .exits(1)
+        .says("`alpha` and `beta` are one place under two addresses");
+    // Nothing of the trial is left, and nothing was copied.
+    let held = estate.path("held");
+    assert_eq!(
+        rclone(&[
+            "copy",
+            &server.remote("first"),
+            held.to_str().expect("a path in UTF-8")
+        ]),
+        Some(true)
+    );
+    assert!(
+        !held.exists() || files(&held).is_empty(),
+        "{:?}",
+        files(&held).keys()
+    );
+}

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::plan::{self, Inputs, Proposal};
 use crate::answer;
+use crate::apart;
 use crate::carry::consign::Leasing;
 use crate::carry::{self, Carrier, Layout, Slots, lists};
 use crate::cli::{ApplyArgs, Format, Global};
@@ -165,6 +166,9 @@ async fn carry_out(
             }
             None => return Err(Refusal::usage("nobody answered: `--yes` applies without asking")),
         }
+    }
+    if !proposal.plan.moves.is_empty() {
+        apart::refuse_one_bucket(world).await?;
     }
     // What an interrupted run had offered is offered anew if this plan wants it, too.
     world.catalogue.withdraw_offers(None).await?;

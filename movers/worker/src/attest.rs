@@ -4,7 +4,7 @@
 //!
 //! A second reading is held against the checksums of the first one, which cost a tenth of its digest. It is made piece by
 //! piece as soon as each has come, while that is on its way to the target. It finds no bit that turns every time: so an MD5
-//! counts for more wherever a store tells one, though it costs ten times as much.
+//! counts for more wherever a store tells one, though it costs more (`many_md5`).
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,7 @@ use md5::{Digest as _, Md5};
 use crate::carry::{Carrier, Watch};
 use crate::digest::{Digester, hex};
 use crate::fan_out::FanOut;
+use crate::many_md5::RunningMd5;
 use crate::memory::chunk_of;
 use crate::parts::checksum_of;
 use crate::role::Role;
@@ -89,15 +90,17 @@ impl CameTwice {
 }
 
 impl Attested {
-    fn word(&self, checksum: Option<Crc64>, md5: impl FnOnce() -> Option<String>) -> Word {
-        let same = |same| if same { Word::Same } else { Word::Other };
-        if let (Some(told), Some(checksum)) = (self.crc64, checksum) {
-            return same(told == checksum);
-        }
-        let Some(told) = &self.md5 else {
-            return Word::Nothing;
+    async fn word(&self, checksum: Crc64, chunks: &[Bytes]) -> Word {
+        let same = match (self.crc64, &self.md5) {
+            (Some(told), _) => told == checksum,
+            (None, Some(told)) => {
+                let mut md5 = RunningMd5::new();
+                md5.update(chunks).await;
+                *told == md5.finish()
+            }
+            (None, None) => return Word::Nothing,
         };
-        md5().map_or(Word::Nothing, |md5| same(*told == md5))
+        if same { Word::Same } else { Word::Other }
     }
 }
 
@@ -129,12 +132,7 @@ impl Carrier {
         if self.is_known(from) {
             return Ok(());
         }
-        let md5 = || {
-            let mut md5 = Md5::new();
-            chunks.iter().for_each(|chunk| md5.update(chunk));
-            Some(hex(&md5.finalize()))
-        };
-        match attested.word(Some(checksum), md5) {
+        match self.watch.or_stop(attested.word(checksum, chunks)).await? {
             Word::Same => Ok(()),
             Word::Other => Err(turned(source)),
             Word::Nothing if from.way_is_safe() => Ok(()),
@@ -305,17 +303,19 @@ mod tests {
         assert!(!twice.has(&place("b"), &part(1, Some(7))), "another source");
     }
 
-    #[test]
-    fn a_checksum_counts_for_more_than_an_md5() {
-        let told = Attested {
-            crc64: Some(Crc64(1)),
-            md5: Some("a".to_owned()),
+    #[tokio::test]
+    async fn a_checksum_counts_for_more_than_an_md5() {
+        // RFC 1321, A.5.
+        let (bytes, md5) = ([Bytes::from_static(b"abc")], "900150983cd24fb0d6963f7d28e17f72");
+        let told = |crc64: Option<u64>, md5: Option<&str>| Attested {
+            crc64: crc64.map(Crc64),
+            md5: md5.map(str::to_owned),
         };
-        let md5 = |text: &'static str| move || Some(text.to_owned());
-        assert_eq!(told.word(Some(Crc64(1)), md5("b")), Word::Same);
-        assert_eq!(told.word(Some(Crc64(2)), md5("a")), Word::Other);
-        assert_eq!(told.word(None, md5("b")), Word::Other);
-        assert_eq!(told.word(None, || None), Word::Nothing);
-        assert_eq!(Attested::default().word(Some(Crc64(1)), md5("a")), Word::Nothing);
+        let one = Crc64(1);
+        assert_eq!(told(Some(1), Some("other")).word(one, &bytes).await, Word::Same);
+        assert_eq!(told(Some(2), Some(md5)).word(one, &bytes).await, Word::Other);
+        assert_eq!(told(None, Some(md5)).word(one, &bytes).await, Word::Same);
+        assert_eq!(told(None, Some("other")).word(one, &bytes).await, Word::Other);
+        assert_eq!(told(None, None).word(one, &bytes).await, Word::Nothing);
     }
 }

@@ -26,6 +26,7 @@ mod http1;
 mod leased;
 mod limited;
 mod listing;
+mod many_md5;
 mod memory;
 mod note;
 mod object;

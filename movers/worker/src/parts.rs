@@ -20,6 +20,7 @@ use crate::carry::Watch;
 use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::fan_out::{FanOut, Memory, Want};
 use crate::fs::memory_for;
+use crate::many_md5::RunningMd5;
 use crate::role::Role;
 use crate::store::{Content, Crc64, FolderPart, Part, Store, Upload, Version, Wanted};
 use crate::turnstile::Paces;
@@ -68,25 +69,9 @@ pub(crate) enum Outcome {
 /// SHA-256 and MD5 know no parts: where they are asked for, parts are read one after the other.
 struct InTurn {
     next: watch::Sender<u32>,
-    digests: Mutex<OfWhole>,
-}
-
-/// Digests of all parts in their order.
-#[derive(Default)]
-struct OfWhole {
-    sha256: Option<Sha256>,
-    md5: Option<Md5>,
-}
-
-impl OfWhole {
-    fn update(&mut self, bytes: &[u8]) {
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(bytes);
-        }
-        if let Some(md5) = &mut self.md5 {
-            md5.update(bytes);
-        }
-    }
+    sha256: Option<Mutex<Sha256>>,
+    /// Whoever has read his part takes it before he lets the next one read.
+    md5: Option<tokio::sync::Mutex<RunningMd5>>,
 }
 
 /// What all parts of one copy share.
@@ -115,16 +100,16 @@ impl PartCopy<'_> {
         if first.0.size() != self.size {
             return Ok(Outcome::OtherSize(first.0.size()));
         }
-        let digests = OfWhole {
-            sha256: (self.digests == Digests::Both).then(Sha256::new),
-            md5: matches!(self.confirmation, Confirmation::Md5(_)).then(Md5::new),
-        };
-        let in_turn = digests.sha256.is_some() || digests.md5.is_some();
+        let sha256 = (self.digests == Digests::Both).then(|| Mutex::new(Sha256::new()));
+        let md5 = matches!(self.confirmation, Confirmation::Md5(_))
+            .then(|| tokio::sync::Mutex::new(RunningMd5::new()));
+        let in_turn = sha256.is_some() || md5.is_some();
         let shared = Shared {
             version: first.0.version().clone(),
             turn: in_turn.then(|| InTurn {
                 next: watch::Sender::new(1),
-                digests: Mutex::new(digests),
+                sha256,
+                md5,
             }),
             there: there.into_iter().map(|part| (part.number, part)).collect(),
         };
@@ -159,8 +144,8 @@ impl PartCopy<'_> {
                 message,
             ));
         };
-        let digests = turn.map(|turn| turn.digests.into_inner().unwrap_or_else(PoisonError::into_inner));
-        let OfWhole { sha256, md5 } = digests.unwrap_or_default();
+        let (sha256, md5) = turn.map_or((None, None), |turn| (turn.sha256, turn.md5));
+        let sha256 = sha256.map(|sha256| sha256.into_inner().unwrap_or_else(PoisonError::into_inner));
         let checksums = receipts
             .iter()
             .map(|receipt| (Crc64(receipt.crc64nvme.unwrap_or_default()), receipt.size));
@@ -171,7 +156,7 @@ impl PartCopy<'_> {
                 blake3,
             },
             checksum: join_checksums(checksums),
-            md5: md5.map(|md5| hex(&md5.finalize())),
+            md5: md5.map(|md5| md5.into_inner().finish()),
             receipts,
         })
     }
@@ -218,13 +203,28 @@ impl PartCopy<'_> {
         };
         let offset = u64::from(number - 1) * part_size(self.size);
         let (chunks, digest) = self.read(content, offset, shared.turn.as_ref()).await?;
-        if let Some(turn) = &shared.turn {
-            turn.next.send_replace(number + 1);
-        }
+        let md5 = match &shared.turn {
+            Some(turn) => {
+                let md5 = match &turn.md5 {
+                    Some(md5) => Some(md5.lock().await),
+                    None => None,
+                };
+                turn.next.send_replace(number + 1);
+                md5
+            }
+            None => None,
+        };
+        let of_it = chunks.clone();
+        let confirm = async {
+            if let Some(mut md5) = md5 {
+                md5.update(&of_it).await;
+            }
+            self.again(number, &digest, shared).await
+        };
         let there = shared.there.get(&number);
         let stored = match there.filter(|part| lies_there(part, &chunks, &digest)) {
             Some(part) => {
-                self.again(number, &digest, shared).await?;
+                confirm.await?;
                 Some(part.clone())
             }
             None => {
@@ -235,8 +235,7 @@ impl PartCopy<'_> {
                     checksum: digest.checksum,
                 };
                 let put = self.put(&part, &digest, shared);
-                let (stored, ()) =
-                    futures::future::try_join(put, self.again(number, &digest, shared)).await?;
+                let (stored, ()) = futures::future::try_join(put, confirm).await?;
                 stored
             }
         };
@@ -319,9 +318,9 @@ impl PartCopy<'_> {
         let mut chunks = Vec::new();
         while let Some(chunk) = self.watch.or_stop(content.next()).await?? {
             digester.update(&chunk);
-            if let Some(turn) = turn {
-                let mut digests = turn.digests.lock().unwrap_or_else(PoisonError::into_inner);
-                digests.update(&chunk);
+            if let Some(sha256) = turn.and_then(|turn| turn.sha256.as_ref()) {
+                let mut sha256 = sha256.lock().unwrap_or_else(PoisonError::into_inner);
+                sha256.update(&chunk);
             }
             self.watch.progress.add_read(chunk.len() as u64);
             chunks.push(chunk);

@@ -31,6 +31,8 @@ pub enum Fault {
     None,
     /// The server never hears of it, and this status and code is told.
     Refused(u16, &'static str),
+    /// The server never hears of it, and this is the whole answer, as somebody on the way gives one.
+    Told(&'static str),
     /// One bit of its body is another when it arrives.
     FlipSent,
     /// Half of its body arrives, and then the connection breaks.
@@ -330,7 +332,11 @@ impl<'a> Line<'a> {
 
     fn carry(&mut self, request: &mut Request, exchange: &mut Exchange) -> io::Result<()> {
         if let Fault::Refused(status, code) = request.fault {
-            return self.refuse(request, status, code);
+            let body = format!("<Error><Code>{code}</Code><Message>the test wants it so</Message></Error>");
+            return self.answer(request, status, &body);
+        }
+        if let Fault::Told(body) = request.fault {
+            return self.answer(request, 200, body);
         }
         if let Fault::Held(pause) = request.fault {
             std::thread::sleep(pause);
@@ -358,18 +364,14 @@ impl<'a> Line<'a> {
     }
 
     /// What the server never hears of is read all the same: the answer comes when all was sent, as most servers do it.
-    fn refuse(&mut self, request: &Request, status: u16, code: &str) -> io::Result<()> {
+    fn answer(&mut self, request: &Request, status: u16, body: &str) -> io::Result<()> {
         let mut passing = Passing::new(Harm::default(), &|_| {});
         passing.pass(
             &mut self.reader,
             &mut io::sink(),
             Length::Bytes(request.asked.length),
         )?;
-        let body = if request.method == "HEAD" {
-            String::new()
-        } else {
-            format!("<Error><Code>{code}</Code><Message>the test wants it so</Message></Error>")
-        };
+        let body = if request.method == "HEAD" { "" } else { body };
         let mut head = Head::answer(status, body.len());
         self.date(&mut head);
         self.writer.write_all(&head.bytes())?;

@@ -35,6 +35,12 @@ impl Ends {
     }
 }
 
+/// What a network answers to whoever has not signed in to it.
+const PAGE: &str = "<html><body>Welcome! Please sign in.</body></html>";
+/// A listing that says that it has nine objects.
+const LESS: &str =
+    "<ListBucketResult><KeyCount>9</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>";
+
 type Rule = Box<dyn Fn(&Asked) -> Fault + Send + Sync>;
 
 /// One line of the table.
@@ -171,6 +177,8 @@ fn at_source() -> Vec<Line> {
         ("from: answers to reads are lost", &[Kind::Get], First(3), AnswerLost, Whole, &[]),
         ("from: reads are overtaken", &[Kind::Get], First(2), Held(SHORT), Whole, &[]),
         ("from: listings are short", &[Kind::List], First(2), ShortAnswer, Whole, &[]),
+        ("from: a page comes in the place of listings", &[Kind::List], First(2), Told(PAGE), Whole, &[]),
+        ("from: listings tell less than they say", &[Kind::List], First(2), Told(LESS), Whole, &[]),
         ("from: listings break off", &[Kind::List], First(2), CutAnswer, Whole, &[]),
     ]
 }

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use domicile_movers::{Failure, FailureClass};
-use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
 
+use super::direct::DirectFile;
 use super::{BUFFER, FsStore, OpenObject};
 use crate::buffers;
 use crate::role::Role;
@@ -123,18 +123,13 @@ impl Reading {
         }
         let wanted = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
         let mut buffer = buffers::take(wanted);
-        while buffer.vec().len() < wanted {
-            let at = self.left.start + buffer.vec().len() as u64;
-            let failed = |errno| self.store.failed(self.role, &self.path, "read it", errno);
-            let file = &self.object.file;
-            let read =
-                rustix::io::retry_on_intr(|| rustix::io::pread(file, spare_capacity(buffer.vec_mut()), at));
-            if read.map_err(failed)? == 0 {
-                return Err(self.store.changed(&self.path));
-            }
+        let from = DirectFile::of(&self.object.file, self.object.size());
+        let read = from.read_at(buffer.room(), wanted, self.left.start);
+        let read = read.map_err(|errno| self.store.failed(self.role, &self.path, "read it", errno))?;
+        if read < wanted {
+            return Err(self.store.changed(&self.path));
         }
-        // More may have come than was asked for, where a buffer is larger.
-        buffer.vec_mut().truncate(wanted);
+        buffer.fill(wanted);
         self.left.start += wanted as u64;
         if self.left.start >= self.left.end {
             self.store.check_unchanged(&self.object, &self.path, self.role)?;
@@ -171,5 +166,80 @@ impl Content for FileContent {
             self.reading = Some(reading);
             chunk
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn any_range_of_a_file_of_any_size_is_read_as_it_is() {
+        for home in [std::env::temp_dir(), "/dev/shm".into()] {
+            if !home.is_dir() {
+                continue;
+            }
+            let home = tempfile::tempdir_in(home).unwrap();
+            let name = domicile_estate::BackendName::new("disk").unwrap();
+            let store = FsStore::new(name, home.path().to_owned());
+            let mib = BUFFER as u64;
+            for size in [
+                0,
+                1,
+                4095,
+                4096,
+                4097,
+                mib - 1,
+                mib,
+                mib + 1,
+                3 * mib + 4095,
+                3 * mib + 4097,
+            ] {
+                let bytes: Vec<u8> = (0..size).map(|at| (at * 31 % 251) as u8).collect();
+                std::fs::write(home.path().join("a"), &bytes).unwrap();
+                let inner = [
+                    0..size,
+                    1..size,
+                    4096..size,
+                    0..size / 2,
+                    size / 3..size / 2 + 1,
+                    mib..2 * mib + 7,
+                ];
+                let ranges = inner
+                    .into_iter()
+                    .filter(|range| range.start <= range.end && range.end <= size);
+                for range in ranges {
+                    let wanted = Wanted {
+                        range: Some(range.clone()),
+                        ..Wanted::whole("a", Role::Source)
+                    };
+                    let mut content = store.open_content(&wanted).unwrap();
+                    let mut found = Vec::new();
+                    while let Some(chunk) = content.next().await.unwrap() {
+                        found.extend_from_slice(&chunk);
+                    }
+                    let expected = &bytes[range.start as usize..range.end as usize];
+                    assert!(found == expected, "{range:?} of {size}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grows_shorter_while_it_is_read_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let name = domicile_estate::BackendName::new("disk").unwrap();
+        let store = FsStore::new(name, home.path().to_owned());
+        let path = home.path().join("a");
+        std::fs::write(&path, vec![1; 3 * BUFFER]).unwrap();
+        let mut content = store.open_content(&Wanted::whole("a", Role::Source)).unwrap();
+        assert!(content.next().await.unwrap().is_some());
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(BUFFER as u64 + 100)
+            .unwrap();
+        assert_eq!(content.next().await.unwrap_err().class, FailureClass::Transient);
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use domicile_movers::{Digests, Failure, Publication, Seen};
+use rustix::fd::AsFd;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
@@ -40,9 +41,9 @@ impl FsStore {
                 return Ok(Err(object.size()));
             }
             let staged = self.stage(&path, may_create_root)?;
-            self.reserve(&staged.file, &path, size)?;
+            self.reserve(&*staged.file, &path, size)?;
             let mut digester = Digester::new(digests);
-            let to = DirectFile::of(&staged.file, size);
+            let to = DirectFile::of(&*staged.file, size);
             pass(
                 size,
                 |piece, (length, at)| {
@@ -92,11 +93,12 @@ impl FsStore {
     }
 
     /// Takes the room of a larger file at once: then it lies in one piece, and a full disk is told before it is copied.
-    fn reserve(&self, file: &File, path: &str, size: u64) -> Result<(), Failure> {
+    /// The file does not grow by it: how long it is says how much of it came.
+    pub(super) fn reserve(&self, file: impl AsFd, path: &str, size: u64) -> Result<(), Failure> {
         if size < RESERVED_FROM {
             return Ok(());
         }
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
+        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) {
             Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
                 Err(self.failed(Role::Target, path, "write it", errno))
             }

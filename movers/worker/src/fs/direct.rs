@@ -10,56 +10,37 @@ use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use domicile_movers::Failure;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::buffers::{self, ALIGN, Buffer};
+
 /// Bytes that are read or written at once. With fewer, the disk waits for us; more hold memory and gain nothing.
-pub(super) const PIECE: usize = 1024 * 1024;
-/// What disks want addresses, offsets and lengths to be multiples of: the largest block in use. Where one wants more, it
-/// says so, and its files are used as usual.
-const ALIGN: usize = 4096;
+pub(super) const PIECE: usize = buffers::BYTES;
 /// Smaller files are not worth it: they lie in memory anyhow when they are written.
 const DIRECT_MIN: u64 = 256 * 1024;
 /// From here on a second thread reads while the first one writes; for less it costs more than it gains.
 const TWO_THREADS_FROM: u64 = 8 * 1024 * 1024;
 /// One piece that is filled and one that is emptied.
 const PIECES: usize = 2;
-/// Pieces that wait for their next use at most; what is in use is bounded by the budget of the worker.
-const WAITING_MAX: usize = 32;
-
-static WAITING: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
-
 /// The memory that passing a file of this size takes.
 pub(crate) fn memory_for(size: u64) -> u64 {
     let pieces = if size >= TWO_THREADS_FROM { PIECES } else { 1 };
     size.min((pieces * PIECE) as u64)
 }
 
-/// Aligned memory of [`PIECE`] bytes. Dropping it gives it back: fresh memory has to be cleared by the system.
-pub(super) struct Piece {
-    memory: Vec<u8>,
-    start: usize,
-}
+/// Aligned memory of [`PIECE`] bytes. Dropping it gives it back.
+pub(super) struct Piece(Buffer);
 
 impl Piece {
     pub(super) fn take() -> Self {
-        let waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let memory = waiting.unwrap_or_else(|| vec![0; PIECE + ALIGN]);
-        // Where it cannot be told, the disk refuses what is not aligned, and is used as usual.
-        let start = memory.as_ptr().align_offset(ALIGN).min(ALIGN);
-        Self { memory, start }
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < WAITING_MAX {
-            waiting.push(std::mem::take(&mut self.memory));
-        }
+        let mut buffer = buffers::take(PIECE);
+        // What is in it is what its last user left.
+        buffer.fill(PIECE);
+        Self(buffer)
     }
 }
 
@@ -67,27 +48,30 @@ impl Deref for Piece {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.memory[self.start..self.start + PIECE]
+        self.0.filled()
     }
 }
 
 impl DerefMut for Piece {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + PIECE]
+        self.0.filled_mut()
     }
 }
 
 /// A file that goes past the system's memory as long as its file system and the bytes allow it.
-pub(super) struct DirectFile<'f> {
-    file: &'f File,
+pub(super) struct DirectFile<F> {
+    file: F,
+    was_direct: bool,
     direct: AtomicBool,
 }
 
-impl<'f> DirectFile<'f> {
-    pub(super) fn of(file: &'f File, size: u64) -> Self {
-        let direct = size >= DIRECT_MIN && set_direct(file, true).is_ok();
+impl<F: Deref<Target = File>> DirectFile<F> {
+    /// For a file that is going to have a size. Nobody else may write or read by the same handle meanwhile.
+    pub(super) fn of(file: F, size: u64) -> Self {
+        let direct = size >= DIRECT_MIN && set_direct(&file, true).is_ok();
         Self {
             file,
+            was_direct: direct,
             direct: AtomicBool::new(direct),
         }
     }
@@ -98,20 +82,53 @@ impl<'f> DirectFile<'f> {
 
     /// From here on as usual.
     fn stop(&self) -> Result<(), Errno> {
-        if self.direct.swap(false, Ordering::Relaxed) {
-            set_direct(self.file, false)?;
+        self.direct.store(false, Ordering::Relaxed);
+        // Also where another part of it has just done so, and may not have come to this yet.
+        set_direct(&self.file, false)
+    }
+
+    /// Writes chunks one after the other from a place on. Those that are not aligned are put together in memory that is.
+    pub(super) fn write_chunks(&self, chunks: &[Bytes], mut at: u64) -> std::io::Result<()> {
+        let mut held = 0;
+        let mut piece = None;
+        for chunk in chunks {
+            let mut rest = &chunk[..];
+            if held == 0 && (!self.is_direct() || rest.as_ptr().align_offset(ALIGN) == 0) {
+                let straight = match self.is_direct() {
+                    true => rest.len() - rest.len() % ALIGN,
+                    false => rest.len(),
+                };
+                self.write_at(&rest[..straight], at)?;
+                at += straight as u64;
+                rest = &rest[straight..];
+            }
+            while !rest.is_empty() {
+                let piece = piece.get_or_insert_with(Piece::take);
+                let some = rest.len().min(PIECE - held);
+                piece[held..held + some].copy_from_slice(&rest[..some]);
+                (held, rest) = (held + some, &rest[some..]);
+                if held == PIECE {
+                    self.write_at(piece, at)?;
+                    (held, at) = (0, at + PIECE as u64);
+                }
+            }
         }
-        Ok(())
+        match piece {
+            Some(piece) => self.write_at(&piece[..held], at),
+            None => Ok(()),
+        }
     }
 
     /// Writes all of the bytes at a place.
     pub(super) fn write_at(&self, bytes: &[u8], at: u64) -> std::io::Result<()> {
         let whole = bytes.len() - bytes.len() % ALIGN;
         if !self.is_direct() || !at.is_multiple_of(ALIGN as u64) || whole == 0 {
-            self.stop()?;
+            if self.was_direct && !bytes.is_empty() {
+                self.stop()?;
+            }
             return self.file.write_all_at(bytes, at);
         }
-        let done = match retry_on_intr(|| rustix::io::pwrite(self.file, &bytes[..whole], at)) {
+        let done = match retry_on_intr(|| rustix::io::pwrite(&*self.file, &bytes[..whole], at)) {
             Ok(done) => done,
             Err(Errno::INVAL) => 0,
             Err(errno) => return Err(errno.into()),
@@ -126,16 +143,16 @@ impl<'f> DirectFile<'f> {
         }
     }
 
-    /// Fills the beginning of a piece with what lies at a place; fewer bytes than wanted at the end of the file.
-    pub(super) fn read_at(&self, piece: &mut Piece, wanted: usize, at: u64) -> Result<usize, Errno> {
+    /// Fills the beginning of memory with what lies at a place; fewer bytes than wanted at the end of the file.
+    pub(super) fn read_at(&self, into: &mut [u8], wanted: usize, at: u64) -> Result<usize, Errno> {
         let mut done = 0;
         while done < wanted {
             let from = at + done as u64;
-            let end = wanted.next_multiple_of(ALIGN).min(PIECE);
-            if !from.is_multiple_of(ALIGN as u64) {
+            let end = wanted.next_multiple_of(ALIGN).min(into.len());
+            if !from.is_multiple_of(ALIGN as u64) && self.is_direct() {
                 self.stop()?;
             }
-            match retry_on_intr(|| rustix::io::pread(self.file, &mut piece[done..end], from)) {
+            match retry_on_intr(|| rustix::io::pread(&*self.file, &mut into[done..end], from)) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(Errno::INVAL) if self.is_direct() => self.stop()?,
@@ -269,6 +286,110 @@ mod tests {
         to.write_at(&bytes[..PIECE + 7], 0).unwrap();
         to.write_at(&bytes[PIECE + 7..], PIECE as u64 + 7).unwrap();
         assert!(std::fs::read(&path).unwrap() == bytes);
+    }
+
+    /// The bytes as chunks of these lengths in turn: aligned ones where a buffer is, others where a plain one is.
+    fn cut(bytes: &[u8], lengths: &[usize]) -> Vec<Bytes> {
+        let (mut chunks, mut rest) = (Vec::new(), bytes);
+        for length in lengths.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (some, others) = rest.split_at((*length).min(rest.len()));
+            let mut buffer = buffers::take(some.len());
+            buffer.room()[..some.len()].copy_from_slice(some);
+            buffer.fill(some.len());
+            chunks.push(buffer.into_bytes());
+            rest = others;
+        }
+        chunks
+    }
+
+    #[test]
+    fn chunks_of_any_length_at_any_place_come_to_lie_there() {
+        let sizes = [
+            0,
+            1,
+            4095,
+            4096,
+            4097,
+            PIECE - 1,
+            PIECE,
+            PIECE + 1,
+            2 * PIECE,
+            3 * PIECE + 4095,
+            3 * PIECE + 4097,
+        ];
+        let cuts: [&[usize]; 5] = [
+            &[PIECE],
+            &[PIECE - 1],
+            &[300_000],
+            &[PIECE, 4096, 5],
+            &[7, PIECE, PIECE / 2, 99_999],
+        ];
+        let homes = [std::env::temp_dir(), "/dev/shm".into()];
+        for home in homes.iter().filter(|home| home.is_dir()) {
+            let home = tempfile::tempdir_in(home).unwrap();
+            for (size, lengths, at) in sizes
+                .iter()
+                .flat_map(|size| cuts.iter().map(move |cut| (size, cut)))
+                .flat_map(|(size, cut)| [0, 4096, 4097].map(|at| (*size, *cut, at)))
+            {
+                let path = home.path().join("file");
+                // What lies there already ends where they begin, or after them.
+                let mut expected = vec![0xaa; at + if size % 2 == 0 { 0 } else { size + 10 }];
+                std::fs::write(&path, &expected).unwrap();
+                let bytes = bytes_of(size);
+                let file = File::options().write(true).open(&path).unwrap();
+                let to = DirectFile::of(&file, 16 << 20);
+                to.write_chunks(&cut(&bytes, lengths), at as u64).unwrap();
+                expected.resize(expected.len().max(at + size), 0);
+                expected[at..at + size].copy_from_slice(&bytes);
+                let found = std::fs::read(&path).unwrap();
+                assert!(found == expected, "{size} bytes at {at}, cut into {lengths:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whole_buffers_of_a_whole_file_never_leave_the_direct_way() {
+        let home = tempfile::tempdir().unwrap();
+        let file = File::create(home.path().join("file")).unwrap();
+        let to = DirectFile::of(&file, 4 << 20);
+        if !to.is_direct() {
+            // This file system does not do it.
+            return;
+        }
+        to.write_chunks(&cut(&bytes_of(4 << 20), &[PIECE]), 0).unwrap();
+        assert!(to.is_direct());
+        to.write_chunks(&cut(&bytes_of(4096 * 100), &[PIECE]), 4 << 20)
+            .unwrap();
+        assert!(to.is_direct());
+        to.write_chunks(&cut(b"end", &[PIECE]), 5 << 20).unwrap();
+        assert!(!to.is_direct(), "the end of a file is no whole block");
+    }
+
+    #[test]
+    fn parts_that_are_written_at_once_by_one_handle_all_come_to_lie_there() {
+        const PART: usize = 2 * PIECE;
+        let home = tempfile::tempdir().unwrap();
+        let bytes = bytes_of(3 * PART + 5);
+        for round in 0..8_usize {
+            let path = home.path().join(round.to_string());
+            let file = File::create(&path).unwrap();
+            let to = DirectFile::of(&file, bytes.len() as u64);
+            // The last one ends what is direct while the others are under way, some of which are not aligned.
+            std::thread::scope(|scope| {
+                for (number, part) in bytes.chunks(PART).enumerate() {
+                    let (to, length) = (&to, if number % 2 == round % 2 { PIECE } else { 300_001 });
+                    scope.spawn(move || {
+                        to.write_chunks(&cut(part, &[length]), (number * PART) as u64)
+                            .unwrap()
+                    });
+                }
+            });
+            assert!(std::fs::read(&path).unwrap() == bytes, "{round}");
+        }
     }
 
     #[test]

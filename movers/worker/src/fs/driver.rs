@@ -1,11 +1,13 @@
 //! The folder behind the traits of stores: each thing is done in one go on a thread that may block.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use domicile_estate::TEMPORARY_PREFIX;
 use domicile_movers::{Publication, Seen, StoredPart, UploadToken, tree::PART_MIN};
 use futures::future::BoxFuture;
 
+use super::direct::DirectFile;
 use super::upload::RESUMES_FROM;
 use super::{FsStore, SMALL, StagedFile};
 use crate::role::Role;
@@ -85,12 +87,13 @@ impl Sink for FsStore {
     fn put_whole<'a>(&'a self, aim: Aim<'a>, whole: &'a Whole) -> Doing<'a, Published> {
         let (store, path, chunks) = (self.clone(), aim.path.to_owned(), whole.chunks.clone());
         let (how, create) = (aim.how, aim.may_create_root);
-        let is_small = aim.size <= SMALL;
+        let (size, is_small) = (aim.size, aim.size <= SMALL);
         let write = move || {
             let staged = store.stage(&path, create)?;
-            for chunk in &chunks {
-                store.write(&staged, &path, chunk)?;
-            }
+            store.reserve(&*staged.file, &path, size)?;
+            let to = DirectFile::of(&*staged.file, size);
+            to.write_chunks(&chunks, 0)
+                .map_err(|error| store.unwritten(&path, &error))?;
             Ok((store, staged, path))
         };
         Box::pin(async move {
@@ -126,6 +129,7 @@ impl Sink for FsStore {
         }
         Box::pin(blocking(move || {
             let staged = store.stage(&path, create)?;
+            store.reserve(&*staged.file, &path, size)?;
             Ok(Box::new(FileUpload::new(store, staged, (path, size), how)) as Box<dyn Upload>)
         }))
     }
@@ -186,6 +190,8 @@ impl Sink for FsStore {
 pub(super) struct FileUpload {
     store: FsStore,
     staged: Arc<StagedFile>,
+    /// The same file, for all its parts.
+    to: Arc<DirectFile<Arc<File>>>,
     path: String,
     size: u64,
     how: Publication,
@@ -200,6 +206,7 @@ impl FileUpload {
     ) -> Self {
         Self {
             store,
+            to: Arc::new(DirectFile::of(Arc::clone(&staged.file), size)),
             staged: Arc::new(staged),
             path,
             size,
@@ -211,13 +218,11 @@ impl FileUpload {
 impl Upload for FileUpload {
     fn put_part<'a>(&'a self, part: &'a Part) -> Doing<'a, Option<StoredPart>> {
         let (store, staged, path) = (self.store.clone(), self.staged.clone(), self.path.clone());
-        let part = part.clone();
+        let (to, part) = (self.to.clone(), part.clone());
         Box::pin(blocking(move || {
-            let mut at = part.offset;
-            for chunk in &part.chunks {
-                store.write_at(&staged, &path, chunk, at)?;
-                at += chunk.len() as u64;
-            }
+            let _still = staged;
+            to.write_chunks(&part.chunks, part.offset)
+                .map_err(|error| store.unwritten(&path, &error))?;
             Ok(Some(part.stored_untold()))
         }))
     }
@@ -237,6 +242,7 @@ impl Upload for FileUpload {
             let Self {
                 store,
                 staged,
+                to: _,
                 path,
                 size,
                 how,

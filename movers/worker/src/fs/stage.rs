@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use domicile_estate::TEMPORARY_PREFIX;
@@ -116,18 +115,6 @@ impl FsStore {
     /// Appends to a staged file.
     pub(crate) fn write(&self, staged: &StagedFile, path: &str, bytes: &[u8]) -> Result<(), Failure> {
         let written = (&*staged.file).write_all(bytes);
-        written.map_err(|error| self.unwritten(path, &error))
-    }
-
-    /// Writes at a place in a staged file.
-    pub(super) fn write_at(
-        &self,
-        staged: &StagedFile,
-        path: &str,
-        bytes: &[u8],
-        at: u64,
-    ) -> Result<(), Failure> {
-        let written = staged.file.write_all_at(bytes, at);
         written.map_err(|error| self.unwritten(path, &error))
     }
 

@@ -5,7 +5,6 @@
 //! halted process that wakes writes the bytes into it that are there already, or finds it gone.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use domicile_estate::TEMPORARY_PREFIX;
@@ -72,7 +71,12 @@ impl FsStore {
             Err(errno) => return Err(at(errno)),
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&folder, &temporary, flags, Mode::from_raw_mode(0o666)).map_err(at)?;
+        let file = rustix::fs::openat(&folder, &temporary, flags, Mode::from_raw_mode(0o666)).map_err(at)?;
+        if let Err(failure) = self.reserve(&file, path, aim.size) {
+            // Nobody hears of it, so nobody else would remove it before the next sweep.
+            let _ = rustix::fs::unlinkat(&folder, &temporary, AtFlags::empty());
+            return Err(failure);
+        }
         let above = path.strip_suffix(name).unwrap_or_default();
         Ok(self.upload(aim, &UploadToken(format!("{above}{temporary}"))))
     }
@@ -136,12 +140,9 @@ impl FolderUpload {
         let Some((_, _, file)) = self.open(OFlags::WRONLY)? else {
             return Ok(None);
         };
-        let mut at = part.offset;
-        for chunk in &part.chunks {
-            let written = file.write_all_at(chunk, at);
-            written.map_err(|error| self.store.unwritten(&self.path, &error))?;
-            at += chunk.len() as u64;
-        }
+        let to = DirectFile::of(&file, part.size());
+        to.write_chunks(&part.chunks, part.offset)
+            .map_err(|error| self.store.unwritten(&self.path, &error))?;
         Ok(Some(stored(part.number, part.size(), part.checksum)))
     }
 
@@ -301,6 +302,50 @@ impl Upload for FolderUpload {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_of_an_upload_is_told_whatever_its_order_and_its_end() {
+        let whole = part_size(RESUMES_FROM);
+        for beyond in [0, 1, 4095, 4096, 4097] {
+            let home = tempfile::tempdir().unwrap();
+            let name = domicile_estate::BackendName::new("disk").unwrap();
+            let store = FsStore::new(name, home.path().to_owned());
+            let aim = Aim {
+                size: RESUMES_FROM + beyond,
+                ..Aim::nowhere("a")
+            };
+            let upload = store.begin_upload(aim).unwrap();
+            assert_eq!(upload.read().unwrap(), Some(Vec::new()), "nothing came yet");
+            let part = |number: u32, length: u64| {
+                let bytes: Vec<u8> = (0..length).map(|at| (at * 7 % 251) as u8).collect();
+                let mut digester = PartDigester::at(u64::from(number - 1) * whole);
+                digester.update(&bytes);
+                let checksum = digester.finish().checksum;
+                let (first, second) = bytes.split_at(bytes.len() / 3);
+                Part {
+                    number,
+                    offset: u64::from(number - 1) * whole,
+                    chunks: vec![first.to_vec().into(), second.to_vec().into()],
+                    checksum,
+                }
+            };
+            let count = u32::try_from(aim.size.div_ceil(whole)).unwrap();
+            let last = part(count, aim.size - u64::from(count - 1) * whole);
+            let second = upload.write(&part(2, whole)).unwrap().unwrap();
+            assert_eq!(upload.publish().unwrap(), Published::NoUpload, "it is not whole");
+            let last = upload.write(&last).unwrap().unwrap();
+            let parts = store.upload(aim, &upload.token).read().unwrap().unwrap();
+            assert_eq!(parts.len() as u64, u64::from(count));
+            assert_eq!(parts[1], second);
+            assert_eq!(parts.last(), Some(&last), "{beyond}");
+            let empty = Crc64(crc_fast::checksum(Crc64Nvme, &vec![0; whole as usize]));
+            assert_eq!(
+                parts[0],
+                stored(1, whole, empty),
+                "what has not come is not taken for it"
+            );
+        }
+    }
 
     #[test]
     fn only_names_of_ours_are_taken_for_uploads() {

@@ -73,9 +73,15 @@ async fn open(peer: &Peer, tls: &TlsConnector) -> Result<Stream, Broken> {
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|error| Broken::of(&error))?;
     let secured = tls.connect(name, BufReader::with_capacity(TLS_READ, tcp)).await;
-    Ok(Stream::Tls(Box::new(
-        secured.map_err(|error| Broken::of(&error))?,
-    )))
+    Ok(Stream::Tls(Box::new(secured.map_err(|error| no_tls(&error))?)))
+}
+
+/// What rustls calls an answer of another kind tells nobody what to do.
+fn no_tls(error: &std::io::Error) -> Broken {
+    if error.to_string().contains("InvalidContentType") {
+        return Broken::new("the server speaks no TLS there: write `http://`, or another port");
+    }
+    Broken::of(error)
 }
 
 /// The first of some addresses that answers: one that is silent must not keep us from the others.

@@ -245,22 +245,22 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
-    /// Reads at most `limit` bytes to where they are wanted; 0 if the other side has ended.
+    /// Reads to where the bytes are wanted; 0 if the other side has ended.
     pub(super) fn poll_bytes(
         &mut self,
         context: &mut Context<'_>,
-        into: &mut Vec<u8>,
-        limit: usize,
+        into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let unused = self.unused();
         if !unused.is_empty() {
-            let some = unused.get(..limit).unwrap_or(unused);
-            into.extend_from_slice(some);
-            let taken = some.len();
+            let taken = unused.len().min(into.len());
+            into[..taken].copy_from_slice(&unused[..taken]);
             self.consume(taken);
             return Poll::Ready(Ok(taken));
         }
-        let read = ready!(self.stream.poll_read_into(context, into, limit))?;
+        let mut into = ReadBuf::new(into);
+        ready!(self.stream.poll_read(context, &mut into))?;
+        let read = into.filled().len();
         self.moved += read as u64;
         Poll::Ready(Ok(read))
     }

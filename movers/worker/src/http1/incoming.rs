@@ -91,7 +91,7 @@ impl Incoming {
                 At::UntilClosed => ready!(self.poll_some(context)),
                 At::ChunkSize | At::ChunkEnd | At::Trailer => ready!(self.poll_frame(context)).map(|()| None),
             };
-            let bytes = self.filling.take().filter(|bytes| !bytes.vec().is_empty());
+            let bytes = self.filling.take().filter(|bytes| bytes.len() > 0);
             match step {
                 Err(broken) if bytes.is_some() => self.broken = Some(broken),
                 Err(broken) => {
@@ -113,16 +113,14 @@ impl Incoming {
             return Poll::Ready(Err(ended_early()));
         };
         let wanted = usize::try_from(left.min(PIECE)).unwrap_or(PIECE_UNKNOWN);
-        let into = self
-            .filling
-            .get_or_insert_with(|| buffers::take(wanted))
-            .vec_mut();
-        while into.len() < wanted {
-            let room = wanted - into.len();
-            let read = ready!(connection.poll_bytes(context, into, room));
-            match read {
+        let buffer = self.filling.get_or_insert_with(|| buffers::take(wanted));
+        while buffer.len() < wanted {
+            let left = wanted - buffer.len();
+            let room = buffer.room();
+            let most = left.min(room.len());
+            match ready!(connection.poll_bytes(context, &mut room[..most])) {
                 Ok(0) => return Poll::Ready(Err(ended_early())),
-                Ok(_) => {}
+                Ok(read) => buffer.fill(read),
                 Err(error) => return Poll::Ready(Err(Broken::of(&error))),
             }
         }
@@ -142,10 +140,12 @@ impl Incoming {
             return Poll::Ready(Err(ended_early()));
         };
         let buffer = self.filling.get_or_insert_with(|| buffers::take(PIECE_UNKNOWN));
-        let read = ready!(connection.poll_bytes(context, buffer.vec_mut(), PIECE_UNKNOWN));
-        Poll::Ready(match read {
+        Poll::Ready(match ready!(connection.poll_bytes(context, buffer.room())) {
             Ok(0) => Ok(Some(At::End)),
-            Ok(_) => Ok(Some(At::UntilClosed)),
+            Ok(read) => {
+                buffer.fill(read);
+                Ok(Some(At::UntilClosed))
+            }
             Err(error) => Err(Broken::of(&error)),
         })
     }

@@ -94,15 +94,30 @@ impl S3Store {
         Ok((head.headers, self.http.all_bytes(body).await?))
     }
 
-    /// The same for a question, whose answer is XML: one that came short is asked for again.
-    pub(super) async fn ask_xml(&self, ask: &Ask) -> Result<Element, Refused> {
+    /// The same for a question, whose answer is XML of one name: one that came short is asked for again, and so is a page
+    /// that somebody on the way has put in its place.
+    pub(super) async fn ask_xml(&self, ask: &Ask, name: &str) -> Result<Element, Refused> {
         self.again_and_again(|| async {
             let (_, body) = self.ask_whole_once(ask).await?;
-            Element::parse(&body).ok_or_else(|| Refused {
+            let broken = |message: String| Refused {
                 status: None,
                 code: String::new(),
-                message: "the answer is no whole XML".to_owned(),
-            })
+                message,
+            };
+            let answer =
+                Element::parse(&body).ok_or_else(|| broken("the answer is no whole XML".to_owned()))?;
+            if answer.name != name {
+                let message = format!("the answer is no `{name}`; is it an S3 store that answers there?");
+                return Err(broken(message));
+            }
+            // What a listing leaves out would be taken for gone.
+            let told = answer
+                .text_of("KeyCount")
+                .and_then(|count| count.trim().parse().ok());
+            if told.is_some_and(|told: usize| told > answer.all("Contents").count()) {
+                return Err(broken("the listing tells fewer objects than it says".to_owned()));
+            }
+            Ok(answer)
         })
         .await
     }

@@ -99,6 +99,9 @@ impl S3Store {
             FailureClass::CredentialsRefused if refused.code == "RequestTimeTooSkewed" => {
                 "; set the clocks of this machine and of the store"
             }
+            _ if refused.status.is_some_and(|status| status.is_redirection()) => {
+                "; the bucket is served at another address: correct `endpoint` and `region`"
+            }
             class => advice(class, self.signer.is_none()),
         };
         let place = if class == FailureClass::StoreMissing {

@@ -86,7 +86,9 @@ impl S3Store {
         ];
         pairs.extend(next.map(|next| ("continuation-token", next)));
         pairs.extend(after.map(|after| ("start-after", after)));
-        let page = self.ask_xml(&Ask::bucket(query(&mut pairs))).await?;
+        let page = self
+            .ask_xml(&Ask::bucket(query(&mut pairs)), "ListBucketResult")
+            .await?;
         let broken = |what: &str| Refused {
             status: None,
             code: String::new(),

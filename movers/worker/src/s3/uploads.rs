@@ -78,7 +78,9 @@ impl S3Store {
             if !key.is_empty() {
                 pairs.extend([("key-marker", key.as_str()), ("upload-id-marker", id.as_str())]);
             }
-            let answer = self.ask_xml(&Ask::bucket(query(&mut pairs))).await;
+            let answer = self
+                .ask_xml(&Ask::bucket(query(&mut pairs)), "ListMultipartUploadsResult")
+                .await;
             let failed = |refused| self.failed(Role::Target, None, "list unfinished uploads", &refused);
             let page = match answer {
                 // A store that cannot list them: those of a killed process stay until its own rules end them.
@@ -163,7 +165,7 @@ impl S3Upload {
                 ("part-number-marker", after.as_str()),
             ]);
             let ask = Ask::object(Method::GET, &self.path).query(query);
-            let page = match self.store.ask_xml(&ask).await {
+            let page = match self.store.ask_xml(&ask, "ListPartsResult").await {
                 Ok(page) => page,
                 Err(refused)
                     if refused.is(StatusCode::NOT_FOUND) || refused.is(StatusCode::NOT_IMPLEMENTED) =>

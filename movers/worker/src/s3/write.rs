@@ -7,14 +7,19 @@ use domicile_estate::TEMPORARY_PREFIX;
 use domicile_movers::{Failure, FailureClass, Publication};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
 
 use super::S3Store;
 use super::ask::Ask;
 use super::failure::Refused;
 use super::read::{CHECKSUM, TAG, checksum_of, checksum_text, text, version};
+use crate::listing::Listed;
 use crate::proof::by_chance;
 use crate::role::Role;
 use crate::store::{Aim, Crc64, PROBE_BYTES, Proven, Published, Stat, Version, Wanted, Whole};
+
+/// What trying a store out has left there for so long, nobody is at any more: it takes a second or two.
+const TRIAL_MS: i64 = 60_000;
 
 impl S3Store {
     pub(super) async fn put(&self, aim: Aim<'_>, whole: &Whole) -> Result<Published, Failure> {
@@ -187,6 +192,7 @@ impl S3Store {
             // Some stores make a bucket that is written to and not there.
             self.holds_something().await?;
             self.learnt.bucket_seen.store(true, Ordering::Relaxed);
+            self.sweep_trials().await;
             // A name of its own, for others may try the same store at the same moment.
             let path = format!("{TEMPORARY_PREFIX}probe-{:016x}", by_chance());
             let proven = self.try_out_at(&path).await;
@@ -195,6 +201,24 @@ impl S3Store {
             proven
         });
         tried.await.copied()
+    }
+
+    /// Removes what killed processes have left of trying the store out. What hinders that hinders nothing else.
+    async fn sweep_trials(&self) {
+        let Ok(page) = self.first_page(TEMPORARY_PREFIX).await else {
+            return;
+        };
+        let now_ms = Timestamp::now().as_millisecond();
+        for path in page
+            .objects
+            .iter()
+            .filter(|found| is_left(found, now_ms))
+            .map(|found| &found.path)
+        {
+            if let Err(refused) = self.ask_once(&Ask::object(Method::DELETE, path)).await {
+                tracing::debug!(backend = %self.backend, ?refused, "a small object of ours stays");
+            }
+        }
     }
 
     async fn try_out_at(&self, path: &str) -> Result<Proven, Failure> {
@@ -226,6 +250,16 @@ impl S3Store {
     }
 }
 
+/// Whether it is what a trial puts at the root, and nobody is at it any more.
+fn is_left(found: &Listed, now_ms: i64) -> bool {
+    let name = found.path.strip_prefix(TEMPORARY_PREFIX);
+    let of_ours = name.is_some_and(|name| name.starts_with("probe") || name.starts_with("place-"));
+    let old = found
+        .modified_ms
+        .is_some_and(|modified| modified + TRIAL_MS < now_ms);
+    of_ours && !found.path.contains('/') && old
+}
+
 /// Whether a store says that it does not know the checksum, rather than that the bytes do not match it.
 fn knows_no_checksum(refused: &Refused) -> bool {
     refused.is(StatusCode::NOT_IMPLEMENTED)
@@ -234,4 +268,28 @@ fn knows_no_checksum(refused: &Refused) -> bool {
                 refused.code.as_str(),
                 "NotImplemented" | "InvalidArgument" | "InvalidRequest"
             ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::ListedKind;
+
+    #[test]
+    fn only_old_trials_at_the_root_are_what_was_left() {
+        let found = |path: &str, modified_ms| Listed {
+            path: path.to_owned(),
+            size: 1,
+            modified_ms,
+            kind: ListedKind::File,
+        };
+        let now = 10 * TRIAL_MS;
+        assert!(is_left(&found(".domicile-probe-1", Some(0)), now));
+        assert!(is_left(&found(".domicile-place-1", Some(0)), now));
+        assert!(!is_left(&found(".domicile-probe-1", Some(now - 1_000)), now));
+        assert!(!is_left(&found(".domicile-probe-1", None), now));
+        assert!(!is_left(&found(".domicile-a.spare", Some(0)), now));
+        assert!(!is_left(&found(".domicile-probe-1/somebody's", Some(0)), now));
+        assert!(!is_left(&found("probe-1", Some(0)), now));
+    }
 }
