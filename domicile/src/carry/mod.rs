@@ -24,6 +24,7 @@ pub use copy::copy;
 pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part, judge};
 pub use moving::{Moving, Movings};
 use notes::Notes;
+pub use relied::is_there;
 pub use restore::{Restored, Restoring};
 pub use slots::Slots;
 

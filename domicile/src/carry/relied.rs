@@ -4,11 +4,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use domicile_catalogue::CatalogueError;
+use domicile_catalogue::{Catalogue, CatalogueError, NumberedObject};
 use domicile_estate::{BackendName, Copy, CopyState, DatasetName, ObservedDataset};
 use domicile_movers::{Failure, FailureClass, Place};
 use domicile_scheduler::Step;
-use domicile_worker::ListedKind;
+use domicile_worker::{ListedKind, Worker};
 
 use super::inspect::{Inspected, inspect_copy};
 use super::{Carrier, now_ms};
@@ -82,7 +82,9 @@ pub(super) async fn look(
     for copy in &others {
         let backend = &copy.backend;
         relied.shown.insert(backend.clone());
-        match is_there(carrier, &step.dataset, backend).await? {
+        let prefix = carrier.layout.prefix(&step.dataset, backend);
+        let hands = (&*carrier.catalogue, &*carrier.worker);
+        match is_there(hands, &step.dataset, (backend, &prefix)).await? {
             Ok(Some(changed_ms)) => {
                 // The last one that stays is read by ourselves, whatever its store says of its own bytes.
                 let on_word =
@@ -153,31 +155,28 @@ async fn was_read_of_late(
     }))
 }
 
-/// Whether a listing shows every object of a copy in its size, and if so when the last of them was changed.
-async fn is_there(
-    carrier: &Carrier,
+/// Whether a listing shows every object of a dataset in its size below a prefix, and if so when the last of them was
+/// changed.
+pub async fn is_there(
+    (catalogue, worker): (&Catalogue, &Worker),
     dataset: &DatasetName,
-    backend: &BackendName,
+    (backend, prefix): (&BackendName, &str),
 ) -> Result<Result<Option<i64>, Failure>, CatalogueError> {
-    let prefix = carrier.layout.prefix(dataset, backend);
-    let (listed, changed_ms) = match listed(carrier, backend, &prefix).await {
+    let (listed, changed_ms) = match listed(worker, backend, prefix).await {
         Ok(listed) => listed,
         Err(failure) => return Ok(Err(failure)),
     };
     let mut after = None;
     loop {
-        let page = carrier.catalogue.objects(dataset, after.as_ref(), PAGE).await?;
+        let page = catalogue.objects(dataset, after.as_ref(), PAGE).await?;
         let Some(last) = page.last().map(|numbered| numbered.object.key.clone()) else {
             return Ok(Ok(Some(changed_ms)));
         };
-        let is_listed = |path: String, size| listed.contains(&short(&path, size));
-        if !page.iter().all(|numbered| {
+        let is_listed = |numbered: &NumberedObject| {
             let object = &numbered.object;
-            is_listed(
-                carrier.layout.place(dataset, &object.key, backend).path,
-                object.size.0,
-            )
-        }) {
+            listed.contains(&short(&format!("{prefix}{}", object.key), object.size.0))
+        };
+        if !page.iter().all(is_listed) {
             return Ok(Ok(None));
         }
         after = Some(last);
@@ -187,12 +186,12 @@ async fn is_there(
 /// What lies below a prefix, each path with its size in eight bytes: a million objects are little to remember. And when the
 /// last of it was changed, where the store says that.
 async fn listed(
-    carrier: &Carrier,
+    worker: &Worker,
     backend: &BackendName,
     prefix: &str,
 ) -> Result<(HashSet<u64>, i64), Failure> {
     let (mut found, mut changed_ms) = (HashSet::new(), i64::MIN);
-    let mut listing = carrier.worker.list(backend, prefix, &[]).await?;
+    let mut listing = worker.list(backend, prefix, &[]).await?;
     while let Some(page) = listing.next_page().await {
         let page = match page {
             Ok(page) => page,

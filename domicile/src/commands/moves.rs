@@ -120,6 +120,12 @@ async fn chosen(world: &World, args: &MovesArgs) -> anyhow::Result<(u64, Vec<Rec
     let all: Vec<Recorded> = records.map(Recorded::of).collect::<Result<_, _>>()?;
     let mut meant = BTreeSet::new();
     for given in &args.ids {
+        // An empty variable of a script would mean whichever there is.
+        if given.is_empty() {
+            return Err(Refusal::usage(
+                "an empty text is the id of no move: `domicile moves ls` lists them",
+            ));
+        }
         let found: Vec<_> = all.iter().filter(|m| m.record.id.starts_with(given)).collect();
         match found[..] {
             [one] => drop(meant.insert(one.record.id.clone())),

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 use crate::answer;
-use crate::carry::{digests, judge, lists, now_ms};
+use crate::carry::{digests, is_there, judge, lists, now_ms};
 use crate::cli::{Global, SetOriginArgs};
 use crate::outcome::{Outcome, Refusal};
 use crate::progress::{self, Counters, Meter};
@@ -41,7 +41,13 @@ pub async fn set_origin(global: &Global, args: &SetOriginArgs) -> anyhow::Result
     let is_copy = origin.prefix == format!("{}/", dataset.name);
     let proven = is_copy
         && copy.is_some_and(|copy| !copy.origin && copy.state == CopyState::Verified && !copy.trusted);
-    let verified = if proven {
+    let hands = (&*world.catalogue, &*world.worker);
+    // Verified it was once; whether it still lies there costs one listing. What is missing is told object by object.
+    let whole = proven && {
+        let place = (&origin.backend, origin.prefix.as_str());
+        matches!(is_there(hands, &dataset.name, place).await?, Ok(Some(_)))
+    };
+    let verified = if whole {
         Vec::new()
     } else {
         read_all(global, &world, &dataset, &origin).await?
@@ -51,7 +57,6 @@ pub async fn set_origin(global: &Global, args: &SetOriginArgs) -> anyhow::Result
         .replace_origin(&dataset.name, &origin, &verified)
         .await?;
     // It is the owner's from now on, and what he changes there is right: the lists have served.
-    let hands = (&*world.catalogue, &*world.worker);
     let removed = lists::remove(hands, (&dataset.name, &origin.backend), &Cancel::new()).await?;
     if let Some(failure) = removed {
         terminal::say(global, &format!("warning: its lists of digests stay: {failure}"));

@@ -36,6 +36,8 @@ fn moves_are_listed_with_what_is_done_of_them() {
         .run(&["moves", "ls", "--dataset", "nothing"])
         .exits(1)
         .says("nothing");
+    estate.run(&["moves", "cancel", ""]).exits(64).says("empty");
+    assert_eq!(only_move(&estate)["state"], "Failed");
 }
 
 #[test]

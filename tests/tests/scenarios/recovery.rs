@@ -185,6 +185,18 @@ fn after_a_loss_a_verified_copy_becomes_the_origin_and_the_old_manifest_does_no_
 }
 
 #[test]
+fn a_verified_copy_that_has_lost_an_object_does_not_become_the_origin() {
+    let estate = simple(&["b1", "b2"], 2);
+    estate.apply().exits(0);
+    std::fs::remove_file(estate.path("stores/b1/d/a.bin")).expect("it was there");
+    estate
+        .run(&["dataset", "set-origin", "d", "b1"])
+        .exits(1)
+        .says("a.bin")
+        .says("nothing was changed");
+}
+
+#[test]
 fn after_set_origin_get_and_describe_tell_the_new_origin_and_not_the_old_one() {
     let estate = simple(&["b1", "b2"], 2);
     estate.apply().exits(0);
