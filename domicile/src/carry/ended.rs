@@ -103,3 +103,112 @@ pub async fn sift(
     }
     Ok((done, failures))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use domicile_estate::{BackendName, ByteCount, ObjectKey};
+    use domicile_movers::FailureClass;
+    use tokio::sync::Mutex;
+
+    use super::*;
+
+    fn object(number: i64) -> PendingObject {
+        PendingObject {
+            object_id: number,
+            key: ObjectKey::new("k").expect("a key"),
+            size: ByteCount(1),
+            sha256: None,
+            blake3: None,
+            modified_ms: None,
+            ours_recorded: false,
+            gone_at_origin: false,
+            changed_at_origin: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn all_is_recorded_once_in_batches_while_few_are_under_way() {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let works = (0..1_000).map(|number| {
+            let (now, most) = (&now, &most);
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                now.fetch_sub(1, Ordering::Relaxed);
+                (object(number), None)
+            }
+        });
+        let batches = Mutex::new(Vec::new());
+        let record = |ended: Vec<Ended>| async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let numbers: Vec<i64> = ended.into_iter().map(|(object, _)| object.object_id).collect();
+            batches.lock().await.push(numbers);
+            Ok(Failures::default())
+        };
+        let mut failures = Failures::default();
+        each_recorded(works, 8, record, &mut failures)
+            .await
+            .expect("recorded");
+        assert_eq!(most.into_inner(), 8);
+        let batches = batches.into_inner();
+        assert!(batches.len() < 100, "{} batches", batches.len());
+        let mut numbers: Vec<i64> = batches.into_iter().flatten().collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn works_and_record_may_want_the_same_writer() {
+        let writer = Mutex::new(0);
+        let works = (0..600).map(|number| {
+            let writer = &writer;
+            async move {
+                let mut written = writer.lock().await;
+                tokio::task::yield_now().await;
+                *written += 1;
+                (object(number), None)
+            }
+        });
+        let record = |_| async {
+            *writer.lock().await += 1;
+            Ok(Failures::default())
+        };
+        let mut failures = Failures::default();
+        let all = each_recorded(works, 16, record, &mut failures);
+        let all = tokio::time::timeout(Duration::from_secs(20), all).await;
+        all.expect("nobody waits for ever").expect("recorded");
+        assert!(writer.into_inner() > 600);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_begun_once_a_backend_is_lost() {
+        let begun = AtomicUsize::new(0);
+        let works = (0..10_000).map(|number| {
+            let begun = &begun;
+            async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                (object(number), None)
+            }
+        });
+        let lost = BackendName::new("gone").expect("a name");
+        let record = |_| async {
+            let mut failures = Failures::default();
+            failures.add(&Failure::of_backend(
+                FailureClass::CredentialsRefused,
+                &lost,
+                "refused".to_owned(),
+            ));
+            Ok(failures)
+        };
+        let mut failures = Failures::default();
+        each_recorded(works, 4, record, &mut failures)
+            .await
+            .expect("recorded");
+        assert_eq!(failures.lost.as_ref(), Some(&lost));
+        let begun = begun.into_inner();
+        assert!(begun < 1_000, "{begun} were begun");
+    }
+}
