@@ -428,6 +428,9 @@ fn tell(global: &Global, world: &World, proposal: &Proposal, summary: &Summary) 
     let standing = match outcome {
         Outcome::Interrupted => "interrupted; `domicile apply` goes on where it was",
         Outcome::MovesFailed => "some moves failed; `domicile apply` tries them again",
+        Outcome::Unsatisfied if held.is_empty() && !proposal.is_unhappy() => {
+            "every dataset is satisfied, but for what cannot be registered: the warnings say which objects nobody keeps safe"
+        }
         Outcome::Unsatisfied => {
             "some dataset is unsatisfied or in violation; `domicile why DATASET` says why"
         }

@@ -62,17 +62,17 @@ impl Proposal {
     /// How a command ends that leaves the plan's state behind: some dataset is unsatisfied, a violation stays, or all
     /// is well.
     pub fn outcome(&self, world: &World) -> Outcome {
-        let unhappy = self
-            .plan
-            .datasets
-            .iter()
-            .any(|d| !d.satisfied || !d.violations.is_empty());
-        let refused = refused_keys(world) > 0;
-        if unhappy || refused {
+        if self.is_unhappy() || refused_keys(world) > 0 {
             Outcome::Unsatisfied
         } else {
             Outcome::Done
         }
+    }
+
+    /// Whether some dataset is unsatisfied, or a violation stays.
+    pub fn is_unhappy(&self) -> bool {
+        let mut datasets = self.plan.datasets.iter();
+        datasets.any(|d| !d.satisfied || !d.violations.is_empty())
     }
 
     /// The plan as programs read it.

@@ -177,8 +177,10 @@ async fn sources(
     for reason in &lost {
         terminal::say(global, &format!("left out: {reason}"));
     }
+    // What has no objects needs nobody to read them from.
+    let empty = known.is_some_and(|known| known.summary.objects == 0);
     anyhow::ensure!(
-        !sources.is_empty(),
+        empty || !sources.is_empty(),
         "no copy of dataset `{0}` can be read: `domicile whereis {0}` lists what is recorded",
         dataset.name
     );

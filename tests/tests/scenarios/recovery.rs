@@ -357,3 +357,18 @@ fn killed_at_any_moment_a_rebuild_and_a_restore_go_on_where_they_were() {
         "{copies:?}, seed {seed}"
     );
 }
+
+#[test]
+fn a_dataset_without_objects_is_restored_as_nothing() {
+    let estate = Estate::new();
+    std::fs::create_dir_all(estate.path("stores/origin/d")).expect("a folder");
+    let dataset = manifest::dataset("d", "home", "origin", &[]);
+    estate.manifests(&(manifest::home(&["b1"]) + &dataset + &manifest::copies(2)));
+    estate.apply().exits(0);
+    lose(&estate, "stores/origin");
+    let told = estate
+        .run(&["dataset", "restore", "d", "--to", "out/d", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(told["written"], 0);
+}
