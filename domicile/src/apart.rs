@@ -1,12 +1,13 @@
 //! Whether the folders of an estate are apart: what manifests say of them by name, the file system may contradict by links
 //! and mounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, StoreKind};
 use domicile_movers::Place;
+use domicile_placement::{Action, Move};
 use domicile_worker::Cancel;
 
 use crate::world::World;
@@ -78,8 +79,13 @@ pub fn refuse_aliases(world: &World) -> anyhow::Result<()> {
 }
 
 /// The same for stores on other machines, of which only trying tells: where two backends name one bucket and one root and
-/// only their addresses differ, a mark is put into one of them and looked for in the other.
-pub async fn refuse_one_bucket(world: &World) -> anyhow::Result<()> {
+/// only their addresses differ, a mark is put into the one that a plan changes and looked for in the others.
+pub async fn refuse_one_bucket(world: &World, moves: &[Move]) -> anyhow::Result<()> {
+    let touched = moves.iter().map(|planned| match &planned.action {
+        Action::Copy { to, .. } => to,
+        Action::Retire { from } => from,
+    });
+    let touched: BTreeSet<&BackendName> = touched.collect();
     let mut alike: BTreeMap<(StoreKind, [&str; 3]), Vec<&Backend>> = BTreeMap::new();
     for backend in world.manifests.backends.values() {
         let remote = !matches!(backend.store.kind, StoreKind::Fs | StoreKind::Memory);
@@ -92,18 +98,19 @@ pub async fn refuse_one_bucket(world: &World) -> anyhow::Result<()> {
                 .push(backend);
         }
     }
-    for mut backends in alike.into_values() {
-        // The mark goes where one can be put.
-        backends.sort_by_key(|backend| backend.access_mode == AccessMode::ReadOnly);
-        while let Some((first, others)) = backends.split_first() {
-            if others.is_empty() || first.access_mode == AccessMode::ReadOnly {
-                break;
+    let at = |backend: &Backend| Place {
+        backend: backend.name.clone(),
+        path: String::new(),
+    };
+    for backends in alike.into_values() {
+        let mut tried: BTreeSet<&BackendName> = BTreeSet::new();
+        for first in backends.iter().filter(|backend| touched.contains(&backend.name)) {
+            tried.insert(&first.name);
+            let others = backends.iter().filter(|other| !tried.contains(&other.name));
+            let places: Vec<Place> = others.map(|other| at(other)).collect();
+            if places.is_empty() {
+                continue;
             }
-            let at = |backend: &&Backend| Place {
-                backend: backend.name.clone(),
-                path: String::new(),
-            };
-            let places: Vec<Place> = others.iter().map(at).collect();
             match world.worker.one_place(&at(first), &places, &Cancel::new()).await {
                 Ok(Some(other)) => anyhow::bail!(
                     "the backends `{}` and `{other}` are one place under two addresses: their copies would be one; take \
@@ -114,7 +121,6 @@ pub async fn refuse_one_bucket(world: &World) -> anyhow::Result<()> {
                 // What hinders looking hinders copying as well, and is told there.
                 Err(failure) => tracing::info!("whether it is one place with others is not known: {failure}"),
             }
-            backends.remove(0);
         }
     }
     Ok(())

@@ -5,13 +5,14 @@
 //!  read what an interrupted run left ▶ sweep ▶ intend ▶ put, proven or read back ▶ … ▶ remove the old ones ▶ settle
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use domicile_catalogue::{Catalogue, CatalogueError, ListRow};
 use domicile_estate::{BackendName, DatasetName, ObjectKey};
 use domicile_movers::{DigestLines, DigestList, Failure, FailureClass, Place, list_path, lists_folder};
 use domicile_worker::{Cancel, Worker};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::{Carrier, STEPS};
 
@@ -76,32 +77,50 @@ pub async fn write(
     Ok(None)
 }
 
-/// Writes the lists that are due on these backends. Returns what hindered it, by copy.
+/// Copies whose lists are due that are read from the catalogue at once.
+const DUE: u32 = 512;
+
+/// What hindered lists from being written on a backend: the first copy, and why. The others there were left for another run.
+pub type Hindered = BTreeMap<BackendName, (DatasetName, Failure)>;
+
+/// Writes the lists that are due on these backends, until it is cancelled. A backend on which one cannot be written is left
+/// alone, so that one that is down costs the patience for a few.
 pub async fn write_due(
     carrier: &Carrier,
     backends: &BTreeSet<&BackendName>,
-) -> Result<Vec<(DatasetName, Failure)>, CatalogueError> {
+) -> Result<Hindered, CatalogueError> {
     let layout = &carrier.layout;
     let usable = |backend: &BackendName| {
         backends.contains(backend) && !layout.read_only.contains(backend) && !layout.lost.contains(backend)
     };
-    let due = carrier.catalogue.lists_due().await?;
-    let due = due.into_iter().filter(|(_, backend)| usable(backend));
-    let writes = due.map(|(dataset, backend)| async move {
-        let failed = write(carrier, (&dataset, &backend), Moment::AfterAll).await;
-        failed.map(|failed| failed.map(|failure| (dataset, failure)))
-    });
-    // Futures that are boxed: their types would grow with each other's.
-    let writes: Vec<_> = writes.collect();
-    let results: Vec<_> = futures::stream::iter(writes)
-        .buffer_unordered(STEPS)
-        .collect()
-        .await;
-    let mut failures = Vec::new();
-    for result in results {
-        failures.extend(result?);
+    let hindered = Mutex::new(Hindered::new());
+    let held = || hindered.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last: Option<(DatasetName, BackendName)> = None;
+    loop {
+        let after = last.as_ref().map(|(dataset, backend)| (dataset, backend));
+        let due = carrier.catalogue.lists_due(after, DUE).await?;
+        let Some(end) = due.last().cloned() else { break };
+        last = Some(end);
+        let writes = due.into_iter().map(|(dataset, backend)| {
+            let held = &held;
+            async move {
+                if carrier.cancel.is_cancelled() || !usable(&backend) || held().contains_key(&backend) {
+                    return Ok(());
+                }
+                if let Some(failure) = write(carrier, (&dataset, &backend), Moment::AfterAll).await? {
+                    held().entry(backend).or_insert((dataset, failure));
+                }
+                Ok::<_, CatalogueError>(())
+            }
+            // Boxed: their types would grow with each other's.
+            .boxed()
+        });
+        let mut writes = futures::stream::iter(writes).buffer_unordered(STEPS);
+        while let Some(written) = writes.next().await {
+            written?;
+        }
     }
-    Ok(failures)
+    Ok(held().clone())
 }
 
 /// Removes the lists of a copy that is gone, or that is no copy of ours any more.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use domicile_catalogue::{CatalogueLock, DatasetSource, PlanState, Unswept};
+use domicile_estate::BackendName;
 use domicile_movers::FailureClass;
 use domicile_placement::wire::MoveDocument;
 use domicile_placement::{Action, Move};
@@ -168,7 +169,7 @@ async fn carry_out(
         }
     }
     if !proposal.plan.moves.is_empty() {
-        apart::refuse_one_bucket(world).await?;
+        apart::refuse_one_bucket(world, &proposal.plan.moves).await?;
     }
     // What an interrupted run had offered is offered anew if this plan wants it, too.
     world.catalogue.withdraw_offers(None).await?;
@@ -195,14 +196,34 @@ async fn carry_out(
         summary
     };
     if !summary.stopped {
-        for (dataset, failure) in lists::write_due(&carrier, &backends).await? {
-            let text = format!(
-                "warning: dataset `{dataset}`: its list of digests could not be written, the next `apply` tries again: {failure}"
-            );
-            terminal::say(global, &text);
-        }
+        write_lists(global, &carrier, &backends).await?;
     }
     tell(global, world, proposal, &summary)
+}
+
+/// Writes the lists of digests that are due, until somebody interrupts it.
+async fn write_lists(
+    global: &Global,
+    carrier: &Carrier,
+    backends: &BTreeSet<&BackendName>,
+) -> anyhow::Result<()> {
+    let writing = lists::write_due(carrier, backends);
+    tokio::pin!(writing);
+    let hindered = tokio::select! {
+        hindered = &mut writing => hindered?,
+        _ = tokio::signal::ctrl_c() => {
+            carrier.cancel.cancel();
+            writing.await?
+        }
+    };
+    for (backend, (dataset, failure)) in hindered {
+        let text = format!(
+            "warning: backend `{backend}`: the list of digests of dataset `{dataset}` could not be written there, nor any \
+             after it; the next `apply` tries again: {failure}"
+        );
+        terminal::say(global, &text);
+    }
+    Ok(())
 }
 
 /// A copy that is not to be retired any more waits anew if it is to be later; and what people have ordered of moves that

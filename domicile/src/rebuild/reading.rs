@@ -204,7 +204,7 @@ impl Adopting<'_> {
             adoption.missing += 1;
             let shown = key.as_str().escape_debug();
             adoption.tell(format!(
-                "object `{shown}`: a list of digests names it, and it lies nowhere"
+                "object `{shown}`: a list of digests names it, and no backend that was listed has it"
             ));
         }
         let keys: Vec<_> = keys.into_iter().collect();

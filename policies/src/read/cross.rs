@@ -255,7 +255,7 @@ fn copies_within_others(reading: &Reading<'_>, manifests: &Manifests, report: &m
             Some((outer.name.clone(), dataset.name.clone()))
         })
     };
-    let help = "keep the roots apart";
+    let help = "keep the roots apart, give the dataset another name, or make the outer backend `accessMode: ReadOnly`";
     for (draft, spec) in in_order(reading, NameOf::Backend) {
         let backend = manifests.backends.get(draft.name.as_str());
         let place = backend.and_then(|backend| Some((backend, place_of_bytes(backend)?)));

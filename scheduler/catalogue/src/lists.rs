@@ -20,17 +20,27 @@ pub struct ListRow {
 }
 
 impl Catalogue {
-    /// Copies of ours whose lists may be other than what is known of their objects, without those that are being retired.
+    /// Whole copies of ours whose lists may be other than what is known of their objects, without those that are being
+    /// retired, after one of them; `limit` at most. One that is not whole keeps the lists that it has: they may be the only
+    /// ones that name what still lies there.
     ///
     /// # Errors
     /// [`CatalogueError`] if the database fails.
-    pub async fn lists_due(&self) -> Result<Vec<(DatasetName, BackendName)>, CatalogueError> {
+    pub async fn lists_due(
+        &self,
+        after: Option<(&DatasetName, &BackendName)>,
+        limit: u32,
+    ) -> Result<Vec<(DatasetName, BackendName)>, CatalogueError> {
         let mut tx = self.read().await?;
         let select = sqlx::query_as(
             "SELECT d.name, b.name FROM copies c JOIN datasets d ON d.id = c.dataset_id
              JOIN backends b ON b.id = c.backend_id
-             WHERE c.list_due = 1 AND c.begun = 1 AND c.origin = 0 AND c.retiring = 0 ORDER BY d.name, b.name",
+             WHERE c.list_due = 1 AND c.begun = 1 AND c.origin = 0 AND c.retiring = 0
+                 AND c.verified_objects = d.objects AND c.damaged_objects = 0 AND c.gone_objects = 0
+                 AND (d.name, b.name) > (?, ?) ORDER BY d.name, b.name LIMIT ?",
         );
+        let (dataset, backend) = after.map_or(("", ""), |(d, b)| (d.as_str(), b.as_str()));
+        let select = select.bind(dataset).bind(backend).bind(limit);
         let rows: Vec<(String, String)> = select.fetch_all(&mut *tx).await?;
         let named =
             |(dataset, backend): &(String, String)| Ok((dataset_name(dataset)?, backend_name(backend)?));
