@@ -58,12 +58,30 @@ pub async fn inspect_copy(
     inspect_part(carrier, dataset, backend, Part::default()).await
 }
 
+/// The same, where what is read is not what the run is to do, so that it is not counted.
+pub(super) async fn read_back(
+    carrier: &Carrier,
+    dataset: &DatasetName,
+    backend: &BackendName,
+) -> Result<Inspected, CatalogueError> {
+    inspect(carrier, dataset, backend, (Part::default(), false)).await
+}
+
 /// Reads some objects of a copy back and records what was found.
 pub async fn inspect_part(
     carrier: &Carrier,
     dataset: &DatasetName,
     backend: &BackendName,
     part: Part,
+) -> Result<Inspected, CatalogueError> {
+    inspect(carrier, dataset, backend, (part, true)).await
+}
+
+async fn inspect(
+    carrier: &Carrier,
+    dataset: &DatasetName,
+    backend: &BackendName,
+    (part, counts): (Part, bool),
 ) -> Result<Inspected, CatalogueError> {
     let mut inspected = Inspected {
         left_off: part.after,
@@ -86,21 +104,25 @@ pub async fn inspect_part(
             let carrier = carrier.clone();
             async move {
                 let object = &numbered.object;
+                // What is changed while it is read is newer than that.
+                let at_ms = now_ms();
                 let judge = |seen: &Seen| judge((object.size, &object.sha256, &object.blake3), seen);
                 let seen = carrier
                     .worker
                     .read_surely(&place, digests, &judge, &carrier.progress, &carrier.cancel)
                     .await;
-                (numbered, seen)
+                (numbered, at_ms, seen)
             }
         });
         let reads: Vec<_> = reads.collect();
         let results: Vec<_> = futures::stream::iter(reads).buffered(OBJECTS).collect().await;
         let mut findings = Vec::new();
-        for (numbered, seen) in results {
-            carrier.meter.add_object();
+        for (numbered, at_ms, seen) in results {
+            if counts {
+                carrier.meter.add_object();
+            }
             if let Some(finding) = conclude(&numbered, seen, &mut inspected) {
-                let (object_id, backend, at_ms) = (numbered.object_id, backend.clone(), now_ms());
+                let (object_id, backend) = (numbered.object_id, backend.clone());
                 findings.push(Inspection {
                     object_id,
                     backend,

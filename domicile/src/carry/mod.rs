@@ -35,7 +35,7 @@ use anyhow::Context as _;
 use domicile_catalogue::{Catalogue, CatalogueError, Hold};
 use domicile_estate::{
     AccessMode, Backend, BackendName, Dataset, DatasetName, DatasetSummary, ObjectKey, Observed,
-    ObservedDataset, PolicyName, Verify,
+    ObservedDataset, PolicyName, StoreKind, Verify,
 };
 use domicile_movers::Place;
 use domicile_policies::{DatasetFacts, Enforcement, Policy};
@@ -131,6 +131,8 @@ pub struct Layout {
     read_only: BTreeSet<BackendName>,
     /// Backends that are out of reach: what they hold stays as it is recorded.
     lost: BTreeSet<BackendName>,
+    /// What it costs to read a GiB from those backends that are no folders.
+    egress: BTreeMap<BackendName, f64>,
     /// Datasets whose policies say how much proof their copies need.
     verify: BTreeMap<DatasetName, Verify>,
     /// Datasets whose copies wait before they are retired, and for how many seconds.
@@ -154,12 +156,14 @@ impl Layout {
                 .then(|| (d.name.clone(), (origin.backend.clone(), origin.prefix.clone())))
         });
         let read_only = backends.clone().filter(|b| b.access_mode == AccessMode::ReadOnly);
+        let remote = backends.clone().filter(|b| b.store.kind != StoreKind::Fs);
         let fresh = backends.clone().filter(|b| !holding.contains(&b.name));
         Self {
             origins: origins.collect(),
             fresh: fresh.map(|b| b.name.clone()).collect(),
             read_only: read_only.map(|b| b.name.clone()).collect(),
             lost: observed.unreachable.keys().cloned().collect(),
+            egress: remote.map(|b| (b.name.clone(), b.price.egress_per_gib)).collect(),
             verify: BTreeMap::new(),
             grace: BTreeMap::new(),
         }
@@ -221,6 +225,12 @@ impl Layout {
     pub fn prefix(&self, dataset: &DatasetName, backend: &BackendName) -> String {
         let origin = self.origin_prefix(dataset, backend);
         origin.map_or_else(|| format!("{dataset}/"), str::to_owned)
+    }
+
+    /// Whether reading from a backend goes over a network, and what a GiB costs then.
+    fn reading(&self, backend: &BackendName) -> (bool, f64) {
+        let price = self.egress.get(backend);
+        (price.is_some(), price.copied().unwrap_or(0.0))
     }
 
     /// Whether nothing is recorded on a backend, so that its root may be yet to be made.

@@ -8,6 +8,7 @@ use domicile_movers::{Digests, Failure, FailureClass, Place, Seen};
 use domicile_scheduler::{Action, Demand, Event, RetireOutcome, Step};
 use futures::StreamExt as _;
 
+use super::relied::Relied;
 use super::{Carrier, lists, relied};
 use crate::progress::duration;
 
@@ -94,7 +95,14 @@ async fn begin(
         demand.allows_retirement(&verified, from)
     };
     // Origins that were only listed are no verified copies yet: they are read before anything is counted.
-    let counts = relied::read_listed(carrier, step, from).await?;
+    let (listed, counts) = relied::read_listed(carrier, step, from).await?;
+    let is_enough = |relied: &Relied| {
+        let shown: Vec<_> = relied.shown.iter().cloned().collect();
+        allows(&shown, counts).is_ok()
+    };
+    if let Some(outcome) = undecided(carrier, from, (&listed, is_enough(&listed))) {
+        return Ok(Some(outcome));
+    }
     let by_record = |others: &[BackendName]| allows(others, counts).is_ok();
     let may = carrier
         .catalogue
@@ -106,17 +114,13 @@ async fn begin(
     if let Some(outcome) = answer(step, from, may.await, &why)? {
         return Ok(Some(outcome));
     }
-    let relied = relied::look(carrier, step, from).await?;
-    match relied::same_place(carrier, step, (from, &relied.shown)).await {
-        Ok(None) => {}
-        Ok(Some(other)) => {
-            let reason = format!(
-                "backend `{from}`: the copy there lies in the very place of the copy on `{other}`, which would go with it: \
-                 they are one place under two names; take one of them out of the manifests"
-            );
-            return Ok(Some(refused(reason)));
-        }
-        Err(failure) => return Ok(Some(failed(&failure))),
+    let mut relied = relied::look(carrier, step, (from, &listed)).await?;
+    if let Some(outcome) = same_place(carrier, step, (from, &mut relied)).await {
+        return Ok(Some(outcome));
+    }
+    relied.read_one(carrier, step).await?;
+    if let Some(outcome) = undecided(carrier, from, (&relied, is_enough(&relied))) {
+        return Ok(Some(outcome));
     }
     let shown = |others: &[BackendName]| {
         let shown = others.iter().filter(|other| relied.shown.contains(*other));
@@ -128,13 +132,47 @@ async fn begin(
         .catalogue
         .begin_retire(&step.dataset, from, grace_ms, &enough);
     let outcome = answer(step, from, begun.await, &why)?;
-    Ok(outcome.map(|outcome| match outcome {
+    Ok(outcome.map(|outcome| match (outcome, relied.why()) {
         // Something that is recorded as whole is not: that is why.
-        RetireOutcome::Needed { reason } if !relied.doubts.is_empty() => RetireOutcome::Needed {
-            reason: format!("{reason}; {}", relied.doubts.join("; ")),
+        (RetireOutcome::Needed { reason }, Some(doubts)) => RetireOutcome::Needed {
+            reason: format!("{reason}; {doubts}"),
         },
-        outcome => outcome,
+        (outcome, _) => outcome,
     }))
+}
+
+/// A copy that lies in the very place of another does not go.
+async fn same_place(
+    carrier: &Carrier,
+    step: &Step,
+    (from, relied): (&BackendName, &mut Relied),
+) -> Option<RetireOutcome> {
+    match relied.same_place(carrier, step, from).await {
+        Ok(None) => None,
+        Ok(Some(other)) => Some(refused(format!(
+            "backend `{from}`: the copy there lies in the very place of the copy on `{other}`, which would go with it: \
+             they are one place under two names; take one of them out of the manifests"
+        ))),
+        Err(failure) => Some(failed(&failure)),
+    }
+}
+
+/// Where too few copies are left only because nobody knows of some, nothing is concluded: the catalogue is not asked, since
+/// the time of waiting would begin anew.
+fn undecided(
+    carrier: &Carrier,
+    from: &BackendName,
+    (relied, is_enough): (&Relied, bool),
+) -> Option<RetireOutcome> {
+    let stopped = carrier.cancel.is_cancelled();
+    if is_enough || (relied.is_sure() && !stopped) {
+        return None;
+    }
+    let why = relied.why().unwrap_or_else(|| "it was interrupted".to_owned());
+    Some(RetireOutcome::Failed {
+        reason: format!("the copy on `{from}` stays until the others were looked at: {why}"),
+        transient: stopped || relied.may_pass(),
+    })
 }
 
 /// What the catalogue's answer means for the step; `None`: the copy may go.

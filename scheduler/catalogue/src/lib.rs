@@ -68,6 +68,6 @@ pub use origin::{Foreseen, ListedObject, OriginDiff, OriginListing};
 pub use plans::{MoveNote, MoveRecord, MoveState, PlanRecord, PlanState};
 pub use retire::Retirement;
 pub use row::PlacedState;
-pub use scrubs::ScrubMark;
+pub use scrubs::{ReadObject, ScrubMark};
 pub use usage::{StateUsage, Usage};
 pub use versions::{NewVersion, Versioned};

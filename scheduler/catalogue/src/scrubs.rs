@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use domicile_estate::{BackendName, DatasetName, ObjectKey};
+use domicile_estate::{BackendName, ByteCount, DatasetName, ObjectKey};
 
 use crate::Catalogue;
 use crate::error::CatalogueError;
 use crate::leases::NOW_MS;
 use crate::lists;
-use crate::row::{backend_id, backend_name, dataset_id, dataset_name, object_key, stored};
+use crate::row::{backend_id, backend_name, bytes, dataset_id, dataset_name, object_key, stored};
 
 /// How far the reading back of a copy has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +17,17 @@ pub struct ScrubMark {
     pub after: Option<ObjectKey>,
     /// When the last whole round ended, in milliseconds since 1970 by the clock of the database.
     pub ended_ms: Option<i64>,
+}
+
+/// An object of a dataset, and when it was read in a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadObject {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its size.
+    pub size: ByteCount,
+    /// When it was found whole, in milliseconds since 1970 by the clock of whoever read it; `None` if it never was.
+    pub at_ms: Option<i64>,
 }
 
 impl Catalogue {
@@ -41,26 +52,33 @@ impl Catalogue {
         rows.into_iter().map(mark).collect()
     }
 
-    /// When the objects of a copy were read or proven, the first and the last of them, in milliseconds since 1970 by the
-    /// clock of whoever read them; `None` if one of them never was.
+    /// Objects of a dataset after a key, by key, with when each was read or proven in a copy.
     ///
     /// # Errors
     /// [`CatalogueError`] if the database fails.
-    pub async fn read_between(
+    pub async fn objects_read(
         &self,
         dataset: &DatasetName,
         backend: &BackendName,
-    ) -> Result<Option<(i64, i64)>, CatalogueError> {
+        after: Option<&ObjectKey>,
+        limit: u32,
+    ) -> Result<Vec<ReadObject>, CatalogueError> {
         let mut tx = self.read().await?;
         let select = sqlx::query_as(
-            "SELECT min(p.at_ms), max(p.at_ms) FROM placed p
-             JOIN datasets d ON d.id = p.dataset_id JOIN backends b ON b.id = p.backend_id
-             WHERE d.name = ?1 AND b.name = ?2 AND p.state = 1 AND p.at_ms IS NOT NULL
-             HAVING count(*) = (SELECT objects FROM datasets WHERE name = ?1)",
+            "SELECT o.key, o.size, p.at_ms FROM datasets d JOIN objects o ON o.dataset_id = d.id
+             LEFT JOIN backends b ON b.name = ?2
+             LEFT JOIN placed p
+                 ON p.dataset_id = d.id AND p.backend_id = b.id AND p.object_id = o.id AND p.state = 1
+             WHERE d.name = ?1 AND o.key > ?3 ORDER BY o.key LIMIT ?4",
         );
         let select = select.bind(dataset.as_str()).bind(backend.as_str());
-        let row: Option<(Option<i64>, Option<i64>)> = select.fetch_optional(&mut *tx).await?;
-        Ok(row.and_then(|(first, last)| first.zip(last)))
+        let select = select.bind(after.map_or("", ObjectKey::as_str)).bind(limit);
+        let rows: Vec<(String, i64, Option<i64>)> = select.fetch_all(&mut *tx).await?;
+        let read = |(key, size, at_ms): (String, i64, Option<i64>)| {
+            let (key, size) = (object_key(&key)?, bytes(size)?);
+            Ok(ReadObject { key, size, at_ms })
+        };
+        rows.into_iter().map(read).collect()
     }
 
     /// Notes that a copy was read back up to a key; `None`: to its end.

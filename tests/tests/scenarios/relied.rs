@@ -82,6 +82,60 @@ fn damage(estate: &Estate) {
         .expect("its time can be set");
 }
 
+/// What the catalogue answers to a statement; `None` where there is nobody to ask it.
+fn catalogue(estate: &Estate, statement: &str) -> Option<String> {
+    let code = format!(
+        "import sqlite3; c = sqlite3.connect('.domicile/catalogue.db'); \
+         print(c.execute(\"{statement}\").fetchall()); c.commit()"
+    );
+    let python = Command::new("python3")
+        .args(["-c", &code])
+        .current_dir(estate.path(""))
+        .output()
+        .ok()?;
+    let said = String::from_utf8(python.stdout).ok()?;
+    python.status.success().then(|| said.trim().to_owned())
+}
+
+#[test]
+fn an_object_that_was_changed_since_it_was_read_itself_is_read() {
+    let hours_ago = |hours: u64| std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3600);
+    let estate = released_after(|estate| {
+        damage(estate);
+        let file = fs::File::options()
+            .write(true)
+            .open(estate.path("stores/b1/d/a.bin"));
+        file.and_then(|file| file.set_modified(hours_ago(5)))
+            .expect("its time can be set");
+    });
+    // Read before that, unlike the other objects.
+    let earlier = "UPDATE placed SET at_ms = at_ms - 36000000 \
+                   WHERE object_id = (SELECT id FROM objects WHERE key = 'a.bin')";
+    let Some(_) = catalogue(&estate, earlier) else {
+        domicile_tests::skip("an object that was changed", "python3 is missing");
+        return;
+    };
+    estate.apply().exits(5).says("1 damaged");
+    assert!(origin_is_whole(&estate), "the only copy is damaged");
+}
+
+#[test]
+fn of_a_root_that_is_not_mounted_nothing_is_recorded() {
+    let estate = Estate::new();
+    seed(&estate, "d");
+    wants(&estate, &["b1", "b2"], 3, &[]);
+    estate.apply().exits(0);
+    fs::rename(estate.path("stores/b2"), estate.path("unplugged")).expect("it is there");
+    fs::create_dir(estate.path("stores/b2")).expect("a mount point");
+    wants(&estate, &["b1", "b2"], 1, RELEASED);
+    estate.apply().says("1 retired");
+    let Some(gone) = catalogue(&estate, "SELECT sum(gone_objects) FROM copies") else {
+        domicile_tests::skip("a root that is not mounted", "python3 is missing");
+        return;
+    };
+    assert_eq!(gone, "[(0,)]", "it is out of reach, not empty");
+}
+
 #[test]
 fn a_copy_that_was_changed_since_it_was_read_is_read_before_another_goes() {
     let estate = released_after(|estate| {
@@ -103,16 +157,10 @@ fn a_copy_that_was_changed_since_it_was_read_is_read_before_another_goes() {
 fn a_copy_that_was_not_read_for_long_is_read_before_another_goes() {
     let estate = released_after(damage);
     // Read a year ago, as far as is recorded.
-    let year_ago = "import sqlite3; c = sqlite3.connect('.domicile/catalogue.db'); \
-                    c.execute('UPDATE placed SET at_ms = at_ms - 31536000000'); c.commit()";
-    let python = Command::new("python3")
-        .args(["-c", year_ago])
-        .current_dir(estate.path(""))
-        .status();
-    if !python.is_ok_and(|done| done.success()) {
+    let Some(_) = catalogue(&estate, "UPDATE placed SET at_ms = at_ms - 31536000000") else {
         domicile_tests::skip("a copy that was not read for long", "python3 is missing");
         return;
-    }
+    };
     estate.apply().exits(5).says("1 damaged");
     assert!(origin_is_whole(&estate), "the only copy is damaged");
     estate.apply().exits(0).says("1 retired");
