@@ -88,8 +88,8 @@ impl<'a> LeasedCarrier<'a> {
                 self.carrier.discard().await;
                 // Where the lease is lost, the second name serves somebody else by now.
                 let verified = matches!(ending, Ending::Registered(_));
-                if verified && matches!(self.may_touch_spare().await, Ok(true)) {
-                    self.carrier.remove_spare().await;
+                if verified {
+                    self.remove_spare().await;
                 }
                 return ending;
             }
@@ -101,6 +101,15 @@ impl<'a> LeasedCarrier<'a> {
                 }
                 reply = self.carry_out(task) => machine.reply(serial, reply),
             }
+        }
+    }
+
+    async fn remove_spare(&self) {
+        match self.may_touch_spare().await {
+            Ok(true) => self.carrier.remove_spare().await,
+            Ok(false) => {}
+            // It goes with its object.
+            Err(failure) => tracing::info!("the second name of a replaced object may stay: {failure}"),
         }
     }
 

@@ -6,14 +6,21 @@ use domicile_estate::{BackendName, TEMPORARY_PREFIX};
 use domicile_movers::{Failure, FailureClass, Place, Publication};
 
 use crate::progress::Cancel;
+use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, PROBE_BYTES, Store, Whole};
+use crate::store::{Aim, Crc64, PROBE_BYTES, Published, Store, Whole};
 use crate::worker::Worker;
+
+/// From this age on a mark is one that was left behind. A look takes seconds, but it may wait for a busy store, and clocks
+/// differ.
+pub(crate) const LEFT_BEHIND_MS: i64 = 6 * 60 * 60 * 1_000;
+/// What marks are called after the prefix; digits by chance follow.
+const MARK: &str = "place-";
 
 impl Worker {
     /// Puts a mark below a path of one backend and looks for it below paths of others; the first that shows it is the
-    /// same place. Paths are empty or end with `/`. The mark is removed. No listing shows it, and a later call finds it
-    /// again if this one is killed.
+    /// same place. Paths are empty or end with `/`. The mark is removed. No listing shows it, and no other call takes it for
+    /// its own, should this one be killed.
     ///
     /// # Errors
     /// What hinders writing and removing the mark, or looking for it.
@@ -24,10 +31,15 @@ impl Worker {
         cancel: &Cancel,
     ) -> Result<Option<BackendName>, Failure> {
         let store = self.store(&at.backend)?;
-        let path = mark(at, at);
-        let put = self.retrying(cancel, || put(&*store, &path)).await;
-        let found = match put {
-            Ok(()) => self.look(at, others, cancel).await,
+        let name = mark_name();
+        let path = format!("{}{name}", at.path);
+        let mut tries = 0;
+        let put = self.retrying(cancel, || {
+            tries += 1;
+            put(&*store, at, &path, tries > 1)
+        });
+        let found = match put.await {
+            Ok(()) => self.look(&name, others, cancel).await,
             Err(failure) => Err(failure),
         };
         self.retrying(cancel, || store.delete(&path, None, false)).await?;
@@ -36,13 +48,13 @@ impl Worker {
 
     async fn look(
         &self,
-        at: &Place,
+        name: &str,
         others: &[Place],
         cancel: &Cancel,
     ) -> Result<Option<BackendName>, Failure> {
         for other in others {
             let store = self.store(&other.backend)?;
-            let path = mark(at, other);
+            let path = format!("{}{name}", other.path);
             let seen = self.retrying(cancel, || store.stat(&path, Role::Source)).await?;
             if seen.is_some() {
                 return Ok(Some(other.backend.clone()));
@@ -52,24 +64,55 @@ impl Worker {
     }
 }
 
-/// Where the mark of one place would lie at another. Its name is that of the first alone, so that what a kill leaves is
-/// never taken for the mark of somebody else.
-fn mark(of: &Place, at: &Place) -> String {
-    let name = format!("{}\0{}", of.backend, of.path);
-    let name = blake3::hash(name.as_bytes()).to_hex();
-    format!("{}{TEMPORARY_PREFIX}place-{}", at.path, &name[..16])
+/// A name of its own for each call: what a kill leaves, and what another process looks for at the same moment, is never
+/// taken for it.
+fn mark_name() -> String {
+    format!("{TEMPORARY_PREFIX}{MARK}{:016x}", by_chance())
 }
 
-/// What an earlier call has left there is as good.
-async fn put(store: &dyn Store, path: &str) -> Result<(), Failure> {
-    match put_bytes(store, path, PROBE_BYTES).await {
+/// Whether a name is of the form that we give to marks. Others that begin alike are somebody's.
+pub(crate) fn is_place_mark(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let digits = name
+        .strip_prefix(TEMPORARY_PREFIX)
+        .and_then(|rest| rest.strip_prefix(MARK));
+    digits.is_some_and(is_chance)
+}
+
+/// Whether it is a number by chance as our names have it.
+pub(crate) fn is_chance(text: &str) -> bool {
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == 16 && text.bytes().all(digit)
+}
+
+/// Whether something is as large as a mark or a trial of ours.
+pub(crate) fn is_mark_size(size: u64) -> bool {
+    size == 0 || size == PROBE_BYTES.len() as u64
+}
+
+/// Puts the mark there. Only `again` it may lie there already: the answer to the first try was lost.
+async fn put(store: &dyn Store, at: &Place, path: &str, again: bool) -> Result<(), Failure> {
+    let published = match put_bytes(store, path, PROBE_BYTES).await {
         // A full store is one from which copies have to go: a name alone often fits.
-        Err(failure) if failure.class == FailureClass::TargetFull => put_bytes(store, path, b"").await,
-        other => other,
+        Err(failure) if failure.class == FailureClass::TargetFull => put_bytes(store, path, b"").await?,
+        other => other?,
+    };
+    match published {
+        Published::Done { .. } => Ok(()),
+        Published::Occupied if again => Ok(()),
+        Published::Occupied | Published::NoUpload => {
+            let message = "the store says that something lies under a name that nobody has used".to_owned();
+            Err(Failure::of_object(
+                FailureClass::TargetConflict,
+                &at.backend,
+                path,
+                message,
+            ))
+        }
     }
 }
 
-async fn put_bytes(store: &dyn Store, path: &str, bytes: &'static [u8]) -> Result<(), Failure> {
+async fn put_bytes(store: &dyn Store, path: &str, bytes: &'static [u8]) -> Result<Published, Failure> {
     let whole = Whole {
         chunks: vec![Bytes::from_static(bytes)],
         checksum: Crc64(crc_fast::crc64_nvme(bytes)),
@@ -82,5 +125,29 @@ async fn put_bytes(store: &dyn Store, path: &str, bytes: &'static [u8]) -> Resul
         tag: "",
         may_create_root: false,
     };
-    store.put_whole(aim, &whole).await.map(drop)
+    store.put_whole(aim, &whole).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mark_has_a_name_of_its_own_and_only_such_names_are_marks() {
+        let (one, other) = (mark_name(), mark_name());
+        assert_ne!(one, other);
+        assert!(is_place_mark(&one) && is_place_mark(&format!("a/{other}")));
+        let hash = "0123456789abcdef";
+        assert!(is_place_mark(&format!(".domicile-place-{hash}")));
+        for name in [
+            format!(".domicile-place-{hash}/x"),
+            format!(".domicile-place-{hash}0"),
+            format!(".domicile-place-{}", hash.to_uppercase()),
+            format!(".domicile-places-{hash}"),
+            format!("place-{hash}"),
+            ".domicile-place-".to_owned(),
+        ] {
+            assert!(!is_place_mark(&name), "{name}");
+        }
+    }
 }

@@ -28,14 +28,16 @@ impl Worker {
             let below = place.path.strip_prefix(dataset.as_str());
             below.is_some_and(|rest| rest.starts_with('/'))
         });
-        if in_copy && size.is_none() && keeps_spares(&*store).await {
-            // Its replacement may have been cut off.
+        self.retrying(cancel, || delete(&*store, place, size, in_copy))
+            .await?;
+        if in_copy && keeps_spares(&*store).await {
+            // Its replacement may have been cut off, or have ended when nobody could say whose the second name is. It goes
+            // last: where the object stays, it may be the only sound one.
             let spare = spare_path(&place.path);
             self.retrying(cancel, || store.delete(&spare, None, false))
                 .await?;
         }
-        self.retrying(cancel, || delete(&*store, place, size, in_copy))
-            .await
+        Ok(())
     }
 }
 

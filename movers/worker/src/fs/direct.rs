@@ -3,7 +3,8 @@
 //! What is written once and read back once is of no use to the system's cache: taking memory for it, copying it there and
 //! giving the memory back costs more than the disk and the digest together. So large files are written and read back
 //! directly (`O_DIRECT`), from memory that is aligned as disks want it. It is also the honest way to read back: the bytes
-//! come from the disk, whatever the system remembers of them. A file system that does not do it is used as usual.
+//! come from the disk, whatever the system remembers of them. A file system that does not do it, or does it badly, is used
+//! as usual.
 
 use std::fs::File;
 use std::ops::{Deref, DerefMut};
@@ -91,7 +92,7 @@ impl<F: Deref<Target = File>> DirectFile<F> {
     pub(super) fn write_chunks(&self, chunks: &[Bytes], mut at: u64) -> std::io::Result<()> {
         let mut held = 0;
         let mut piece = None;
-        for chunk in chunks {
+        for (number, chunk) in chunks.iter().enumerate() {
             let mut rest = &chunk[..];
             if held == 0 && (!self.is_direct() || rest.as_ptr().align_offset(ALIGN) == 0) {
                 let straight = match self.is_direct() {
@@ -101,6 +102,10 @@ impl<F: Deref<Target = File>> DirectFile<F> {
                 self.write_at(&rest[..straight], at)?;
                 at += straight as u64;
                 rest = &rest[straight..];
+                if number + 1 == chunks.len() {
+                    // Less than a block, and nothing behind it: memory to put it together in would be for nothing.
+                    return self.write_at(rest, at);
+                }
             }
             while !rest.is_empty() {
                 let piece = piece.get_or_insert_with(Piece::take);
@@ -130,11 +135,12 @@ impl<F: Deref<Target = File>> DirectFile<F> {
         }
         let done = match retry_on_intr(|| rustix::io::pwrite(&*self.file, &bytes[..whole], at)) {
             Ok(done) => done,
-            Err(Errno::INVAL) => 0,
-            Err(errno) => return Err(errno.into()),
+            Err(errno) if is_full(errno) => return Err(errno.into()),
+            // What a file system says to what it does not do is of its own choice.
+            Err(_) => 0,
         };
         if done < whole {
-            // Refused, or the disk is getting full: the usual way finds out.
+            // Refused, or the disk is getting full: the usual way finds out, and its error is the one to tell.
             self.stop()?;
         }
         match &bytes[done..] {
@@ -155,12 +161,16 @@ impl<F: Deref<Target = File>> DirectFile<F> {
             match retry_on_intr(|| rustix::io::pread(&*self.file, &mut into[done..end], from)) {
                 Ok(0) => break,
                 Ok(read) => done += read,
-                Err(Errno::INVAL) if self.is_direct() => self.stop()?,
+                Err(_) if self.is_direct() => self.stop()?,
                 Err(errno) => return Err(errno),
             }
         }
         Ok(done.min(wanted))
     }
+}
+
+fn is_full(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSPC | Errno::DQUOT | Errno::FBIG)
 }
 
 fn set_direct(file: &File, on: bool) -> Result<(), Errno> {
@@ -390,6 +400,23 @@ mod tests {
             });
             assert!(std::fs::read(&path).unwrap() == bytes, "{round}");
         }
+    }
+
+    #[test]
+    fn what_fails_directly_is_tried_once_the_usual_way_whose_error_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        std::fs::write(&path, bytes_of(PIECE)).unwrap();
+        let file = File::open(&path).unwrap();
+        let to = DirectFile::of(&file, PIECE as u64);
+        let mut piece = Piece::take();
+        let failed = to.write_at(&piece, 0).unwrap_err();
+        assert_eq!(failed.raw_os_error(), Some(Errno::BADF.raw_os_error()));
+        assert!(!to.is_direct());
+        let file = File::options().write(true).open(&path).unwrap();
+        let from = DirectFile::of(&file, PIECE as u64);
+        assert_eq!(from.read_at(&mut piece, PIECE, 0), Err(Errno::BADF));
+        assert!(!from.is_direct());
     }
 
     #[test]

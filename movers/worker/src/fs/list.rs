@@ -13,6 +13,7 @@ use super::paths::{open_below, open_one};
 use super::stage::{is_locked_by_another, is_still_named, is_temporary_name};
 use super::upload::is_upload_name;
 use crate::listing::{Listed, ListedKind, PAGE};
+use crate::one_place::{LEFT_BEHIND_MS, is_mark_size, is_place_mark};
 use crate::role::Role;
 use crate::store::{Version, Wanted};
 
@@ -106,7 +107,9 @@ impl FsStore {
         let at = |errno| self.failed(Role::Target, folder, "sweep the folder", errno);
         let mut swept = 0;
         for path in self
-            .temporary_below(folder, true, is_temporary_name)
+            .temporary_below(folder, true, |name| {
+                is_temporary_name(name) || is_place_mark(name)
+            })
             .map_err(at)?
         {
             let removed = match self.open_parent(&path) {
@@ -186,7 +189,9 @@ fn describe(folder: &OwnedFd, path: &str, entry: &rustix::fs::DirEntry) -> Resul
     let kind = match file_type {
         _ if name.to_str().is_err() => ListedKind::NotUtf8,
         FileType::Directory => return Ok(Found::Folder(join(path, &shown))),
-        FileType::RegularFile if is_temporary_name(&shown) || is_upload_name(&shown) => {
+        FileType::RegularFile
+            if is_temporary_name(&shown) || is_upload_name(&shown) || is_place_mark(&shown) =>
+        {
             return Ok(Found::Nothing);
         }
         FileType::RegularFile => ListedKind::File,
@@ -253,6 +258,13 @@ fn folders_and_temporary(fd: &OwnedFd, is: fn(&str) -> bool) -> Result<(Vec<Stri
     Ok((folders, temporary))
 }
 
+fn is_mark_left(file: &OwnedFd) -> Result<bool, Errno> {
+    let stat = rustix::fs::fstat(file)?;
+    let modified_ms = stat.st_mtime.saturating_mul(1_000);
+    let old = modified_ms.saturating_add(LEFT_BEHIND_MS) < jiff::Timestamp::now().as_millisecond();
+    Ok(old && u64::try_from(stat.st_size).is_ok_and(is_mark_size))
+}
+
 fn remove_if_abandoned(folder: &OwnedFd, name: &str) -> Result<bool, Errno> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
@@ -261,6 +273,10 @@ fn remove_if_abandoned(folder: &OwnedFd, name: &str) -> Result<bool, Errno> {
         other => other?,
     };
     if is_locked_by_another(&file)? || !is_still_named(folder, name, &file) {
+        return Ok(false);
+    }
+    // Nobody holds a mark open while it is looked for.
+    if is_place_mark(name) && !is_mark_left(&file)? {
         return Ok(false);
     }
     match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
@@ -273,6 +289,24 @@ fn remove_if_abandoned(folder: &OwnedFd, name: &str) -> Result<bool, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_is_swept_when_it_is_old_and_has_the_size_of_one() {
+        let home = tempfile::tempdir().unwrap();
+        let folder =
+            rustix::fs::open(home.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let name = ".domicile-place-0123456789abcdef";
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        for (bytes, age, goes) in [("", None, false), ("x", Some(old), false), ("", Some(old), true)] {
+            std::fs::write(home.path().join(name), bytes).unwrap();
+            if let Some(age) = age {
+                let file = std::fs::File::options().write(true).open(home.path().join(name));
+                file.unwrap().set_modified(age).unwrap();
+            }
+            assert_eq!(remove_if_abandoned(&folder, name), Ok(goes), "{bytes} {age:?}");
+            assert_eq!(home.path().join(name).exists(), !goes);
+        }
+    }
 
     #[test]
     fn skipping_a_path_skips_what_lies_below_and_nothing_beside() {

@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 
 use crate::fs::is_skipped;
 use crate::listing::{Listed, ListedKind, PAGE};
+use crate::one_place::is_place_mark;
 use crate::proof::by_chance;
 use crate::redact::Redactor;
 use crate::replacing::is_spare;
@@ -214,7 +215,8 @@ impl ObjectStore {
         while let Some(entry) = lister.next().await {
             let entry = entry.map_err(failed)?;
             let (path, metadata) = entry.into_parts();
-            if !metadata.is_file() || is_spare(&path) || is_skipped(&path, skip) {
+            let ours = is_spare(&path) || is_place_mark(&path);
+            if !metadata.is_file() || ours || is_skipped(&path, skip) {
                 continue;
             }
             page.push(listed(path, &metadata));

@@ -26,6 +26,13 @@ const CLOCK_DIFFERS_S: i64 = 300;
 /// How far a clock is followed.
 const CLOCK_MAX_S: i64 = 2 * 24 * 3600;
 
+/// Whether a store that was asked for one thing answers another question, which it takes the first one for: some know no
+/// listing of uploads or parts, and tell objects instead, or call it by a name of their own. Of objects it is never taken:
+/// they would be taken for gone.
+fn is_other_question(asked: &str, told: &str) -> bool {
+    asked != "ListBucketResult" && told.ends_with("Result")
+}
+
 /// What is asked of a store.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
@@ -108,7 +115,10 @@ impl S3Store {
                 Element::parse(&body).ok_or_else(|| broken("the answer is no whole XML".to_owned()))?;
             if answer.name != name {
                 let message = format!("the answer is no `{name}`; is it an S3 store that answers there?");
-                return Err(broken(message));
+                return Err(Refused {
+                    status: is_other_question(name, &answer.name).then_some(StatusCode::NOT_IMPLEMENTED),
+                    ..broken(message)
+                });
             }
             // What a listing leaves out would be taken for gone.
             let told = answer
@@ -230,6 +240,23 @@ impl S3Store {
         let ahead = theirs.timestamp().as_second() - Timestamp::now().as_second();
         if ahead.abs() <= CLOCK_MAX_S {
             self.learnt.clock_ahead_s.store(ahead, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_store_that_answers_another_question_knows_not_what_was_asked() {
+        for told in ["ListBucketResult", "ListMultipartUploadResult"] {
+            assert!(is_other_question("ListMultipartUploadsResult", told), "{told}");
+            assert!(is_other_question("ListPartsResult", told), "{told}");
+            assert!(!is_other_question("ListBucketResult", told), "{told}");
+        }
+        for told in ["html", "Error"] {
+            assert!(!is_other_question("ListPartsResult", told), "{told}");
         }
     }
 }

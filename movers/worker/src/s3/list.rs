@@ -11,6 +11,7 @@ use super::keys::{decode, query};
 use super::xml::Element;
 use crate::fs::is_skipped;
 use crate::listing::{Listed, ListedKind};
+use crate::one_place::is_place_mark;
 use crate::replacing::is_spare;
 use crate::role::Role;
 use crate::store::Pages;
@@ -40,7 +41,10 @@ impl S3Store {
             let page = page.map_err(|refused| self.failed(Role::Source, None, "list the store", &refused))?;
             let mut objects = page.objects;
             objects.retain(|found| {
-                !found.path.ends_with('/') && !is_spare(&found.path) && !is_skipped(&found.path, skip)
+                !found.path.ends_with('/')
+                    && !is_spare(&found.path)
+                    && !is_place_mark(&found.path)
+                    && !is_skipped(&found.path, skip)
             });
             if !objects.is_empty() && pages.send(Ok(objects)).await.is_err() {
                 // Nobody listens any more.
@@ -63,10 +67,15 @@ impl S3Store {
         if page.objects.iter().any(is_object) || page.next.is_none() {
             return Ok(page.objects.iter().any(is_object));
         }
-        // Lists of ours may be all that is on the page: what comes after them is asked for.
-        let after = format!("{}{DIGEST_LISTS}0", self.root);
-        let page = self.page("", "8", None, Some(&after)).await.map_err(failed)?;
-        Ok(page.objects.iter().any(is_object))
+        // What is ours may be all that is on the page: what comes after it at the root is asked for.
+        let after = after_ours(&self.root);
+        let mut page = self.page("", "1000", None, Some(&after)).await.map_err(failed)?;
+        loop {
+            let Some(next) = page.next.filter(|_| !page.objects.iter().any(is_object)) else {
+                return Ok(page.objects.iter().any(is_object));
+            };
+            page = self.page("", "1000", Some(&next), None).await.map_err(failed)?;
+        }
     }
 
     async fn page(
@@ -132,6 +141,11 @@ impl S3Store {
     }
 }
 
+/// A key behind all that is ours at the root: `.` is the next character after the `-` that our prefix ends with.
+fn after_ours(root: &str) -> String {
+    format!("{root}{}.", TEMPORARY_PREFIX.trim_end_matches('-'))
+}
+
 fn is_list(path: &str) -> bool {
     is_skipped(path, &[DIGEST_LISTS.to_owned()])
 }
@@ -140,4 +154,23 @@ fn is_list(path: &str) -> bool {
 fn is_temporary(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     name.starts_with(TEMPORARY_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ours_at_the_root_lies_before_what_is_asked_for_next() {
+        let after = after_ours("r/");
+        for ours in [
+            format!("r/{DIGEST_LISTS}/zz"),
+            format!("r/{TEMPORARY_PREFIX}\u{10ffff}"),
+        ] {
+            assert!(ours < after, "{ours}");
+        }
+        for theirs in ["r/.domicile.txt", "r/.domicile0", "r/a"] {
+            assert!(*theirs > *after, "{theirs}");
+        }
+    }
 }

@@ -14,12 +14,10 @@ use super::ask::Ask;
 use super::failure::Refused;
 use super::read::{CHECKSUM, TAG, checksum_of, checksum_text, text, version};
 use crate::listing::Listed;
+use crate::one_place::{LEFT_BEHIND_MS, is_chance, is_mark_size, is_place_mark};
 use crate::proof::by_chance;
 use crate::role::Role;
 use crate::store::{Aim, Crc64, PROBE_BYTES, Proven, Published, Stat, Version, Wanted, Whole};
-
-/// What trying a store out has left there for so long, nobody is at any more: it takes a second or two.
-const TRIAL_MS: i64 = 60_000;
 
 impl S3Store {
     pub(super) async fn put(&self, aim: Aim<'_>, whole: &Whole) -> Result<Published, Failure> {
@@ -205,7 +203,8 @@ impl S3Store {
 
     /// Removes what killed processes have left of trying the store out. What hinders that hinders nothing else.
     async fn sweep_trials(&self) {
-        let Ok(page) = self.first_page(TEMPORARY_PREFIX).await else {
+        // Lists of digests, of which there are many, have the prefix too and not this letter.
+        let Ok(page) = self.first_page(&format!("{TEMPORARY_PREFIX}p")).await else {
             return;
         };
         let now_ms = Timestamp::now().as_millisecond();
@@ -250,14 +249,19 @@ impl S3Store {
     }
 }
 
-/// Whether it is what a trial puts at the root, and nobody is at it any more.
+/// Whether it is what a trial puts at the root, and nobody is at it any more. What only begins alike, or has another size, is
+/// somebody's.
 fn is_left(found: &Listed, now_ms: i64) -> bool {
-    let name = found.path.strip_prefix(TEMPORARY_PREFIX);
-    let of_ours = name.is_some_and(|name| name.starts_with("probe") || name.starts_with("place-"));
+    let is_trial = |name: &str| name.is_empty() || name.strip_prefix('-').is_some_and(is_chance);
+    let trial = found
+        .path
+        .strip_prefix(TEMPORARY_PREFIX)
+        .and_then(|name| name.strip_prefix("probe"));
+    let of_ours = trial.is_some_and(is_trial) || is_place_mark(&found.path);
     let old = found
         .modified_ms
-        .is_some_and(|modified| modified + TRIAL_MS < now_ms);
-    of_ours && !found.path.contains('/') && old
+        .is_some_and(|modified| modified.saturating_add(LEFT_BEHIND_MS) < now_ms);
+    of_ours && !found.path.contains('/') && is_mark_size(found.size) && old
 }
 
 /// Whether a store says that it does not know the checksum, rather than that the bytes do not match it.
@@ -277,19 +281,34 @@ mod tests {
 
     #[test]
     fn only_old_trials_at_the_root_are_what_was_left() {
-        let found = |path: &str, modified_ms| Listed {
+        let sized = |path: &str, modified_ms, size| Listed {
             path: path.to_owned(),
-            size: 1,
+            size,
             modified_ms,
             kind: ListedKind::File,
         };
-        let now = 10 * TRIAL_MS;
-        assert!(is_left(&found(".domicile-probe-1", Some(0)), now));
-        assert!(is_left(&found(".domicile-place-1", Some(0)), now));
-        assert!(!is_left(&found(".domicile-probe-1", Some(now - 1_000)), now));
-        assert!(!is_left(&found(".domicile-probe-1", None), now));
-        assert!(!is_left(&found(".domicile-a.spare", Some(0)), now));
-        assert!(!is_left(&found(".domicile-probe-1/somebody's", Some(0)), now));
-        assert!(!is_left(&found("probe-1", Some(0)), now));
+        let found = |path: &str, modified_ms| sized(path, modified_ms, PROBE_BYTES.len() as u64);
+        let now = 10 * LEFT_BEHIND_MS;
+        let probe = ".domicile-probe-0123456789abcdef";
+        let place = ".domicile-place-0123456789abcdef";
+        for path in [".domicile-probe", probe, place] {
+            assert!(is_left(&found(path, Some(0)), now), "{path}");
+            assert!(is_left(&sized(path, Some(0), 0), now), "{path}");
+            assert!(!is_left(&sized(path, Some(0), 1), now), "{path}");
+            assert!(!is_left(&found(path, Some(now - 60_000)), now), "{path}");
+            assert!(!is_left(&found(path, None), now), "{path}");
+        }
+        for path in [
+            ".domicile-a.spare",
+            ".domicile-probes.tar",
+            ".domicile-probe-1",
+            ".domicile-place-1",
+            ".domicile-place-0123456789abcdef.tar",
+            ".domicile-probe-0123456789abcdef/somebody's",
+            "a/.domicile-place-0123456789abcdef",
+            "probe-0123456789abcdef",
+        ] {
+            assert!(!is_left(&found(path, Some(0)), now), "{path}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::TreeStore;
 use super::remote::{Entry, TroubleKind, joined};
 use crate::fs::is_skipped;
 use crate::listing::{Listed, PAGE};
+use crate::one_place::{self, is_mark_size, is_place_mark};
 use crate::proof::by_chance;
 use crate::role::Role;
 use crate::store::{Pages, Version};
@@ -36,7 +37,7 @@ impl TreeStore {
         while let Some(folder) = folders.pop() {
             for entry in self.entries(&folder, Role::Source).await? {
                 let path = joined(&folder, &entry.name);
-                if is_skipped(&path, skip) || is_ours(&entry.name) {
+                if is_skipped(&path, skip) || is_ours(&entry.name) || is_mark(&entry) {
                     continue;
                 }
                 let Some(kind) = entry.kind else {
@@ -68,7 +69,7 @@ impl TreeStore {
         while let Some(folder) = folders.pop() {
             for entry in self.entries(&folder, Role::Source).await? {
                 match entry.is_folder() {
-                    _ if is_ours(&entry.name) => {}
+                    _ if is_ours(&entry.name) || is_mark(&entry) => {}
                     true if folder.is_empty() && entry.name == DIGEST_LISTS => {}
                     true => folders.push(joined(&folder, &entry.name)),
                     false => return Ok(true),
@@ -125,7 +126,7 @@ impl TreeStore {
             for entry in self.entries(&folder, Role::Target).await? {
                 let path = joined(&folder, &entry.name);
                 match entry.is_folder() {
-                    _ if is_ours(&entry.name) => left_behind.push((path, entry)),
+                    _ if is_ours(&entry.name) || is_mark(&entry) => left_behind.push((path, entry)),
                     true => folders.push(path),
                     false => {}
                 }
@@ -149,7 +150,11 @@ impl TreeStore {
                     .flatten()
                     .and_then(|found| found.modified_ms),
             };
-            if touched_ms.is_none_or(|ms| now_ms - ms < LEFT_BEHIND_MS) {
+            let age_ms = match is_mark(&entry) {
+                true => one_place::LEFT_BEHIND_MS,
+                false => LEFT_BEHIND_MS,
+            };
+            if touched_ms.is_none_or(|ms| now_ms - ms < age_ms) {
                 continue;
             }
             let removed = if entry.is_folder() {
@@ -176,6 +181,12 @@ impl TreeStore {
         self.remote.remove(&path).await.map_err(failed)?;
         Ok(found.map_err(failed)?.and_then(|found| found.modified_ms))
     }
+}
+
+/// Whether it is a mark that tells one place from another.
+fn is_mark(entry: &Entry) -> bool {
+    let fits = entry.size.is_none_or(is_mark_size);
+    !entry.is_folder() && fits && is_place_mark(&entry.name)
 }
 
 /// Whether a name is of the form that we give to temporary files and locks. Others that begin alike are somebody's.
