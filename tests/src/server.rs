@@ -12,6 +12,10 @@ use crate::repository;
 
 /// Half-second waits for a server's first answer: a loaded machine of two cores needs up to 20 s.
 const START_TRIES: usize = 240;
+/// Servers that are started, one after the other, until one has got its ports.
+const START_ANEW: usize = 3;
+/// What a server says whose port somebody else has taken meanwhile.
+const PORT_TAKEN: &str = "address already in use";
 
 /// A running server. It is ended with its processes when the value is dropped.
 #[derive(Debug)]
@@ -64,8 +68,19 @@ impl Server {
         Self::start_with(name, false)
     }
 
+    /// Somebody else may take a port between the moment when it was found free and the server's start.
     fn start_with(name: &str, checks_keys: bool) -> Option<Self> {
         let weed = tool("weed")?;
+        let mut tries = (0..START_ANEW).map(|_| Self::try_start(&weed, name, checks_keys));
+        let started = tries.find(|started| !matches!(started, Err(said) if said.contains(PORT_TAKEN)));
+        match started {
+            Some(Ok(server)) => Some(server),
+            Some(Err(said)) => panic!("{said}"),
+            None => panic!("no free ports were found for the S3 server"),
+        }
+    }
+
+    fn try_start(weed: &Path, name: &str, checks_keys: bool) -> Result<Self, String> {
         let folder = tempfile::Builder::new()
             .prefix("s3-")
             .tempdir()
@@ -84,7 +99,7 @@ impl Server {
         if checks_keys {
             arguments.push(format!("-s3.config={}", config.display()));
         }
-        let child = launch(&weed, &folder, &arguments);
+        let child = launch(weed, &folder, &arguments);
         let mut server = Self {
             child,
             folder,
@@ -94,8 +109,8 @@ impl Server {
             key,
             secret,
         };
-        server.wait(ports[0]);
-        Some(server)
+        server.wait(ports[0])?;
+        Ok(server)
     }
 
     /// Ends the server as a power cut would, and starts it again where it was.
@@ -108,22 +123,23 @@ impl Server {
         let _ = self.child.wait();
         let weed = tool("weed").expect("it was there before");
         self.child = launch(&weed, &self.folder, &self.arguments);
-        self.wait(self.port);
+        self.wait(self.port).unwrap_or_else(|said| panic!("{said}"));
     }
 
-    fn wait(&mut self, port: u16) {
+    /// Waits until it answers; else what it has said.
+    fn wait(&mut self, port: u16) -> Result<(), String> {
         for _ in 0..START_TRIES {
             if let Some(status) = self.child.try_wait().expect("the server can be asked for") {
-                panic!("the S3 server ended with {status}:\n{}", self.log());
+                return Err(format!("the S3 server ended with {status}:\n{}", self.log()));
             }
             if TcpStream::connect(("127.0.0.1", port)).is_ok()
                 && rclone(&["lsd", &self.remote("")]).is_some_and(|ok| ok)
             {
-                return;
+                return Ok(());
             }
             std::thread::sleep(Duration::from_millis(500));
         }
-        panic!("the S3 server does not answer:\n{}", self.log());
+        Err(format!("the S3 server does not answer:\n{}", self.log()))
     }
 
     fn log(&self) -> String {
