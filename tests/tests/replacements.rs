@@ -230,9 +230,13 @@ fn kill_replacements(target: &Target) {
     first.apply().exits(0);
     let whole = begun.elapsed();
     let (mut kills, mut between, mut round) = (0, 0, 0);
-    while kills < wanted {
+    // On a quick machine the moment between the first object and the last one is short: it is aimed at until it is hit.
+    while kills < wanted || between == 0 {
         round += 1;
-        assert!(round < wanted * 3 + 5, "applies end before they are killed");
+        assert!(
+            round < wanted * 3 + 60,
+            "of {kills} kills none came in the middle"
+        );
         let (estate, old, new) = estate(target, round);
         for _ in 0..KILLS_PER_ESTATE {
             let longest = whole.as_micros() as u64 * 9 / 10;
@@ -254,7 +258,6 @@ fn kill_replacements(target: &Target) {
         }
     }
     eprintln!("{kills} kills, {between} of them between two objects, an undisturbed apply takes {whole:?}");
-    assert!(between > 0, "no kill came in the middle");
 }
 
 #[test]
