@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use domicile_estate::{AccessMode, Backend, BackendName, DatasetName, StoreKind};
 use domicile_movers::Place;
 use domicile_placement::{Action, Move};
-use domicile_worker::Cancel;
+use domicile_worker::{Cancel, Sameness};
 
 use crate::world::World;
 
@@ -111,15 +111,20 @@ pub async fn refuse_one_bucket(world: &World, moves: &[Move]) -> anyhow::Result<
             if places.is_empty() {
                 continue;
             }
-            match world.worker.one_place(&at(first), &places, &Cancel::new()).await {
-                Ok(Some(other)) => anyhow::bail!(
+            let untold = match world.worker.one_place(&at(first), &places, &Cancel::new()).await {
+                Ok(Sameness {
+                    same: Some(other), ..
+                }) => anyhow::bail!(
                     "the backends `{}` and `{other}` are one place under two addresses: their copies would be one; take \
                      one of them out of the manifests",
                     first.name
                 ),
-                Ok(None) => {}
-                // What hinders looking hinders copying as well, and is told there.
-                Err(failure) => tracing::info!("whether it is one place with others is not known: {failure}"),
+                Ok(sameness) => sameness.untold.into_values().collect(),
+                Err(failure) => vec![failure],
+            };
+            // What hinders looking hinders copying as well, and is told there.
+            for failure in untold {
+                tracing::info!("whether it is one place with others is not known: {failure}");
             }
         }
     }

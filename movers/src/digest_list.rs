@@ -150,6 +150,13 @@ pub fn lists_folder(dataset: &DatasetName) -> String {
     format!("{DIGEST_LISTS}/{dataset}/")
 }
 
+/// Whether a path below the root of a backend is that of all lists, or lies there.
+#[must_use]
+pub fn lies_among_lists(path: &str) -> bool {
+    let rest = path.strip_prefix(DIGEST_LISTS);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Where the list lies that is called by a digest, below the root of a backend.
 #[must_use]
 pub fn list_path(dataset: &DatasetName, blake3: &str) -> String {

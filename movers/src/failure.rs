@@ -4,6 +4,8 @@ use std::fmt;
 
 use domicile_estate::BackendName;
 
+use crate::Place;
+
 /// What kind of failure it is: who is to blame, and whether to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureClass {
@@ -103,6 +105,12 @@ impl Failure {
             object: Some(object.to_owned()),
             message,
         }
+    }
+
+    /// A failure with the object in a place.
+    #[must_use]
+    pub fn of_place(class: FailureClass, place: &Place, message: String) -> Self {
+        Self::of_object(class, &place.backend, &place.path, message)
     }
 
     /// A failure of a backend as a whole.

@@ -32,7 +32,7 @@ pub mod tree;
 
 pub use crowd::Crowd;
 pub use digest_list::{
-    DIGEST_LISTS, DigestLines, DigestList, LIST_BYTES_MAX, list_at, list_path, lists_folder,
+    DIGEST_LISTS, DigestLines, DigestList, LIST_BYTES_MAX, lies_among_lists, list_at, list_path, lists_folder,
 };
 pub use failure::{Failure, FailureClass};
 pub use lease::{Epoch, TransferId, UploadTag};

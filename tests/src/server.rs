@@ -168,6 +168,25 @@ impl Server {
         )
     }
 
+    /// The unfinished uploads in a bucket, as rclone tells them.
+    ///
+    /// # Panics
+    /// When rclone is missing, or cannot tell.
+    #[must_use]
+    pub fn unfinished_uploads(&self, bucket: &str) -> String {
+        let listed = Command::new(tool("rclone").expect("rclone is there"))
+            .args(["backend", "list-multipart-uploads", &self.remote(bucket)])
+            .args(["--config", "/dev/null"])
+            .output()
+            .expect("rclone starts");
+        assert!(
+            listed.status.success(),
+            "rclone cannot tell: {}",
+            String::from_utf8_lossy(&listed.stderr)
+        );
+        String::from_utf8_lossy(&listed.stdout).into_owned()
+    }
+
     /// Makes a bucket.
     ///
     /// # Panics

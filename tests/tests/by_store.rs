@@ -141,15 +141,7 @@ fn befallen(test: &str, rule: impl Fn(&Stand) -> Box<dyn Fn(&Asked) -> Fault + S
 
 #[track_caller]
 fn no_uploads_are_left(stand: &Stand) {
-    let uploads = std::process::Command::new(domicile_tests::installed("rclone").expect("rclone is there"))
-        .args([
-            "backend",
-            "list-multipart-uploads",
-            &stand.server.remote("second"),
-        ])
-        .output()
-        .expect("rclone starts");
-    let uploads = String::from_utf8_lossy(&uploads.stdout).into_owned();
+    let uploads = stand.server.unfinished_uploads("second");
     assert!(!uploads.contains("\"data/"), "uploads are left: {uploads}");
 }
 

@@ -79,15 +79,6 @@ fn signal(child: &Child, name: &str) {
     assert!(status.success(), "kill {name} {}", child.id());
 }
 
-/// Unfinished uploads in the bucket, as rclone tells them.
-fn uploads(server: &Server) -> String {
-    let listed = Command::new(domicile_tests::installed("rclone").expect("rclone is there"))
-        .args(["backend", "list-multipart-uploads", &server.remote("first")])
-        .output()
-        .expect("rclone starts");
-    String::from_utf8_lossy(&listed.stdout).into_owned()
-}
-
 fn assert_same(estate: &Estate, server: &Server) {
     let origin = estate.path("stores/origin/d");
     let same = rclone(&[
@@ -100,7 +91,7 @@ fn assert_same(estate: &Estate, server: &Server) {
 }
 
 fn assert_clean(estate: &Estate, server: &Server) {
-    let listed = uploads(server);
+    let listed = server.unfinished_uploads("first");
     assert!(!listed.contains("UploadId"), "uploads are left: {listed}");
     assert_eq!(temporary_files(&estate.path("stores")), Vec::<String>::new());
     estate
@@ -133,7 +124,7 @@ fn what_has_arrived_of_a_large_object_is_not_sent_again() {
     std::thread::sleep(Duration::from_millis(500));
     let before = proxy.sent();
     assert!(
-        uploads(&server).contains("UploadId"),
+        server.unfinished_uploads("first").contains("UploadId"),
         "it was killed in the middle"
     );
     estate.apply().exits(0);

@@ -3,12 +3,10 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use domicile_tests::{
-    Estate, Fault, Kind, Proxy, Server, bytes, files, installed, manifest, rclone, temporary_files,
-};
+use domicile_tests::{Estate, Fault, Kind, Proxy, Server, bytes, files, manifest, rclone, temporary_files};
 
 /// Larger than what comes into a folder in one piece.
 const LARGE: usize = 80 << 20;
@@ -93,14 +91,6 @@ impl Stand {
         child.kill().expect("SIGKILL");
         child.wait().expect("the child ends");
     }
-
-    fn uploads(&self) -> String {
-        let listed = Command::new(installed("rclone").expect("rclone is there"))
-            .args(["backend", "list-multipart-uploads", &self.server.remote("first")])
-            .output()
-            .expect("rclone starts");
-        String::from_utf8_lossy(&listed.stdout).into_owned()
-    }
 }
 
 #[test]
@@ -131,12 +121,12 @@ fn a_killed_restore_of_an_origin_in_a_bucket_leaves_no_upload_behind() {
     let restore = ["dataset", "restore", "d", "--backend", "alpha"];
     stand.kill_in_the_middle(&restore, Kind::PutPart);
     assert!(
-        stand.uploads().contains("UploadId"),
+        stand.server.unfinished_uploads("first").contains("UploadId"),
         "it was killed in the middle"
     );
     stand.proxy.heal();
     stand.estate.run(&restore).exits(0);
-    let left = stand.uploads();
+    let left = stand.server.unfinished_uploads("first");
     assert!(!left.contains("UploadId"), "uploads are left: {left}");
     let truth = stand.estate.path("truth").display().to_string();
     let same = rclone(&[

@@ -16,14 +16,14 @@ use domicile_catalogue::{
 };
 use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::tree::PART_MIN;
-use domicile_movers::{Ending, Failure, Ledger, Receipt, TransferId, TransferSpec};
+use domicile_movers::{Ending, Failure, Ledger, TransferId, TransferSpec};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::task::{JoinError, JoinSet};
 
 use super::Carrier;
 use super::copy::{self, Failures, PAGE};
-use super::ended::{Ended, each_recorded, sift};
+use super::ended::{Done, each_recorded, record};
 use super::lease::Keeper;
 
 /// Objects and bytes of a batch of small objects, at most.
@@ -216,7 +216,7 @@ async fn carry_objects(
     page: Vec<PendingObject>,
     failures: &mut Failures,
 ) -> Result<(), CatalogueError> {
-    let dataset = &keeper.lease.consignment.dataset;
+    let Consignment { dataset, target, .. } = &keeper.lease.consignment;
     let specified = specified(carrier, &keeper.lease.consignment, page).await?;
     let transfers = specified.into_iter().map(|(object, specified)| async move {
         let _slot = carrier.slots.enter(dataset, object.size.0).await;
@@ -231,7 +231,7 @@ async fn carry_objects(
         };
         (object, result)
     });
-    let record = |ended| record(carrier, keeper, ended);
+    let record = |ended| record(carrier, (dataset, target), Some(keeper.as_ref()), ended);
     each_recorded(transfers, OBJECTS, record, failures).await
 }
 
@@ -282,38 +282,15 @@ async fn transfer(carrier: &Carrier, keeper: &Keeper, spec: &TransferSpec, ledge
     ending.unwrap_or_else(Ending::Failed)
 }
 
-/// Records objects as verified under the lease, all at once, and tells what failed; where other digests were recorded
-/// meanwhile, one by one.
-async fn record(carrier: &Carrier, keeper: &Keeper, ended: Vec<Ended>) -> Result<Failures, CatalogueError> {
-    let (done, mut failures) = sift(carrier, ended).await?;
-    if done.is_empty() {
-        return Ok(failures);
-    }
-    match record_batch(carrier, keeper, &done).await {
-        Err(CatalogueError::DigestDiffers { .. }) => {}
-        other => return other.map(|()| failures),
-    }
-    let Consignment { dataset, target, .. } = &keeper.lease.consignment;
-    for one in &done {
-        match record_batch(carrier, keeper, std::slice::from_ref(one)).await {
-            Err(CatalogueError::DigestDiffers { .. }) => {
-                let failure: Failure = copy::take_back(carrier, dataset, target, one).await;
-                failures.add(&failure);
-            }
-            other => other?,
-        }
-    }
-    Ok(failures)
-}
-
-async fn record_batch(
+/// Records objects as verified under the lease; with them the ledgers of large ones end, and what was learnt of their
+/// checksums is kept.
+pub(super) async fn record_under(
     carrier: &Carrier,
     keeper: &Keeper,
-    done: &[(PendingObject, Receipt)],
+    done: &[Done],
+    batch: &[Verification],
 ) -> Result<(), CatalogueError> {
     let Consignment { dataset, target, .. } = &keeper.lease.consignment;
-    let of = |(object, receipt): &(PendingObject, Receipt)| copy::verifications(object, target, receipt);
-    let batch: Vec<Verification> = done.iter().flat_map(of).collect();
     let large = done.iter().filter(|(object, _)| {
         carrier
             .worker
@@ -331,7 +308,7 @@ async fn record_batch(
     let lease: &Lease = &keeper.lease;
     let held = carrier
         .catalogue
-        .record_verified_under(lease, &batch, &ended, keeper.ttl_ms())
+        .record_verified_under(lease, batch, &ended, keeper.ttl_ms())
         .await?;
     keeper.note(asked, held);
     let checksums: Vec<_> = done

@@ -2,11 +2,11 @@
 
 use domicile_catalogue::{CatalogueError, Hold, PendingObject, Verification};
 use domicile_estate::{BackendName, DatasetName};
-use domicile_movers::{Failure, FailureClass, Receipt, TargetRecorded, TransferSpec};
+use domicile_movers::{Failure, FailureClass, TargetRecorded, TransferSpec};
 use domicile_scheduler::{Action, CopyOutcome, Event, Step};
 use domicile_worker::Expected;
 
-use super::ended::{Ended, each_recorded, sift};
+use super::ended::{Done, each_recorded, record};
 use super::lists::{self, Moment};
 use super::{Carrier, consign, now_ms, order};
 
@@ -248,7 +248,7 @@ async fn copy_page(
         };
         (object, Some(result))
     });
-    let record = |ended| record(carrier, dataset, to, ended);
+    let record = |ended| record(carrier, (dataset, to), None, ended);
     each_recorded(transfers, OBJECTS, record, failures).await
 }
 
@@ -305,11 +305,7 @@ pub(super) fn spec(
 }
 
 /// The target was read back. The source was read from end to end as well, and had the same bytes.
-pub(super) fn verifications(
-    object: &PendingObject,
-    to: &BackendName,
-    receipt: &Receipt,
-) -> Vec<Verification> {
+pub(super) fn verifications((object, receipt): &Done, to: &BackendName) -> Vec<Verification> {
     let backends = std::iter::once(to).chain(receipt.source.as_ref());
     let verification = |backend: &BackendName| Verification {
         object_id: object.object_id,
@@ -321,41 +317,11 @@ pub(super) fn verifications(
     backends.map(verification).collect()
 }
 
-/// Records objects as verified, all at once, and tells what failed. Where other digests were recorded meanwhile (the source
-/// changed between two readings), one by one, so that the others do not suffer.
-async fn record(
-    carrier: &Carrier,
-    dataset: &DatasetName,
-    to: &BackendName,
-    ended: Vec<Ended>,
-) -> Result<Failures, CatalogueError> {
-    let (done, mut failures) = sift(carrier, ended).await?;
-    let of = |(object, receipt): &(PendingObject, Receipt)| verifications(object, to, receipt);
-    let all: Vec<Verification> = done.iter().flat_map(of).collect();
-    if all.is_empty() {
-        return Ok(failures);
-    }
-    match carrier.catalogue.record_verified(&all).await {
-        Err(CatalogueError::DigestDiffers { .. }) => {}
-        other => return other.map(|()| failures),
-    }
-    for one in &done {
-        match carrier.catalogue.record_verified(&of(one)).await {
-            Err(CatalogueError::DigestDiffers { .. }) => {
-                failures.add(&take_back(carrier, dataset, to, one).await);
-            }
-            other => other?,
-        }
-    }
-    Ok(failures)
-}
-
 /// What was just written is of another version than what is recorded: it must not stay under its name.
 pub(super) async fn take_back(
     carrier: &Carrier,
-    dataset: &DatasetName,
-    to: &BackendName,
-    (object, receipt): &(PendingObject, Receipt),
+    (dataset, to): (&DatasetName, &BackendName),
+    (object, receipt): &Done,
 ) -> Failure {
     let place = carrier.layout.place(dataset, &object.key, to);
     if !receipt.adopted

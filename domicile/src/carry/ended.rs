@@ -12,12 +12,15 @@ use std::future::Future;
 use std::time::Duration;
 
 use domicile_catalogue::{CatalogueError, PendingObject};
+use domicile_estate::{BackendName, DatasetName};
 use domicile_movers::{Failure, Receipt};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use super::Carrier;
-use super::copy::{Failures, note_bad_sources};
+use super::consign::record_under;
+use super::copy::{Failures, note_bad_sources, take_back, verifications};
+use super::lease::Keeper;
 
 /// Objects recorded in one transaction, if so many end before the others have waited long enough.
 const RECORD_BATCH: usize = 256;
@@ -26,6 +29,9 @@ const RECORD_EVERY: Duration = Duration::from_millis(250);
 
 /// An object, and its receipt or what failed; nothing of either where it was stopped.
 pub type Ended = (PendingObject, Option<Result<Receipt, Failure>>);
+
+/// An object that lies at the target and is proven.
+pub type Done = (PendingObject, Receipt);
 
 /// Lets at most so many works be under way, and hands what has ended to `record`, until all is recorded. Once a whole backend is
 /// lost, nothing more is begun, and what is under way is dropped: a later run sweeps.
@@ -76,11 +82,49 @@ where
     }
 }
 
-/// What is verified, and what failed of the rest. Sources that turned out to be damaged are recorded as such.
-pub async fn sift(
+/// Records what is verified, all at once, and tells what failed. Where other digests were recorded meanwhile (the source
+/// changed between two readings), one by one, so that the others do not suffer.
+pub async fn record(
     carrier: &Carrier,
+    (dataset, to): (&DatasetName, &BackendName),
+    keeper: Option<&Keeper>,
     ended: Vec<Ended>,
-) -> Result<(Vec<(PendingObject, Receipt)>, Failures), CatalogueError> {
+) -> Result<Failures, CatalogueError> {
+    let (done, mut failures) = sift(carrier, ended).await?;
+    if done.is_empty() {
+        return Ok(failures);
+    }
+    match record_done(carrier, to, keeper, &done).await {
+        Err(CatalogueError::DigestDiffers { .. }) => {}
+        other => return other.map(|()| failures),
+    }
+    for one in &done {
+        match record_done(carrier, to, keeper, std::slice::from_ref(one)).await {
+            Err(CatalogueError::DigestDiffers { .. }) => {
+                failures.add(&take_back(carrier, (dataset, to), one).await);
+            }
+            other => other?,
+        }
+    }
+    Ok(failures)
+}
+
+/// Records objects as verified, under the lease where they were carried under one.
+async fn record_done(
+    carrier: &Carrier,
+    to: &BackendName,
+    keeper: Option<&Keeper>,
+    done: &[Done],
+) -> Result<(), CatalogueError> {
+    let batch: Vec<_> = done.iter().flat_map(|one| verifications(one, to)).collect();
+    match keeper {
+        Some(keeper) => record_under(carrier, keeper, done, &batch).await,
+        None => carrier.catalogue.record_verified(&batch).await,
+    }
+}
+
+/// What is verified, and what failed of the rest. Sources that turned out to be damaged are recorded as such.
+async fn sift(carrier: &Carrier, ended: Vec<Ended>) -> Result<(Vec<Done>, Failures), CatalogueError> {
     let mut failures = Failures::default();
     let mut done = Vec::with_capacity(ended.len());
     for (object, result) in ended {
@@ -108,7 +152,7 @@ pub async fn sift(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use domicile_estate::{BackendName, ByteCount, ObjectKey};
+    use domicile_estate::{ByteCount, ObjectKey};
     use domicile_movers::FailureClass;
     use tokio::sync::Mutex;
 

@@ -83,15 +83,15 @@ const DUE: u32 = 512;
 /// What hindered lists from being written on a backend: the first copy, and why. The others there were left for another run.
 pub type Hindered = BTreeMap<BackendName, (DatasetName, Failure)>;
 
-/// Writes the lists that are due on these backends, until it is cancelled. A backend on which one cannot be written is left
+/// Writes the lists that are due on backends of ours, until it is cancelled. A backend on which one cannot be written is left
 /// alone, so that one that is down costs the patience for a few.
 pub async fn write_due(
     carrier: &Carrier,
-    backends: &BTreeSet<&BackendName>,
+    is_ours: &(dyn Fn(&BackendName) -> bool + Sync),
 ) -> Result<Hindered, CatalogueError> {
     let layout = &carrier.layout;
     let usable = |backend: &BackendName| {
-        backends.contains(backend) && !layout.read_only.contains(backend) && !layout.lost.contains(backend)
+        is_ours(backend) && !layout.read_only.contains(backend) && !layout.lost.contains(backend)
     };
     let hindered = Mutex::new(Hindered::new());
     let held = || hindered.lock().unwrap_or_else(PoisonError::into_inner);

@@ -124,23 +124,22 @@ impl Relied {
             backend: backend.clone(),
             path: carrier.layout.prefix(&step.dataset, backend),
         };
-        let at = place(from);
-        for backend in self.shown.clone() {
-            let others = [place(&backend)];
-            let found = carrier.worker.one_place(&at, &others, &carrier.cancel);
-            match found.await {
-                Ok(None) => {}
-                Ok(Some(found)) => return Ok(Some(found)),
-                Err(failure) if failure.backend != *from => {
-                    let why = format!("may lie in the same place, it cannot be looked at: {failure}");
-                    self.doubt(&backend, (Doubt::of(&failure), &why));
-                }
-                // Where not even the root was made, there is nothing that could be deleted.
-                Err(failure) if failure.class == FailureClass::StoreMissing => return Ok(None),
-                Err(failure) => return Err(failure),
-            }
+        let others: Vec<Place> = self.shown.iter().map(place).collect();
+        if others.is_empty() {
+            return Ok(None);
         }
-        Ok(None)
+        let at = place(from);
+        let found = carrier.worker.one_place(&at, &others, &carrier.cancel);
+        let sameness = match found.await {
+            // Where not even the root was made, there is nothing that could be deleted.
+            Err(failure) if failure.class == FailureClass::StoreMissing => return Ok(None),
+            found => found?,
+        };
+        for (backend, failure) in &sameness.untold {
+            let why = format!("may lie in the same place, it cannot be looked at: {failure}");
+            self.doubt(backend, (Doubt::of(failure), &why));
+        }
+        Ok(sameness.same)
     }
 
     /// One of those that stay is read from end to end, unless we read one of late: whatever the stores say of their own

@@ -178,7 +178,6 @@ async fn carry_out(
     let carrier = carrier(world);
     sweep_interrupted(global, &carrier).await?;
     sweep_uploads(global, &carrier).await?;
-    let backends: BTreeSet<_> = world.manifests.backends.keys().collect();
     let work = approved(&proposal.problem, &proposal.plan);
     let summary = if work.0.is_empty() {
         Summary::default()
@@ -196,18 +195,15 @@ async fn carry_out(
         summary
     };
     if !summary.stopped {
-        write_lists(global, &carrier, &backends).await?;
+        write_lists(global, world, &carrier).await?;
     }
     tell(global, world, proposal, &summary)
 }
 
 /// Writes the lists of digests that are due, until somebody interrupts it.
-async fn write_lists(
-    global: &Global,
-    carrier: &Carrier,
-    backends: &BTreeSet<&BackendName>,
-) -> anyhow::Result<()> {
-    let writing = lists::write_due(carrier, backends);
+async fn write_lists(global: &Global, world: &World, carrier: &Carrier) -> anyhow::Result<()> {
+    let is_ours = |backend: &BackendName| world.manifests.backends.contains_key(backend);
+    let writing = lists::write_due(carrier, &is_ours);
     tokio::pin!(writing);
     let hindered = tokio::select! {
         hindered = &mut writing => hindered?,

@@ -277,12 +277,7 @@ fn conclude(
         };
         let is_listed = lists.prove(&object.key, &seen.blake3);
         let known = object.sha256.is_some() || object.blake3.is_some() || is_listed;
-        let equal = |want: &Option<String>, have: Option<&String>| {
-            want.as_ref().zip(have).is_none_or(|(want, have)| want == have)
-        };
-        let same = seen.size == object.size.0
-            && equal(&object.sha256, seen.sha256.as_ref())
-            && equal(&object.blake3, Some(&seen.blake3));
+        let same = judge((object.size, &object.sha256, &object.blake3), &seen) != Some(false);
         if !known && !origin {
             adoption.unread += 1;
             adoption.tell(format!(

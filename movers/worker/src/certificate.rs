@@ -10,7 +10,7 @@ use domicile_movers::{Failure, FailureClass, Publication};
 
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, Proven, Published, Store, Wanted, Whole};
+use crate::store::{Aim, Proven, Published, Store, Wanted, Whole};
 use crate::worker::Worker;
 
 /// Rounds of two writers of one name.
@@ -133,10 +133,7 @@ impl Trial<'_> {
     /// Whether it was put; something else may lie there.
     async fn put(&self, name: &str, bytes: &[u8], how: Publication) -> Result<bool, Failure> {
         let path = self.path(name);
-        let whole = Whole {
-            chunks: vec![Bytes::copy_from_slice(bytes)],
-            checksum: Crc64(crc_fast::crc64_nvme(bytes)),
-        };
+        let whole = Whole::of(Bytes::copy_from_slice(bytes));
         let aim = Aim {
             path: &path,
             size: bytes.len() as u64,

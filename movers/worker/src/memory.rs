@@ -61,13 +61,7 @@ impl Memory {
             ByteCount(bytes),
             ByteCount(self.under_way.bytes),
         );
-        let Place { backend, path } = place;
-        Err(Failure::of_object(
-            FailureClass::TargetDenied,
-            backend,
-            path,
-            message,
-        ))
+        Err(Failure::of_place(FailureClass::TargetDenied, place, message))
     }
 }
 

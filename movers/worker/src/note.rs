@@ -43,8 +43,7 @@ impl Worker {
         let note = self.retrying(cancel, read).await?;
         note.ok_or_else(|| {
             let message = format!("it has more than {most} bytes, which such a thing never has");
-            let Place { backend, path } = place;
-            Failure::of_object(FailureClass::SourceUnreadable, backend, path, message)
+            Failure::of_place(FailureClass::SourceUnreadable, place, message)
         })
     }
 
@@ -98,13 +97,7 @@ async fn put(store: &dyn Store, place: &Place, bytes: &Bytes) -> Result<(), Fail
         store.delete(&place.path, None, false).await?;
     }
     let message = "other bytes came back than were written".to_owned();
-    let Place { backend, path } = place;
-    Err(Failure::of_object(
-        FailureClass::Transient,
-        backend,
-        path,
-        message,
-    ))
+    Err(Failure::of_place(FailureClass::Transient, place, message))
 }
 
 /// Reads a note; `None` if it is larger than that.

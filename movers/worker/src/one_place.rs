@@ -1,6 +1,8 @@
 //! Whether two places are one: a folder that is mounted twice, a bucket under two names. Its objects would be taken for two
 //! copies, and who deletes one of them deletes both.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use domicile_estate::{BackendName, TEMPORARY_PREFIX};
 use domicile_movers::{Failure, FailureClass, Place, Publication};
@@ -8,7 +10,7 @@ use domicile_movers::{Failure, FailureClass, Place, Publication};
 use crate::progress::Cancel;
 use crate::proof::by_chance;
 use crate::role::Role;
-use crate::store::{Aim, Crc64, PROBE_BYTES, Published, Store, Whole};
+use crate::store::{Aim, PROBE_BYTES, Published, Store, Whole};
 use crate::worker::Worker;
 
 /// From this age on a mark is one that was left behind. A look takes seconds, but it may wait for a busy store, and clocks
@@ -17,19 +19,28 @@ pub(crate) const LEFT_BEHIND_MS: i64 = 6 * 60 * 60 * 1_000;
 /// What marks are called after the prefix; digits by chance follow.
 const MARK: &str = "place-";
 
+/// What a mark has shown.
+#[derive(Debug, Default)]
+pub struct Sameness {
+    /// The first of the others that is the same place.
+    pub same: Option<BackendName>,
+    /// Those before it that could not be looked at, with the reason.
+    pub untold: BTreeMap<BackendName, Failure>,
+}
+
 impl Worker {
     /// Puts a mark below a path of one backend and looks for it below paths of others; the first that shows it is the
     /// same place. Paths are empty or end with `/`. The mark is removed. No listing shows it, and no other call takes it for
     /// its own, should this one be killed.
     ///
     /// # Errors
-    /// What hinders writing and removing the mark, or looking for it.
+    /// What hinders writing and removing the mark.
     pub async fn one_place(
         &self,
         at: &Place,
         others: &[Place],
         cancel: &Cancel,
-    ) -> Result<Option<BackendName>, Failure> {
+    ) -> Result<Sameness, Failure> {
         let store = self.store(&at.backend)?;
         let name = mark_name();
         let path = format!("{}{name}", at.path);
@@ -39,28 +50,33 @@ impl Worker {
             put(&*store, at, &path, tries > 1)
         });
         let found = match put.await {
-            Ok(()) => self.look(&name, others, cancel).await,
+            Ok(()) => Ok(self.look(&name, others, cancel).await),
             Err(failure) => Err(failure),
         };
         self.retrying(cancel, || store.delete(&path, None, false)).await?;
         found
     }
 
-    async fn look(
-        &self,
-        name: &str,
-        others: &[Place],
-        cancel: &Cancel,
-    ) -> Result<Option<BackendName>, Failure> {
+    async fn look(&self, name: &str, others: &[Place], cancel: &Cancel) -> Sameness {
+        let mut sameness = Sameness::default();
         for other in others {
-            let store = self.store(&other.backend)?;
-            let path = format!("{}{name}", other.path);
-            let seen = self.retrying(cancel, || store.stat(&path, Role::Source)).await?;
-            if seen.is_some() {
-                return Ok(Some(other.backend.clone()));
+            match self.shows(name, other, cancel).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    sameness.same = Some(other.backend.clone());
+                    break;
+                }
+                Err(failure) => drop(sameness.untold.insert(other.backend.clone(), failure)),
             }
         }
-        Ok(None)
+        sameness
+    }
+
+    async fn shows(&self, name: &str, other: &Place, cancel: &Cancel) -> Result<bool, Failure> {
+        let store = self.store(&other.backend)?;
+        let path = format!("{}{name}", other.path);
+        let seen = self.retrying(cancel, || store.stat(&path, Role::Source)).await?;
+        Ok(seen.is_some())
     }
 }
 
@@ -113,10 +129,7 @@ async fn put(store: &dyn Store, at: &Place, path: &str, again: bool) -> Result<(
 }
 
 async fn put_bytes(store: &dyn Store, path: &str, bytes: &'static [u8]) -> Result<Published, Failure> {
-    let whole = Whole {
-        chunks: vec![Bytes::from_static(bytes)],
-        checksum: Crc64(crc_fast::crc64_nvme(bytes)),
-    };
+    let whole = Whole::of(Bytes::from_static(bytes));
     let aim = Aim {
         path,
         size: bytes.len() as u64,

@@ -242,6 +242,17 @@ pub(crate) struct Whole {
     pub checksum: Crc64,
 }
 
+impl Whole {
+    /// Some bytes, of which nobody has the checksum yet.
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        let checksum = Crc64(crc_fast::crc64_nvme(&bytes));
+        Self {
+            chunks: vec![bytes],
+            checksum,
+        }
+    }
+}
+
 /// What came of making an object visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Published {

@@ -8,7 +8,8 @@ use domicile_estate::{BackendName, ByteCount, DatasetName};
 use domicile_movers::retry::{Decision, RetryPolicy, decide};
 use domicile_movers::{
     Claim, DIGEST_LISTS, Digests, Ending, Epoch, Failure, FailureClass, LeasedTransfer, Ledger, Opening,
-    Place, Receipt, Record, Seen, SourceVersion, Step, Transfer, TransferId, TransferSpec, UploadToken, tree,
+    Place, Receipt, Record, Seen, SourceVersion, Step, Transfer, TransferId, TransferSpec, UploadToken,
+    lies_among_lists, tree,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
@@ -339,13 +340,7 @@ impl Worker {
             readings.push(again);
         }
         let message = "all readings of it differ: check the store and the network to it".to_owned();
-        let Place { backend, path } = place;
-        Err(Failure::of_object(
-            FailureClass::Transient,
-            backend,
-            path,
-            message,
-        ))
+        Err(Failure::of_place(FailureClass::Transient, place, message))
     }
 
     /// Deletes an object. One that is not there is deleted. With `dataset`, which says that the object lies in our
@@ -389,7 +384,7 @@ impl Worker {
         let (sender, pages) = mpsc::channel(PAGES);
         let (prefix, mut skip) = (prefix.to_owned(), skip.to_vec());
         // What lies beside copies is no object; who wants it asks for it.
-        if !prefix.starts_with(DIGEST_LISTS) {
+        if !lies_among_lists(&prefix) {
             skip.push(DIGEST_LISTS.to_owned());
         }
         let memory = self.fan_out.budget().clone();

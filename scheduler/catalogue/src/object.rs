@@ -344,7 +344,7 @@ impl Catalogue {
 }
 
 /// No key is empty, so every key is after the empty text.
-fn after_text(after: Option<&ObjectKey>) -> &str {
+pub(crate) fn after_text(after: Option<&ObjectKey>) -> &str {
     after.map_or("", ObjectKey::as_str)
 }
 

@@ -14,7 +14,7 @@ use crate::sums::{Sums, add_sums};
 /// Rows of one statement that inserts: below SQLite's limit of 32,766 values.
 const ROWS_MAX: usize = 500;
 /// Objects that are read at once.
-const KNOWN_PAGE: i64 = 4_096;
+const KNOWN_PAGE: usize = 4_096;
 /// Rows of one statement that changes, which come as one text: this bounds its memory.
 const CHANGES_MAX: usize = 10_000;
 
@@ -61,11 +61,10 @@ pub(crate) async fn known_objects(
         let select = sqlx::query_scalar::<_, String>(SELECT_KNOWN)
             .bind(dataset)
             .bind(backend);
-        let select = select.bind(after).bind(KNOWN_PAGE);
+        let select = select.bind(after).bind(KNOWN_PAGE as i64);
         let rows: Vec<KnownRow> = from_json(&select.fetch_one(&mut *connection).await?)?;
-        if rows.is_empty() {
-            return Ok(known);
-        }
+        // Most datasets are no longer than a page, and asked for once.
+        let is_last = rows.len() < KNOWN_PAGE;
         for (id, key, size, modified_ms, state) in rows {
             known.push(Known {
                 id,
@@ -74,6 +73,9 @@ pub(crate) async fn known_objects(
                 modified_ms,
                 at_origin: state.map(PlacedState::try_from).transpose()?,
             });
+        }
+        if is_last {
+            return Ok(known);
         }
     }
 }

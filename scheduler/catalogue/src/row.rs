@@ -97,22 +97,28 @@ pub(crate) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<Ve
     serde_json::from_str(text).map_err(|error| corrupt(format!("rows: {error}")))
 }
 
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn no_digest(text: &str) -> CatalogueError {
+    CatalogueError::NotADigest {
+        text: text.escape_debug().to_string(),
+    }
+}
+
 /// A digest in lower case hexadecimal.
 pub(crate) fn digest(text: &str) -> Result<String, CatalogueError> {
-    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Ok(text.to_ascii_lowercase());
+    match is_digest(text) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(no_digest(text)),
     }
-    Err(CatalogueError::NotADigest {
-        text: text.escape_debug().to_string(),
-    })
 }
 
 pub(crate) fn unhex(text: &str) -> Result<[u8; 32], CatalogueError> {
-    let malformed = || CatalogueError::NotADigest {
-        text: text.escape_debug().to_string(),
-    };
+    let malformed = || no_digest(text);
     let mut digest = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if !is_digest(text) {
         return Err(malformed());
     }
     for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {

@@ -8,6 +8,7 @@ use crate::Catalogue;
 use crate::error::CatalogueError;
 use crate::leases::NOW_MS;
 use crate::lists;
+use crate::object::after_text;
 use crate::row::{backend_id, backend_name, bytes, dataset_id, dataset_name, object_key, stored};
 
 /// How far the reading back of a copy has come.
@@ -72,7 +73,7 @@ impl Catalogue {
              WHERE d.name = ?1 AND o.key > ?3 ORDER BY o.key LIMIT ?4",
         );
         let select = select.bind(dataset.as_str()).bind(backend.as_str());
-        let select = select.bind(after.map_or("", ObjectKey::as_str)).bind(limit);
+        let select = select.bind(after_text(after)).bind(limit);
         let rows: Vec<(String, i64, Option<i64>)> = select.fetch_all(&mut *tx).await?;
         let read = |(key, size, at_ms): (String, i64, Option<i64>)| {
             let (key, size) = (object_key(&key)?, bytes(size)?);

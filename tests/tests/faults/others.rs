@@ -220,14 +220,6 @@ fn a_server_that_is_restarted_in_the_middle_holds_nothing_up_for_long() {
     assert!(at_server(&server) == files(&estate.path("stores/origin/d")));
 }
 
-fn uploads(server: &Server) -> String {
-    let listed = Command::new(domicile_tests::installed("rclone").expect("rclone is there"))
-        .args(["backend", "list-multipart-uploads", &server.remote("first")])
-        .output()
-        .expect("rclone starts");
-    String::from_utf8_lossy(&listed.stdout).into_owned()
-}
-
 #[test]
 fn an_upload_that_a_late_double_of_a_request_began_is_given_up() {
     let Some(server) = server("an_upload_that_a_late_double_of_a_request_began_is_given_up") else {
@@ -237,17 +229,17 @@ fn an_upload_that_a_late_double_of_a_request_began_is_given_up() {
     let estate = estate(&server, &proxy);
     estate.apply().exits(0);
     assert!(
-        !uploads(&server).contains("UploadId"),
+        !server.unfinished_uploads("first").contains("UploadId"),
         "nothing is left by itself"
     );
     // It comes when the object has long been there, and nobody knows of it.
     assert_eq!(proxy.deliver_kept(), 1, "no upload was begun");
     assert!(
-        uploads(&server).contains("UploadId"),
+        server.unfinished_uploads("first").contains("UploadId"),
         "it has begun another upload"
     );
     estate.apply().exits(0).says("nothing to do");
-    let left = uploads(&server);
+    let left = server.unfinished_uploads("first");
     assert!(!left.contains("UploadId"), "uploads are left: {left}");
     assert!(at_server(&server) == files(&estate.path("stores/origin/d")));
 }

@@ -1,7 +1,6 @@
 //! Where one case is tried: an estate, a proxy, and what lies at the server behind it.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use domicile_tests::{Estate, Outcome, Proxy, Server, bytes, files, manifest, rclone};
 
@@ -186,11 +185,7 @@ impl<'a> Stand<'a> {
     #[track_caller]
     pub fn assert_whole(&self, outcome: &Outcome) {
         self.assert_all_verified(&self.at_target(), outcome);
-        let listed = Command::new(domicile_tests::installed("rclone").expect("rclone is there"))
-            .args(["backend", "list-multipart-uploads", &self.server.remote("first")])
-            .output()
-            .expect("rclone starts");
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let listed = self.server.unfinished_uploads("first");
         assert!(
             !listed.contains(&format!("\"{}/", self.root)),
             "uploads are left: {listed} {}",

@@ -27,6 +27,7 @@ const DIRECT_MIN: u64 = 256 * 1024;
 const TWO_THREADS_FROM: u64 = 8 * 1024 * 1024;
 /// One piece that is filled and one that is emptied.
 const PIECES: usize = 2;
+
 /// The memory that passing a file of this size takes.
 pub(crate) fn memory_for(size: u64) -> u64 {
     let pieces = if size >= TWO_THREADS_FROM { PIECES } else { 1 };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use domicile_estate::{BackendName, TEMPORARY_PREFIX};
 use domicile_movers::tree::PART_MIN;
-use domicile_movers::{DIGEST_LISTS, Failure, FailureClass, UploadToken};
+use domicile_movers::{Failure, FailureClass, UploadToken, lies_among_lists};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use opendal::options::{DeleteOptions, ListOptions, WriteOptions};
@@ -241,8 +241,7 @@ impl ObjectStore {
         let mut lister = self.operator.lister_options(folder, options).await?;
         while let Some(entry) = lister.next().await {
             let entry = entry?;
-            let listed =
-                !is_skipped(entry.path(), &[DIGEST_LISTS.to_owned()]) || folder.starts_with(DIGEST_LISTS);
+            let listed = !lies_among_lists(entry.path()) || lies_among_lists(folder);
             if listed && entry.metadata().is_file() && !is_temporary(entry.path()) {
                 return Ok(true);
             }

@@ -1,7 +1,7 @@
 //! Listing objects.
 
 use domicile_estate::TEMPORARY_PREFIX;
-use domicile_movers::{DIGEST_LISTS, Failure};
+use domicile_movers::{Failure, lies_among_lists};
 use jiff::Timestamp;
 
 use super::S3Store;
@@ -61,7 +61,7 @@ impl S3Store {
     pub(super) async fn holds_something(&self) -> Result<bool, Failure> {
         let failed = |refused: Refused| self.failed(Role::Source, None, "list the store", &refused);
         let is_object = |found: &Listed| {
-            !found.path.ends_with('/') && !is_temporary(&found.path) && !is_list(&found.path)
+            !found.path.ends_with('/') && !is_temporary(&found.path) && !lies_among_lists(&found.path)
         };
         let page = self.first_page("").await.map_err(failed)?;
         if page.objects.iter().any(is_object) || page.next.is_none() {
@@ -146,10 +146,6 @@ fn after_ours(root: &str) -> String {
     format!("{root}{}.", TEMPORARY_PREFIX.trim_end_matches('-'))
 }
 
-fn is_list(path: &str) -> bool {
-    is_skipped(path, &[DIGEST_LISTS.to_owned()])
-}
-
 /// Whether it is an object of ours that no key can name.
 fn is_temporary(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -158,6 +154,8 @@ fn is_temporary(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use domicile_movers::DIGEST_LISTS;
+
     use super::*;
 
     #[test]
