@@ -26,6 +26,7 @@ mod progress;
 mod reading;
 mod rebuild;
 mod render;
+mod taken;
 mod terminal;
 mod world;
 

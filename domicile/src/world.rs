@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::carry::now_ms;
 use crate::cli::{Files, Global};
-use crate::{certificate, look, reading};
+use crate::{certificate, look, reading, taken};
 
 /// What a command works on.
 pub struct World {
@@ -41,10 +41,43 @@ pub struct World {
     pub certificates: BTreeMap<BackendName, CertificateRow>,
     /// What a look at the stores found.
     pub sight: look::Sight,
+    /// What lies at the top of backends and belongs to origins.
+    pub tops: taken::Tops,
     /// How origins differ from what is registered.
     pub diffs: Vec<OriginDiff>,
     /// The mover's hands.
     pub worker: Arc<Worker>,
+}
+
+/// Whether a backend can be asked for what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The last that was asked of it was answered.
+    There,
+    /// The last probe or move failed: what it holds counts as it is recorded.
+    Silent,
+    /// No manifest describes it any more: what it holds counts for nothing.
+    Gone,
+}
+
+impl Reach {
+    /// For programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::There => "Reachable",
+            Self::Silent => "Unreachable",
+            Self::Gone => "NotInManifests",
+        }
+    }
+
+    /// A state of a copy with what is to be known of its backend, for people.
+    pub fn beside(self, state: &str) -> String {
+        match self {
+            Self::There => state.to_owned(),
+            Self::Silent => format!("{state}; out of reach"),
+            Self::Gone => format!("{state}; backend is in no manifest"),
+        }
+    }
 }
 
 /// Opens the catalogue to read; a missing one reads as empty and is not made.
@@ -166,9 +199,9 @@ impl World {
                 worker.rely_on(name, &shown);
             }
         }
-        Ok(Self {
+        let mut world = Self {
             certificates,
-            catalogue,
+            catalogue: Arc::clone(&catalogue),
             moved,
             pruned,
             datasets,
@@ -176,16 +209,20 @@ impl World {
             observed,
             presumed: BTreeSet::new(),
             sight: look::Sight::default(),
+            tops: taken::Tops::new(),
             diffs: Vec::new(),
             worker: Arc::new(worker),
             manifests,
-        })
+        };
+        world.tops = taken::recorded(&catalogue, &world).await?;
+        Ok(world)
     }
 
     /// Looks at the stores: whether backends that were out of reach or held data are there, and what lies at the
     /// origins. Records nothing; `observed` is then what would be known if it were recorded.
     pub async fn look(&mut self, global: &Global) -> anyhow::Result<()> {
         self.sight = look::look(global, self).await?;
+        taken::add_listed(&mut self.tops, &self.sight.listings);
         let known = std::mem::take(&mut self.observed);
         let foreseen = self
             .catalogue
@@ -205,7 +242,9 @@ impl World {
 
     /// The placement problem as things stand.
     pub fn problem(&self) -> Problem {
-        domicile_placement::pose(&self.manifests, &self.datasets, &self.observed)
+        let mut problem = domicile_placement::pose(&self.manifests, &self.datasets, &self.observed);
+        domicile_placement::keep_out(&mut problem, &taken::folders(self));
+        problem
     }
 
     /// Forgets what is known of copies, to make room: the problem that was posed has it all. What was found at origins
@@ -229,6 +268,15 @@ impl World {
     /// A backend by name.
     pub fn backend(&self, name: &str) -> anyhow::Result<&Backend> {
         backend(&self.manifests, name)
+    }
+
+    /// Whether a backend can be asked for what it holds, as it is recorded.
+    pub fn reach(&self, backend: &BackendName) -> Reach {
+        match () {
+            () if !self.manifests.backends.contains_key(backend) => Reach::Gone,
+            () if self.observed.unreachable.contains_key(backend) => Reach::Silent,
+            () => Reach::There,
+        }
     }
 
     /// Whether a backend's root may be yet to be made: it may be written, and nothing is recorded there.

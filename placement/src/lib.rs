@@ -51,7 +51,7 @@ pub use plan::{
     DatasetPlan, Plan, ShadowPrice, Spelled, Warning, place, place_and_price, propose, propose_with_solution,
     spell_out,
 };
-pub use pose::pose;
+pub use pose::{TakenFolder, keep_out, pose};
 pub use problem::{
     Audit, Bars, Durability, Goal, GoalAim, Held, Hop, Movement, Place, Problem, Profile, Reason,
     RefusalKind, Refused, Requirement, Spread, Subject, Terms,

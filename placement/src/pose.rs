@@ -1,6 +1,7 @@
 //! From what ought to be and what is to the problem: every rule is asked about every backend, and what depends on no
 //! dataset is asked only once.
 
+mod taken;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use crate::problem::{
     Audit, Bars, Durability, Held, Place, Problem, Profile, Reason, RefusalKind, Refused, Requirement,
     Spread, Subject,
 };
+pub use taken::{TakenFolder, keep_out};
 use terms::{hop, settings, terms};
 
 /// Poses the problem of placing these datasets (of manifests and inventories together), given what is observed. A

@@ -14,7 +14,7 @@ use crate::cli::{DescribeArgs, Files, Format, GetArgs, Global, Kind};
 use crate::outcome::Outcome;
 use crate::render::table;
 use crate::terminal;
-use crate::world::{World, open_to_read, unknown};
+use crate::world::{Reach, World, open_to_read, unknown};
 
 /// One thing of a list: its name, its cells, and the whole of it, which a table does not need.
 struct Item<'w> {
@@ -207,7 +207,12 @@ fn datasets<'w>(world: &'w World, of: impl Iterator<Item = &'w Arc<domicile_esta
         let known = world.observed.datasets.get(&dataset.name);
         let summary = known.map(|d| d.summary.clone()).unwrap_or_default();
         let copies = known.map_or(&[][..], |d| &d.copies).iter();
-        let copies: Vec<_> = copies.map(|copy| copy.backend.to_string()).collect();
+        let copies = copies.map(|copy| match world.reach(&copy.backend) {
+            Reach::There => copy.backend.to_string(),
+            Reach::Silent => format!("{} (out of reach)", copy.backend),
+            Reach::Gone => format!("{} (in no manifest)", copy.backend),
+        });
+        let copies: Vec<_> = copies.collect();
         Item {
             name: dataset.name.to_string(),
             cells: vec![
@@ -261,7 +266,7 @@ fn dataset_status(world: &World, name: &DatasetName) -> Value {
     let copies = known.copies.iter().map(|copy| {
         json!({
             "backend": copy.backend.as_str(), "state": format!("{:?}", copy.state), "origin": copy.origin,
-            "missingObjects": copy.missing_objects,
+            "missingObjects": copy.missing_objects, "reach": world.reach(&copy.backend).word(),
         })
     });
     let findings = known.findings.iter().map(|finding| {

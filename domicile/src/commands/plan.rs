@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use domicile_catalogue::ManifestRow;
-use domicile_estate::{DatasetName, OriginFinding};
+use domicile_estate::{BackendName, DatasetName, OriginFinding};
 use domicile_placement::wire::PlanDocument;
 use domicile_placement::{Plan, Problem, Solution};
 use domicile_policies::Manifests;
@@ -75,6 +75,19 @@ impl Proposal {
         datasets.any(|d| !d.satisfied || !d.violations.is_empty())
     }
 
+    /// Backends that do not answer, with how many copies there count all the same, as they are recorded.
+    fn silent(&self) -> impl Iterator<Item = (&BackendName, usize)> {
+        let places = self.problem.backends.iter().enumerate();
+        let holding = |at: usize| {
+            let datasets = self.problem.datasets.iter();
+            datasets.filter(|subject| subject.is_current_on(at)).count()
+        };
+        places
+            .filter(|(_, place)| !place.reachable)
+            .map(move |(at, place)| (&place.name, holding(at)))
+            .filter(|(_, copies)| *copies > 0)
+    }
+
     /// The plan as programs read it.
     pub fn wire(&self) -> PlanDocument<'_> {
         self.plan.to_wire(&self.problem, &self.solution, self.number)
@@ -82,7 +95,10 @@ impl Proposal {
 
     /// The same with what was found at the origins.
     pub fn document(&self, world: &World) -> PlanDocument<'_> {
-        self.wire().with("findings", findings(world))
+        let document = self.wire().with("findings", findings(world));
+        let silent = self.silent();
+        let silent = silent.map(|(name, copies)| json!({"backend": name.as_str(), "currentCopies": copies}));
+        document.with("outOfReach", silent.collect())
     }
 }
 
@@ -210,7 +226,22 @@ pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Resu
         }
     }
     tell_findings(global, world);
+    tell_silent(global, proposal, world);
     Ok(())
+}
+
+/// Tells on standard error which copies count though nobody can look at them.
+pub fn tell_silent(global: &Global, proposal: &Proposal, world: &World) {
+    for (name, copies) in proposal.silent() {
+        let why = world.observed.unreachable.get(name).map_or("", String::as_str);
+        terminal::say(
+            global,
+            &format!(
+                "warning: backend `{name}` is out of reach; copies there that count as they are recorded: {copies}. If it \
+                 does not come back, `domicile backend drain {name}` has others made in their place ({why})"
+            ),
+        );
+    }
 }
 
 fn refused_keys(world: &World) -> usize {

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use domicile_estate::Copy;
 use domicile_placement::DatasetPlan;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::plan::Proposal;
+use super::plan::{Proposal, tell_silent};
 use crate::answer;
 use crate::cli::{Files, Format, Global, StatusArgs};
 use crate::outcome::Outcome;
 use crate::render::{self, table};
 use crate::terminal;
-use crate::world::{World, open_to_read};
+use crate::world::{Reach, World, open_to_read};
 
 /// How often `--watch` looks again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -48,6 +49,7 @@ struct Row<'a> {
     carbon_kg_per_month: f64,
     cost_per_month: f64,
     current_copies: usize,
+    current_out_of_reach: usize,
     findings: usize,
     name: &'a str,
     objects: u64,
@@ -62,6 +64,8 @@ fn rows<'a>(world: &World, proposal: &'a Proposal) -> Vec<Row<'a>> {
     let mut row = |dataset: &'a DatasetPlan| {
         let known = world.observed.datasets.get(&dataset.name);
         let copies = known.map_or(&[][..], |d| &d.copies);
+        let counts = |copy: &&Copy| copy.is_current() && world.reach(&copy.backend) != Reach::Gone;
+        let current = copies.iter().filter(counts);
         let mut pending = 0;
         while moves.next_if(|name| **name <= dataset.name).is_some() {
             pending += 1;
@@ -76,7 +80,10 @@ fn rows<'a>(world: &World, proposal: &'a Proposal) -> Vec<Row<'a>> {
             bytes: dataset.bytes.0,
             carbon_kg_per_month: dataset.carbon_kg_per_month,
             cost_per_month: dataset.cost_planned,
-            current_copies: copies.iter().filter(|c| c.is_current()).count(),
+            current_copies: current.clone().count(),
+            current_out_of_reach: current
+                .filter(|c| world.reach(&c.backend) == Reach::Silent)
+                .count(),
             findings: known.map_or(0, |d| d.findings.len()),
             name: dataset.name.as_str(),
             objects: dataset.objects,
@@ -103,6 +110,7 @@ async fn once(global: &Global) -> anyhow::Result<Outcome> {
     if !answer::structured(global.output, &document, &rows)? {
         draw(global, &proposal, &rows);
     }
+    tell_silent(global, &proposal, &world);
     Ok(proposal.outcome(&world))
 }
 

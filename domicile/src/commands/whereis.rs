@@ -9,7 +9,7 @@ use crate::cli::{Files, Format, Global, WhereisArgs};
 use crate::outcome::Outcome;
 use crate::render::table;
 use crate::terminal;
-use crate::world::{World, open_to_read};
+use crate::world::{Reach, World, open_to_read};
 
 /// `whereis`.
 pub async fn whereis(global: &Global, args: &WhereisArgs) -> anyhow::Result<Outcome> {
@@ -92,7 +92,7 @@ fn whole(global: &Global, world: &World, dataset: &Dataset) -> anyhow::Result<Ou
             copy.backend.to_string(),
             domain,
             country,
-            state_word(copy).into(),
+            world.reach(&copy.backend).beside(state_word(copy)),
             role.into(),
             missing,
             path,
@@ -125,9 +125,11 @@ fn address(world: &World, backend: &BackendName, path: &str) -> String {
 
 fn copy_row(world: &World, dataset: &Dataset, copy: &Copy) -> Value {
     let (domain, country) = location(world, &copy.backend);
+    let reach = world.reach(&copy.backend);
     json!({
         "backend": copy.backend.as_str(), "domain": domain, "country": country, "state": format!("{:?}", copy.state),
-        "origin": copy.origin, "current": copy.is_current(), "missingBytes": copy.missing_bytes.0,
+        "origin": copy.origin, "current": copy.is_current() && reach != Reach::Gone, "reach": reach.word(),
+        "missingBytes": copy.missing_bytes.0,
         "missingObjects": copy.missing_objects, "quarantined": copy.state == CopyState::Damaged, "path": copy_path(world, dataset, copy),
     })
 }
@@ -159,7 +161,7 @@ async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str
             let path = layout.place(&dataset.name, &key, &place.backend).path;
             json!({
                 "backend": place.backend.as_str(), "state": format!("{:?}", place.state), "origin": place.origin,
-                "retiring": place.retiring, "verifiedAtMs": place.at_ms, "reason": place.reason,
+                "reach": world.reach(&place.backend).word(), "retiring": place.retiring, "verifiedAtMs": place.at_ms, "reason": place.reason,
                 "path": address(world, &place.backend, &path),
             })
         })
@@ -191,7 +193,7 @@ async fn one_object(global: &Global, world: &World, dataset: &Dataset, key: &str
         let state = format!("{:?}", place.state).to_lowercase();
         table.add_row([
             place.backend.to_string(),
-            state,
+            world.reach(&place.backend).beside(&state),
             role.into(),
             row["path"].as_str().unwrap_or("").to_owned(),
         ]);

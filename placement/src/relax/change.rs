@@ -145,6 +145,10 @@ impl Change {
                 let reason = &problem.reasons[*reason];
                 let (change, what) = match reason.kind {
                     RefusalKind::Admission => ("admit it", "admit this dataset in spite of"),
+                    RefusalKind::ReadOnly => (
+                        "keep them apart",
+                        "give this dataset another name, or that origin another folder:",
+                    ),
                     _ => ("drop it", "drop, or let this dataset be exempt from,"),
                 };
                 let message = format!("{what} {}", reason.message);

@@ -135,7 +135,18 @@ fn a_root_that_held_data_and_is_gone_is_unreachable_and_never_empty() {
         !estate.path("stores/b1/d").exists(),
         "nothing is written into the empty mount point"
     );
-    let plan = estate.plan().json();
+    let planned = estate.plan();
+    let plan = planned.json();
+    let _ = planned.says("`b1` is out of reach; copies there that count as they are recorded: 1");
+    assert_eq!(plan["outOfReach"][0]["backend"], "b1", "{plan}");
+    let status = estate
+        .run(&["status"])
+        .says("`b1` is out of reach")
+        .says("backend drain b1");
+    assert_eq!(status.code, 0, "{}", status.all());
+    estate.run(&["whereis", "d"]).says("verified; out of reach");
+    estate.run(&["whereis", "d/a.bin"]).says("verified; out of reach");
+    estate.run(&["get", "datasets"]).says("b1 (out of reach)");
     let retired = plan["moves"]
         .as_array()
         .expect("moves")
@@ -148,6 +159,39 @@ fn a_root_that_held_data_and_is_gone_is_unreachable_and_never_empty() {
     std::fs::rename(estate.path("stores/unplugged"), estate.path("stores/b1")).expect("a folder to move");
     estate.run(&["backend", "probe", "b1"]).exits(0);
     assert_copy(&estate, "d", "b1");
+    estate.run(&["status"]).exits(0).never_says("out of reach");
+}
+
+#[test]
+fn a_copy_on_a_backend_that_no_manifest_has_any_more_counts_for_nothing() {
+    let estate = simple(&["b1", "b2"], 3);
+    estate.apply().exits(0);
+    let dataset = manifest::dataset("d", "home", "origin", &[]);
+    estate.manifests(&(manifest::home(&["b1"]) + &dataset + &manifest::copies(2)));
+    estate
+        .run(&["apply", "-f", "manifests", "--yes", "--prune"])
+        .exits(0);
+    estate
+        .run(&["whereis", "d"])
+        .exits(0)
+        .says("verified; backend is in no manifest");
+    estate
+        .run(&["whereis", "d/a.bin"])
+        .says("verified; backend is in no manifest");
+    let told = estate.run(&["whereis", "d", "-o", "json"]).json();
+    let gone = &told["copies"][1];
+    assert_eq!(
+        (&gone["backend"], &gone["reach"]),
+        (&"b2".into(), &"NotInManifests".into())
+    );
+    assert_eq!(gone["current"], false, "{told}");
+    let status = estate.run(&["status", "-o", "json"]).exits(0).json();
+    assert_eq!(status["datasets"][0]["currentCopies"], 2, "{status}");
+    estate.run(&["get", "datasets"]).says("b2 (in no manifest)");
+    // Nothing was deleted, and it counts again when its manifest comes back.
+    assert_copy(&estate, "d", "b2");
+    estate.manifests(&(manifest::home(&["b1", "b2"]) + &dataset + &manifest::copies(3)));
+    assert_eq!(estate.plan().exits(0).json()["moves"], serde_json::json!([]));
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn nothing_is_written_into_the_folder_of_another_datasets_origin() {
         "{backends}{datasets}{}",
         copies_on("data", 1, &["shared"])
     ));
-    estate.apply().exits(5).says("shared");
+    estate.apply().exits(3).says("shared");
     assert_eq!(stored(&estate, "shared"), before, "the origin of `owner`");
     estate.manifests(&format!(
         "{backends}{datasets}{}",
@@ -386,5 +386,32 @@ fn the_catalogue_inside_an_origin_is_no_object() {
         }
         let copied: Vec<String> = files(&target.path("copies/d")).into_keys().collect();
         assert_eq!(copied, ["manifests/estate.yaml", "one.bin"], "{catalogue}");
+    }
+}
+
+#[test]
+fn a_copy_is_not_planned_into_the_folder_of_an_origin() {
+    // The whole of `b1` is somebody's origin in the second case, and has a folder of the other dataset's name.
+    for (prefix, below) in [("y/", "y"), ("y/deep/", "y/deep"), ("", "y")] {
+        let estate = Estate::new();
+        for object in ["a", "b"] {
+            estate.write(&format!("stores/b1/{below}/{object}"), "somebody's");
+            estate.write(&format!("stores/b3/y/{object}"), format!("of y: {object}"));
+        }
+        let manifests = |place: &[&str]| {
+            let datasets = dataset_in(prefix, "x", "b1", &[]) + &manifest::dataset("y", "home", "b3", &[]);
+            estate.manifests(&(writable(&["b1", "b2", "b3"]) + &datasets + &copies_on("y", 1, place)));
+        };
+        // The cheapest place cannot be had, so that the next one is taken.
+        manifests(&["b1", "b2"]);
+        estate.apply().exits(0).says("1 copy verified");
+        assert_eq!(stored(&estate, "b2/y"), stored(&estate, "b3/y"));
+        let theirs = "belongs to the origin of dataset `x`";
+        estate.run(&["why", "y"]).exits(0).says(theirs);
+        manifests(&["b1"]);
+        estate.apply().exits(3).says(theirs).says("another name");
+        let unsatisfied = estate.run(&["status", "-o", "json"]).exits(3).json();
+        assert_eq!(unsatisfied["datasets"][1]["pendingMoves"], 0, "{unsatisfied}");
+        assert_eq!(stored(&estate, &format!("b1/{below}")).len(), 2);
     }
 }
