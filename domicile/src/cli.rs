@@ -128,7 +128,7 @@ pub enum Command {
             domicile init --data /srv/photos --backend /mnt/disk2 --backend s3://archive --country DE\n  \
             domicile init --from ~/.config/rclone/rclone.conf --data /srv/photos --backend remote:bucket/folder my-estate\n\n\
             A place is a folder, s3://BUCKET[/PREFIX][?endpoint=URL&region=REGION], or REMOTE:PATH of an rclone.conf;\n\
-            NAME= before it names it. Keys that stand in the rclone.conf are kept in files that only you can read,\n\
+            NAME= before it names it. Keys and passwords that stand in the rclone.conf are kept in files that only you can read,\n\
             never in a manifest; all others are taken from variables that are named for you.")]
     Init(InitArgs),
     /// Show what would change, why, and what it costs; changes nothing

@@ -16,7 +16,7 @@ pub enum Credentials {
         /// What they end with, after a `_`.
         endings: &'static [&'static str],
     },
-    /// What stood in plain in the `rclone.conf`: kept in a file of its own beside the manifests, which only its owner can
+    /// What stood in the `rclone.conf`: kept in plain in a file of its own beside the manifests, which only its owner can
     /// read.
     Kept(Vec<(&'static str, String)>),
     /// A file that is there already.

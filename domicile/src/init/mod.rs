@@ -7,6 +7,7 @@
 //! ```
 
 mod draft;
+mod obscured;
 mod place;
 mod remotes;
 mod text;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Credentials, Draft};
+use super::obscured::revealed;
 
 /// How an encrypted file begins.
 const ENCRYPTED: &str = "RCLONE_ENCRYPT_V";
@@ -239,18 +240,26 @@ fn azblob(draft: &mut Draft, fields: &Fields, (container, prefix): (&str, &str))
     };
 }
 
-/// A store with a user and a password, which rclone keeps obscured: that is no encryption, but nothing to write into
-/// another file either.
+/// A store with a user and a password, which rclone keeps obscured.
 fn with_user(draft: &mut Draft, fields: &Fields, (kind, endpoint, prefix): (&'static str, String, String)) {
     draft.kind = kind;
     draft.options.insert("endpoint", endpoint);
-    if fields.get("user").is_none_or(String::is_empty) {
+    let field = |name: &str| fields.get(name).map_or("", String::as_str);
+    if field("user").is_empty() {
         return;
     }
-    draft.notes.push(format!(
-        "rclone keeps the password obscured, so that it is not taken over: set {prefix}_PASSWORD to the plain one \
-         (`rclone reveal` shows it)"
-    ));
+    if let Some(password) = revealed(field("pass")) {
+        draft.credentials =
+            Credentials::Kept(vec![("user", field("user").to_owned()), ("password", password)]);
+        return;
+    }
+    let why = match field("pass") {
+        "" => "the remote has no password",
+        _ => "its password is not obscured as rclone does it",
+    };
+    draft
+        .notes
+        .push(format!("{why}: set {prefix}_PASSWORD to the plain one"));
     draft.credentials = Credentials::Env {
         prefix,
         endings: USER_KEYS,
@@ -389,7 +398,7 @@ url = https://data.example.org/files
     }
 
     #[test]
-    fn an_obscured_password_is_not_taken_over() {
+    fn a_password_that_is_not_obscured_is_not_taken_over() {
         let draft = store(("cloud", "backup"));
         assert_eq!(draft.variables(), ["CLOUD_USER", "CLOUD_PASSWORD"]);
         assert!(!format!("{draft:?}").contains("obscured-and-not-to-be-seen"));

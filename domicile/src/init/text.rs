@@ -134,11 +134,42 @@ pub fn policy(copies: usize) -> String {
     )
 }
 
-/// The file that keeps what stood in plain in the `rclone.conf`.
+/// The file that keeps what stood in the `rclone.conf`.
 pub fn kept(draft: &Draft) -> Option<String> {
     let Credentials::Kept(fields) = &draft.credentials else {
         return None;
     };
+    // Lines lose blanks and quotes at the ends of a value; JSON keeps every password as it is.
+    let is_plain = |value: &str| value.trim() == value && value.trim_matches('"') == value;
+    if fields.iter().any(|(_, value)| !is_plain(value)) {
+        let object = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_str().into()));
+        return Some(format!("{:#}\n", serde_json::Value::Object(object.collect())));
+    }
     let lines = fields.iter().map(|(name, value)| format!("{name} = {value}\n"));
     Some(lines.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_again_as_it_was() {
+        let kept_with = |password: &str| {
+            let mut draft = Draft::folder("cloud".to_owned(), String::new());
+            let fields = vec![("user", "anna".to_owned()), ("password", password.to_owned())];
+            draft.credentials = Credentials::Kept(fields);
+            kept(&draft).unwrap()
+        };
+        assert_eq!(kept_with("a=b \" c"), "user = anna\npassword = a=b \" c\n");
+        for password in [" with blanks ", "\"quoted\"", "ends with \""] {
+            let json: serde_json::Value = serde_json::from_str(&kept_with(password)).unwrap();
+            assert_eq!(
+                (json["user"].as_str(), json["password"].as_str()),
+                (Some("anna"), Some(password))
+            );
+        }
+    }
 }

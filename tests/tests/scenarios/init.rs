@@ -156,3 +156,114 @@ fn an_rclone_conf_brings_its_keys_into_files_and_never_into_manifests() {
         .exits(64)
         .says("which bucket");
 }
+
+/// A server of rclone's own, ended with the value.
+struct Serving(std::process::Child, u16);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Serving {
+    fn start(rclone: &std::path::Path, kind: &str, folder: &std::path::Path, password: &str) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder to serve");
+        let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = held.local_addr().expect("an address").port();
+        drop(held);
+        let child = std::process::Command::new(rclone)
+            .args(["--config", "/dev/null", "serve", kind])
+            .arg(folder)
+            .args([
+                "--addr",
+                &format!("127.0.0.1:{port}"),
+                "--user",
+                "anna",
+                "--pass",
+                password,
+            ])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn();
+        let serving = Self(child.expect("rclone starts"), port);
+        for _ in 0..120 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return serving;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(250));
+        }
+        panic!("rclone does not serve {kind}");
+    }
+}
+
+#[test]
+fn passwords_that_rclone_has_obscured_open_the_same_servers() {
+    let Some(rclone) = domicile_tests::installed("rclone") else {
+        domicile_tests::skip("passwords that rclone has obscured", "rclone is not installed");
+        return;
+    };
+    let estate = with_data();
+    let password = " p w\"=#\u{f6}\"";
+    let servers = ["webdav", "ftp"].map(|kind| Serving::start(&rclone, kind, &estate.path(kind), password));
+    let config = estate.path("rclone.conf");
+    let create = |arguments: &[&str]| {
+        let done = std::process::Command::new(&rclone)
+            .arg("--config")
+            .arg(&config)
+            .args(["config", "create"])
+            .args(arguments)
+            .output()
+            .expect("rclone starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    let (url, port) = (
+        format!("url=http://127.0.0.1:{}/", servers[0].1),
+        format!("port={}", servers[1].1),
+    );
+    let pass = format!("pass={password}");
+    create(&["cloud", "webdav", &url, "vendor=other", "user=anna", &pass]);
+    create(&["old", "ftp", "host=127.0.0.1", &port, "user=anna", &pass]);
+    let written = std::fs::read_to_string(&config).expect("an rclone.conf");
+    assert!(!written.contains(password), "rclone obscures it: {written}");
+    let init = [
+        "init",
+        "--from",
+        "rclone.conf",
+        "--data",
+        "data/photos",
+        "--backend",
+        "dav=cloud:backup",
+        "--backend",
+        "ftp=old:backup",
+        "--country",
+        "DE",
+        "--copies",
+        "3",
+        "mine",
+    ];
+    estate
+        .run(&init)
+        .exits(0)
+        .says("dav (Webdav, for copies): reached")
+        .says("ftp (Ftp, for copies): reached")
+        .never_says(password)
+        .never_says("set the variable");
+    for (path, content) in files(&estate.path("mine")) {
+        let text = String::from_utf8(content).expect("text");
+        let keeps = ["dav.keys", "ftp.keys"].contains(&path.as_str());
+        assert_eq!(text.contains("p w"), keeps, "{path}");
+    }
+    estate
+        .run(&["apply", "-f", "mine", "--yes"])
+        .exits(0)
+        .says("2 copies verified");
+    for kind in ["webdav", "ftp"] {
+        let copy = files(&estate.path(&format!("{kind}/backup/photos")));
+        assert!(
+            copy == files(&estate.path("data/photos")),
+            "{kind}, byte for byte"
+        );
+    }
+}
