@@ -113,14 +113,19 @@ impl Server {
         Ok(server)
     }
 
-    /// Ends the server as a power cut would, and starts it again where it was.
+    /// Ends the server as a power cut would.
+    pub fn halt(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The same, and starts it again where it was.
     ///
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.halt();
         let weed = tool("weed").expect("it was there before");
         self.child = launch(&weed, &self.folder, &self.arguments);
         self.wait(self.port).unwrap_or_else(|said| panic!("{said}"));

@@ -387,3 +387,30 @@ fn one_bucket_under_two_addresses_is_one_place() {
         files(&held).keys()
     );
 }
+
+#[test]
+fn a_copy_that_cannot_answer_hinders_no_retirement_for_which_the_others_are_enough() {
+    let test = "a_copy_that_cannot_answer_hinders_no_retirement_for_which_the_others_are_enough";
+    let Some((mut a, b)) = servers(test) else {
+        return;
+    };
+    let estate = estate(&a, &b);
+    let alpha = s3("alpha", &a, "first", "0.02", &[]);
+    let wants = |copies: usize, dataset: &[&str]| {
+        let home = manifest::home(&["last"]).replace("accessMode: ReadOnly", "accessMode: ReadWrite");
+        let dataset = manifest::dataset("d", "home", "origin", dataset);
+        estate.manifests(&(home + &alpha + &dataset + &manifest::copies(copies)));
+    };
+    wants(3, &[]);
+    estate.apply().exits(0);
+    let source = files(&estate.path("stores/origin/d"));
+    wants(1, &["keepOrigin: false"]);
+    a.halt();
+    // The origin is let go because of the copy in the folder; that of the server is still to be retired.
+    estate.apply().exits(5).says("1 retired");
+    assert!(files(&estate.path("stores/origin")).is_empty());
+    assert!(
+        files(&estate.path("stores/last/d")) == source,
+        "the copy that stays is whole"
+    );
+}

@@ -1,7 +1,7 @@
 //! What a retirement relies on: the copies that would stay. The catalogue remembers that they were verified, perhaps long
 //! ago. Before a copy goes they are looked at, one of them was read of late, and none of them is the very place that goes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use domicile_catalogue::{Catalogue, CatalogueError, NumberedObject, ReadObject};
@@ -15,8 +15,12 @@ use super::{Carrier, now_ms};
 
 /// Objects read from the catalogue at once.
 const PAGE: u32 = 256;
-/// What was read within a day, or since this run began, is not read again.
+/// What was read within a day, or since this run began, is not read again while two copies or more stay. The only one that
+/// stays must have been read within both.
 const FRESH_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// When something is read that is being read just now.
+const NOW: i64 = i64::MAX;
 
 /// The clocks of stores and ours differ, and some tell whole seconds.
 const SAME_MS: i64 = 2_000;
@@ -30,8 +34,8 @@ pub type Listing = HashMap<u64, i64>;
 pub(super) struct Relied {
     /// The others that are there.
     pub shown: BTreeSet<BackendName>,
-    /// Those of them that were read by ourselves, of late.
-    read: BTreeSet<BackendName>,
+    /// Since when each of their objects was read by ourselves, for those that were read of late.
+    read: BTreeMap<BackendName, i64>,
     /// Why others that are recorded as whole do not count.
     doubts: Vec<(Doubt, String)>,
 }
@@ -106,7 +110,7 @@ impl Relied {
         match what_is_wrong(&inspected) {
             Some((doubt, why)) => self.doubt(backend, (doubt, &why)),
             None => {
-                self.read.insert(backend.clone());
+                self.read.insert(backend.clone(), NOW);
             }
         }
         Ok(())
@@ -143,20 +147,31 @@ impl Relied {
     }
 
     /// One of those that stay is read from end to end, unless we read one of late: whatever the stores say of their own
-    /// bytes.
+    /// bytes. Where only one stays, it is read after its being the only one was decided.
     pub async fn read_one(&mut self, carrier: &Carrier, step: &Step) -> Result<(), CatalogueError> {
-        let mut unread: Vec<BackendName> = self.shown.difference(&self.read).cloned().collect();
-        unread.sort_by(|a, b| {
+        let nearer = |a: &&BackendName, b: &&BackendName| {
             let (a, b) = (carrier.layout.reading(a), carrier.layout.reading(b));
             a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-        });
-        for backend in unread {
-            if self.shown.iter().any(|shown| self.read.contains(shown)) {
+        };
+        while !self.is_one_read(carrier.began_ms) {
+            // One that cannot be read is not shown any more.
+            let Some(nearest) = self.shown.iter().min_by(nearer).cloned() else {
                 break;
-            }
-            self.read(carrier, &step.dataset, &backend).await?;
+            };
+            self.read(carrier, &step.dataset, &nearest).await?;
         }
         Ok(())
+    }
+
+    /// Whether one of those that stay was read as late as it must have been.
+    fn is_one_read(&self, began_ms: i64) -> bool {
+        let a_day_ago = now_ms() - FRESH_MS;
+        let since_ms = match self.shown.len() {
+            1 => began_ms.max(a_day_ago),
+            _ => began_ms.min(a_day_ago),
+        };
+        let read_ms = self.shown.iter().filter_map(|shown| self.read.get(shown));
+        read_ms.into_iter().any(|read_ms| *read_ms >= since_ms)
     }
 }
 
@@ -208,11 +223,14 @@ pub(super) async fn look(
             Ok(Some(listing)) => {
                 let by_ourselves = matches!(carrier.worker.always_reads_back(backend).await, Ok(true));
                 let place = (backend, prefix.as_str());
-                if just_read.read.contains(backend)
-                    || (by_ourselves && was_read_of_late(carrier, dataset, place, &listing).await?)
-                {
-                    relied.read.insert(backend.clone());
-                }
+                let read_ms = match just_read.read.get(backend) {
+                    Some(just_now) => Some(*just_now),
+                    None if by_ourselves => was_read_of_late(carrier, dataset, place, &listing).await?,
+                    None => None,
+                };
+                relied
+                    .read
+                    .extend(read_ms.map(|read_ms| (backend.clone(), read_ms)));
             }
             // What is wrong is recorded, so that it is mended.
             Ok(None) => relied.read(carrier, dataset, backend).await?,
@@ -257,33 +275,37 @@ fn what_is_wrong(inspected: &Inspected) -> Option<(Doubt, String)> {
     (!inspected.ended).then(|| (Doubt::Passing, "was not read to its end".to_owned()))
 }
 
-/// Whether every object of a copy was read a short time ago, and was not changed since.
+/// Since when every object of a copy was read, if that is a short time ago, and none was changed since it was.
 async fn was_read_of_late(
     carrier: &Carrier,
     dataset: &DatasetName,
     (backend, prefix): (&BackendName, &str),
     listing: &Listing,
-) -> Result<bool, CatalogueError> {
+) -> Result<Option<i64>, CatalogueError> {
     let now = now_ms();
     let since = carrier.began_ms.min(now - FRESH_MS);
-    let is_fresh = |object: &ReadObject| {
-        let changed_ms = listing.get(&short(&format!("{prefix}{}", object.key), object.size.0));
+    let fresh = |object: &ReadObject| {
+        let changed_ms = listing.get(&short(&format!("{prefix}{}", object.key), object.size.0))?;
         // What was read in the future was read by a wrong clock.
-        object.at_ms.zip(changed_ms).is_some_and(|(at_ms, changed_ms)| {
-            at_ms >= since && at_ms <= now + FRESH_MS && *changed_ms <= at_ms + SAME_MS
-        })
+        object
+            .at_ms
+            .filter(|at_ms| *at_ms >= since && *at_ms <= now + FRESH_MS && *changed_ms <= at_ms + SAME_MS)
     };
+    let mut oldest_ms = NOW;
     let mut after = None;
     loop {
         let page = carrier
             .catalogue
             .objects_read(dataset, backend, after.as_ref(), PAGE)
             .await?;
-        if !page.iter().all(is_fresh) {
-            return Ok(false);
+        for object in &page {
+            match fresh(object) {
+                Some(at_ms) => oldest_ms = oldest_ms.min(at_ms),
+                None => return Ok(None),
+            }
         }
         let Some(last) = page.into_iter().next_back() else {
-            return Ok(true);
+            return Ok(Some(oldest_ms));
         };
         after = Some(last.key);
     }

@@ -118,3 +118,6 @@ async fn read(store: &dyn Store, place: &Place, (most, role): (u64, Role)) -> Re
     let blake3 = digester.finish().blake3;
     Ok(Some(Note { bytes, blake3 }))
 }
+
+#[cfg(test)]
+mod tests;
