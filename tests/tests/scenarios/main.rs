@@ -29,6 +29,7 @@ mod routes;
 mod safety;
 mod scan;
 mod tariffs;
+mod web;
 
 use domicile_tests::{Estate, bytes, manifest};
 
