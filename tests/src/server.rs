@@ -23,7 +23,7 @@ pub struct Server {
     child: Child,
     folder: TempDir,
     arguments: Vec<String>,
-    port: u16,
+    ports: [u16; 10],
     /// `http://127.0.0.1:<port>`
     pub endpoint: String,
     /// The access key id.
@@ -104,7 +104,7 @@ impl Server {
             child,
             folder,
             arguments,
-            port: ports[0],
+            ports,
             endpoint: format!("http://127.0.0.1:{}", ports[0]),
             key,
             secret,
@@ -128,7 +128,7 @@ impl Server {
         self.halt();
         let weed = tool("weed").expect("it was there before");
         self.child = launch(&weed, &self.folder, &self.arguments);
-        self.wait(self.port).unwrap_or_else(|said| panic!("{said}"));
+        self.wait(self.ports[0]).unwrap_or_else(|said| panic!("{said}"));
     }
 
     /// Waits until it answers; else what it has said.
@@ -192,6 +192,41 @@ impl Server {
         String::from_utf8_lossy(&listed.stdout).into_owned()
     }
 
+    /// Makes everything in a bucket that was put there within the last minutes older by ten days, by the server's own clock.
+    ///
+    /// # Panics
+    /// When the server cannot be told so.
+    pub fn age(&self, bucket: &str) {
+        let saved = self.folder.path().join("names");
+        self.shell(&format!("fs.meta.save -o {} /buckets/{bucket}", saved.display()));
+        let names = std::fs::read(&saved).expect("what the server has saved");
+        std::fs::write(&saved, aged(names)).expect("the same, older");
+        self.shell(&format!("fs.meta.load {}", saved.display()));
+    }
+
+    /// Has the server's own shell carry out a command.
+    fn shell(&self, command: &str) {
+        use std::io::Write as _;
+        let [_, _, master, master_grpc, _, _, filer, filer_grpc, ..] = self.ports;
+        let mut shell = Command::new(tool("weed").expect("it was there before"))
+            .arg(format!("-logdir={}", self.folder.path().display()))
+            .arg("shell")
+            .arg(format!("-master=127.0.0.1:{master}.{master_grpc}"))
+            .arg(format!("-filer=127.0.0.1:{filer}.{filer_grpc}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server's shell starts");
+        let mut input = shell.stdin.take().expect("its input");
+        writeln!(input, "{command}\nexit").expect("a command");
+        drop(input);
+        assert!(
+            shell.wait().expect("the shell ends").success(),
+            "`{command}` fails"
+        );
+    }
+
     /// Makes a bucket.
     ///
     /// # Panics
@@ -226,6 +261,34 @@ fn launch(weed: &Path, folder: &TempDir, arguments: &[String]) -> Child {
         .stderr(log)
         .spawn()
         .expect("the server starts")
+}
+
+/// What SeaweedFS saves of names, in which times of the last minutes are ten days older. They are seconds as protocol buffers
+/// write numbers, after the tags of `mtime` and `crtime`; an older one is as long.
+fn aged(mut names: Vec<u8>) -> Vec<u8> {
+    let number = |mut seconds: u64| {
+        let mut bytes = Vec::new();
+        while seconds > 127 {
+            bytes.push(u8::try_from(seconds & 127).expect("seven bits") | 128);
+            seconds >>= 7;
+        }
+        bytes.push(u8::try_from(seconds).expect("seven bits"));
+        bytes
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("a clock after 1970").as_secs();
+    for seconds in now - 600..=now {
+        let (new, old) = (number(seconds), number(seconds - 10 * 86_400));
+        let mut at = 0;
+        while at + new.len() < names.len() {
+            let is_time = [0x10, 0x18, 0x20, 0x28].contains(&names[at]) && names[at + 1..].starts_with(&new);
+            if is_time {
+                names[at + 1..=new.len() + at].copy_from_slice(&old);
+            }
+            at += 1;
+        }
+    }
+    names
 }
 
 fn arguments(folder: &TempDir, ports: [u16; 10]) -> Vec<String> {

@@ -414,3 +414,78 @@ fn a_copy_that_cannot_answer_hinders_no_retirement_for_which_the_others_are_enou
         "the copy that stays is whole"
     );
 }
+
+#[test]
+fn what_only_looks_like_ours_is_never_swept() {
+    const TRIAL: &str = "domicile was here, and should have removed this\n";
+    let Some((a, b)) = servers("what_only_looks_like_ours_is_never_swept") else {
+        return;
+    };
+    let estate = estate(&a, &b);
+    let ours = [
+        ".domicile-probe-0123456789abcdef",
+        ".domicile-place-0123456789abcdef",
+    ];
+    let theirs = [
+        ".domicile-probe-1",
+        ".domicile-probes.tar",
+        ".domicile-place-0123456789ABCDEF",
+        ".domicile-place-0123456789abcdef.tar",
+        "probe-0123456789abcdef",
+    ];
+    for name in ours.iter().chain(&theirs) {
+        estate.write(&format!("put/{name}"), TRIAL);
+    }
+    // Its name is one of ours, and its bytes are none.
+    estate.write("put/.domicile-probe-aaaaaaaaaaaaaaaa", "somebody's");
+    let put = estate.path("put").display().to_string();
+    assert_eq!(rclone(&["copy", &put, &a.remote("first/data")]), Some(true));
+    a.age("first");
+    estate.manifests(&(manifest::home(&["last"]) + &s3("alpha", &a, "first", "0.02", &[])));
+    estate.apply().exits(0);
+    estate.run(&["backend", "probe", "alpha"]).exits(0);
+    let left = estate.path("left");
+    let to = left.display().to_string();
+    assert_eq!(rclone(&["copy", &a.remote("first/data"), &to]), Some(true));
+    let mut expected = files(&estate.path("put"));
+    for name in ours {
+        expected.remove(name);
+    }
+    let left = files(&left);
+    assert!(left == expected, "{:?}", left.keys());
+}
+
+#[test]
+fn of_a_copy_whose_whole_root_is_gone_meanwhile_nothing_is_recorded() {
+    let test = "of_a_copy_whose_whole_root_is_gone_meanwhile_nothing_is_recorded";
+    let Some((a, b)) = servers(test) else {
+        return;
+    };
+    let estate = estate(&a, &b);
+    let alpha = s3("alpha", &a, "first", "0.02", &[]);
+    let wants = |copies: usize, dataset: &[&str]| {
+        let home = manifest::home(&[]).replace("accessMode: ReadOnly", "accessMode: ReadWrite");
+        let dataset = manifest::dataset("d", "home", "origin", dataset);
+        estate.manifests(&(home + &alpha + &dataset + &manifest::copies(copies)));
+    };
+    wants(2, &[]);
+    estate.apply().exits(0);
+    let source = files(&estate.path("stores/origin/d"));
+    // Nobody looks at it before the origin is to go.
+    assert_eq!(rclone(&["purge", &a.remote("first/data")]), Some(true));
+    wants(1, &["keepOrigin: false"]);
+    estate
+        .apply()
+        .exits(5)
+        .says("the root is gone or empty; is it mounted?");
+    assert!(
+        files(&estate.path("stores/origin/d")) == source,
+        "nothing else is left"
+    );
+    let told = estate.run(&["whereis", "d", "-o", "json"]).exits(0).json();
+    assert_eq!(told["copies"][0]["backend"], "alpha");
+    assert_eq!(
+        told["copies"][0]["state"], "Verified",
+        "object by object it would all be gone: {told}"
+    );
+}

@@ -165,10 +165,10 @@ impl Relied {
 
     /// Whether one of those that stay was read as late as it must have been.
     fn is_one_read(&self, began_ms: i64) -> bool {
-        let a_day_ago = now_ms() - FRESH_MS;
         let since_ms = match self.shown.len() {
-            1 => began_ms.max(a_day_ago),
-            _ => began_ms.min(a_day_ago),
+            1 => began_ms.max(now_ms() - FRESH_MS),
+            // All that is remembered was read of late.
+            _ => i64::MIN,
         };
         let read_ms = self.shown.iter().filter_map(|shown| self.read.get(shown));
         read_ms.into_iter().any(|read_ms| *read_ms >= since_ms)
