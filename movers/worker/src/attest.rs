@@ -2,11 +2,14 @@
 //! owner's for ever. Somebody has to confirm what came: the store by its own checksum or MD5 of the object, TLS for the way,
 //! or a second reading.
 //!
+//! Where an object was put in parts, the store tells the MD5 of their MD5s (`in_parts`).
+//!
 //! A second reading is held against the checksums of the first one, which cost a tenth of its digest. It is made piece by
 //! piece as soon as each has come, while that is on its way to the target. It finds no bit that turns every time: so an MD5
 //! counts for more wherever a store tells one, though it costs more (`many_md5`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm::Crc64Nvme;
@@ -19,14 +22,17 @@ use md5::{Digest as _, Md5};
 use crate::carry::{Carrier, Watch};
 use crate::digest::{Digester, hex};
 use crate::fan_out::FanOut;
+use crate::in_parts::{PartsAt, RunningParts, agrees_in_memory};
 use crate::many_md5::RunningMd5;
 use crate::memory::chunk_of;
-use crate::parts::checksum_of;
+use crate::parts::{Copied, checksum_of};
 use crate::role::Role;
 use crate::store::{Attested, Crc64, Store, Version, Wanted};
 
 /// Parts that are read again at once, where they were not when they came.
 const AGAIN_AT_ONCE: usize = 4;
+/// Parts that are under way at once where the MD5s of the store's are asked for.
+const PARTS_SIDE_BY_SIDE: usize = 8;
 /// Memory that each of them takes.
 const AGAIN_BYTES: u64 = 1024 * 1024;
 
@@ -40,7 +46,7 @@ enum Word {
 }
 
 /// Who confirms what comes in parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Confirmation {
     /// It is known, or nothing can have happened to it on the way.
     Needless,
@@ -48,19 +54,44 @@ pub(crate) enum Confirmation {
     Store(Crc64),
     /// The store says its MD5.
     Md5(String),
+    /// The store says the MD5 of the MD5s of its parts.
+    Parts(Arc<RunningParts>),
     /// Nobody: each part is read twice.
     Twice,
 }
 
 impl Confirmation {
-    /// Whether what has come is what the store says it holds.
-    pub(crate) fn agrees(&self, checksum: Crc64, md5: Option<&str>) -> bool {
+    pub(crate) fn in_parts(&self) -> Option<&RunningParts> {
         match self {
-            Self::Store(told) => *told == checksum,
-            Self::Md5(told) => md5 == Some(told),
-            Self::Needless | Self::Twice => true,
+            Self::Parts(running) => Some(running),
+            _ => None,
         }
     }
+
+    /// How many parts are to be under way at once: the MD5s of many cost hardly more than that of one.
+    pub(crate) fn parts_at_once(&self, without: usize) -> usize {
+        match self {
+            Self::Parts(_) => without.max(PARTS_SIDE_BY_SIDE),
+            _ => without,
+        }
+    }
+
+    /// The same where only so many of our parts are to be read: MD5s need all of them.
+    pub(crate) fn of_so_many(self, parts: usize, size: u64) -> Self {
+        let all = size.div_ceil(part_size(size));
+        match self {
+            Self::Parts(_) if parts as u64 != all => Self::Twice,
+            same => same,
+        }
+    }
+}
+
+/// What a store told of a small object when it was opened.
+pub(crate) struct Told<'a> {
+    pub attested: &'a Attested,
+    pub version: &'a Version,
+    /// What was announced when it began to come.
+    pub md5: Option<RunningMd5>,
 }
 
 /// Parts that came twice alike, in this process, from one source.
@@ -90,11 +121,11 @@ impl CameTwice {
 }
 
 impl Attested {
-    async fn word(&self, checksum: Crc64, chunks: &[Bytes]) -> Word {
+    async fn word(&self, checksum: Crc64, chunks: &[Bytes], announced: Option<RunningMd5>) -> Word {
         let same = match (self.crc64, &self.md5) {
             (Some(told), _) => told == checksum,
             (None, Some(told)) => {
-                let mut md5 = RunningMd5::new();
+                let mut md5 = announced.unwrap_or_else(RunningMd5::new);
                 md5.update(chunks).await;
                 *told == md5.finish()
             }
@@ -127,16 +158,26 @@ impl Carrier {
         &self,
         (from, source): (&dyn Store, &Place),
         (checksum, chunks): (Crc64, &[Bytes]),
-        (attested, version): (&Attested, &Version),
+        told: Told<'_>,
     ) -> Result<(), Failure> {
         if self.is_known(from) {
             return Ok(());
         }
-        match self.watch.or_stop(attested.word(checksum, chunks)).await? {
+        let Told {
+            attested,
+            version,
+            md5,
+        } = told;
+        match self.watch.or_stop(attested.word(checksum, chunks, md5)).await? {
             Word::Same => Ok(()),
             Word::Other => Err(turned(source)),
             Word::Nothing if from.way_is_safe() => Ok(()),
             Word::Nothing => {
+                if let Some(parts) = &attested.in_parts
+                    && self.watch.or_stop(agrees_in_memory(parts, chunks)).await?
+                {
+                    return Ok(());
+                }
                 let wanted = Wanted {
                     version: Some(version),
                     ..Wanted::whole(&source.path, Role::Source)
@@ -145,6 +186,12 @@ impl Carrier {
                 if same { Ok(()) } else { Err(turned(source)) }
             }
         }
+    }
+
+    /// Where an MD5 will be asked for of what now begins to come.
+    pub(crate) fn md5_of_coming(&self, from: &dyn Store, told: &Attested) -> Option<RunningMd5> {
+        let asked = told.crc64.is_none() && told.md5.is_some() && !self.is_known(from);
+        asked.then(|| RunningMd5::of_coming(self.spec.size.0))
     }
 
     /// Who is to confirm what is going to be copied in parts.
@@ -156,12 +203,61 @@ impl Carrier {
             return Ok(Confirmation::Needless);
         }
         let attested = self.watch.or_stop(from.attested(&source.path)).await??;
-        Ok(match (attested.crc64, attested.md5) {
-            (Some(told), _) => Confirmation::Store(told),
+        Ok(match (attested.crc64, attested.md5, attested.in_parts) {
+            (Some(told), ..) => Confirmation::Store(told),
             _ if from.way_is_safe() => Confirmation::Needless,
-            (None, Some(told)) => Confirmation::Md5(told),
-            (None, None) => Confirmation::Twice,
+            (None, Some(told), _) => Confirmation::Md5(told),
+            (None, None, Some(parts)) => {
+                let size = self.spec.size.0;
+                let at = PartsAt::of(from, (&source.path, size), &parts);
+                match self.watch.or_stop(at).await?? {
+                    Some(at) => Confirmation::Parts(Arc::new(RunningParts::new(parts, at, size))),
+                    None => Confirmation::Twice,
+                }
+            }
+            (None, None, None) => Confirmation::Twice,
         })
+    }
+
+    /// Whether what was copied is what the store says it holds.
+    pub(crate) async fn agree(
+        &self,
+        (from, source): (&dyn Store, &Place),
+        confirmation: &Confirmation,
+        copied: &Copied,
+    ) -> Result<(), Failure> {
+        let same = match confirmation {
+            Confirmation::Store(told) => *told == copied.checksum,
+            Confirmation::Md5(told) => copied.md5.as_ref() == Some(told),
+            Confirmation::Parts(running) => {
+                let all: Vec<_> = copied.receipts.iter().collect();
+                self.parts_agree((from, source), running, &all).await?
+            }
+            Confirmation::Needless | Confirmation::Twice => true,
+        };
+        if same { Ok(()) } else { Err(turned(source)) }
+    }
+
+    /// Whether parts are what the store says by the MD5s of its own. Where it is not sure where those lie, or not all were
+    /// taken in, ours are read a second time.
+    async fn parts_agree(
+        &self,
+        (from, source): (&dyn Store, &Place),
+        running: &RunningParts,
+        parts: &[&PartReceipt],
+    ) -> Result<bool, Failure> {
+        let size = self.spec.size.0;
+        match running.verdict() {
+            Some(true) => return Ok(true),
+            Some(false) if running.at.is_told => {
+                let is_so = running.at.is_so(from, (&source.path, size), &running.told);
+                if self.watch.or_stop(is_so).await?? {
+                    return Ok(false);
+                }
+            }
+            _ => {}
+        }
+        self.come_again((from, source), size, parts).await
     }
 
     /// What a source holds, as far as its store says so, or as a second reading finds it. `parts` are what the first one saw.
@@ -169,19 +265,26 @@ impl Carrier {
         &self,
         source: &Place,
         (seen, parts): (&Seen, &[PartReceipt]),
-        came_twice: &CameTwice,
+        (came_twice, running): (&CameTwice, Option<&RunningParts>),
     ) -> Result<Seen, Failure> {
         let from = self.stores.at(source)?;
         // The parts are not what the source holds, whatever that is.
         let other = Ok(Seen::of_size(seen.size));
+        if let Some(running) = running
+            && checksum_of(parts).is_some()
+        {
+            let all: Vec<_> = parts.iter().collect();
+            let same = self.parts_agree((&*from, source), running, &all).await?;
+            return if same { Ok(seen.clone()) } else { other };
+        }
         let same = match self.confirmation((&*from, source)).await? {
             Confirmation::Needless => true,
             Confirmation::Store(told) => checksum_of(parts).is_none_or(|checksum| checksum == told),
             Confirmation::Md5(told) => return self.read_again((&*from, source), Some(told)).await,
-            Confirmation::Twice if checksum_of(parts).is_none() => {
+            Confirmation::Twice | Confirmation::Parts(_) if checksum_of(parts).is_none() => {
                 return self.read_again((&*from, source), None).await;
             }
-            Confirmation::Twice => {
+            Confirmation::Twice | Confirmation::Parts(_) => {
                 let others = parts.iter().filter(|part| !came_twice.has(source, part));
                 let others: Vec<_> = others.collect();
                 self.come_again((&*from, source), seen.size, &others).await?
@@ -265,16 +368,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_came_has_to_be_what_the_store_says() {
-        let (one, other) = (Crc64(1), Crc64(2));
-        assert!(Confirmation::Store(one).agrees(one, None));
-        assert!(!Confirmation::Store(one).agrees(other, None));
-        assert!(Confirmation::Md5("a".to_owned()).agrees(one, Some("a")));
-        assert!(!Confirmation::Md5("a".to_owned()).agrees(one, Some("b")));
-        assert!(!Confirmation::Md5("a".to_owned()).agrees(one, None));
-    }
-
-    #[test]
     fn parts_that_came_twice_are_known_by_source_and_checksum() {
         let place = |path: &str| Place {
             backend: domicile_estate::BackendName::new("b").unwrap(),
@@ -310,12 +403,22 @@ mod tests {
         let told = |crc64: Option<u64>, md5: Option<&str>| Attested {
             crc64: crc64.map(Crc64),
             md5: md5.map(str::to_owned),
+            in_parts: None,
         };
         let one = Crc64(1);
-        assert_eq!(told(Some(1), Some("other")).word(one, &bytes).await, Word::Same);
-        assert_eq!(told(Some(2), Some(md5)).word(one, &bytes).await, Word::Other);
-        assert_eq!(told(None, Some(md5)).word(one, &bytes).await, Word::Same);
-        assert_eq!(told(None, Some("other")).word(one, &bytes).await, Word::Other);
-        assert_eq!(told(None, None).word(one, &bytes).await, Word::Nothing);
+        assert_eq!(
+            told(Some(1), Some("other")).word(one, &bytes, None).await,
+            Word::Same
+        );
+        assert_eq!(
+            told(Some(2), Some(md5)).word(one, &bytes, None).await,
+            Word::Other
+        );
+        assert_eq!(told(None, Some(md5)).word(one, &bytes, None).await, Word::Same);
+        assert_eq!(
+            told(None, Some("other")).word(one, &bytes, None).await,
+            Word::Other
+        );
+        assert_eq!(told(None, None).word(one, &bytes, None).await, Word::Nothing);
     }
 }

@@ -9,7 +9,7 @@ use domicile_movers::{
     TargetRecorded, TransferId, TransferSpec, UploadTag,
 };
 
-use crate::attest::turned;
+use crate::attest::Told;
 use crate::by_store::KnownChecksums;
 use crate::digest::Digester;
 use crate::fan_out::{FanOut, Memory, Want};
@@ -323,16 +323,23 @@ impl Carrier {
             bytes: self.spec.size.0,
             target: &self.spec.target.backend,
             link: self.link(source),
+            gate: None,
         };
         let (mut content, memory) = self.fan_out.open(want, &self.watch).await?;
         if content.size() != self.spec.size.0 {
             return Ok(Seen::of_size(content.size()));
         }
+        let told = content.attested();
+        let md5 = self.md5_of_coming(&**from, &told);
         let mut digester = Digester::new(self.spec.digests());
         let chunks = self.collect(&mut *content, &mut digester).await?;
         let (seen, checksum) = digester.finish_with_checksum();
-        let told = content.attested();
-        self.confirm_small((&**from, source), (checksum, &chunks), (&told, content.version()))
+        let told = Told {
+            attested: &told,
+            version: content.version(),
+            md5,
+        };
+        self.confirm_small((&**from, source), (checksum, &chunks), told)
             .await?;
         self.staged = Some(Staged {
             how: StagedHow::Whole(Whole { chunks, checksum }, memory),
@@ -365,12 +372,12 @@ impl Carrier {
         source: &Place,
         how: Publication,
     ) -> Result<Seen, Failure> {
-        let at_once = match self.target.capabilities().parts {
-            Parts::AnyOrder(parts) => parts,
-            Parts::InOrder | Parts::Never => 1,
-        };
         let tag = self.tag();
         let confirmation = self.confirmation((&**from, source)).await?;
+        let at_once = match self.target.capabilities().parts {
+            Parts::AnyOrder(parts) => confirmation.parts_at_once(parts),
+            Parts::InOrder | Parts::Never => 1,
+        };
         let (upload, there) = self.take_up(self.aim(how, &tag)).await?;
         let copy = PartCopy {
             from,
@@ -388,9 +395,9 @@ impl Carrier {
         };
         match copy.run(there).await {
             Ok(Outcome::Copied(copied)) => {
-                if !confirmation.agrees(copied.checksum, copied.md5.as_deref()) {
+                if let Err(failure) = self.agree((&**from, source), &confirmation, &copied).await {
                     upload.abort().await;
-                    return Err(turned(source));
+                    return Err(failure);
                 }
                 self.staged = Some(Staged {
                     how: StagedHow::Parts(upload, copied.receipts.iter().map(stored).collect()),

@@ -126,9 +126,11 @@ impl<'a> LeasedCarrier<'a> {
             Task::Reclaim => self.reclaim().await,
             Task::LookAtSource(place) => self.look_at_source(&place).await,
             Task::Confirm { source, seen, parts } => {
+                let flight = self.flight.as_ref().filter(|flight| flight.source == source);
+                let running = flight.and_then(|flight| flight.confirmation.in_parts());
                 let confirmed = self
                     .carrier
-                    .confirmed(&source, (&seen, &parts), &self.came_twice)
+                    .confirmed(&source, (&seen, &parts), (&self.came_twice, running))
                     .await;
                 confirmed.map(|seen| Reply::Answer(Answer::Contents(seen)))
             }
@@ -320,7 +322,7 @@ impl<'a> LeasedCarrier<'a> {
         while let Some(part) = landed {
             match part.map_err(|_| self.broken("a part was given up"))?? {
                 Some(receipt) => {
-                    if *flight.confirmation == Confirmation::Twice {
+                    if matches!(*flight.confirmation, Confirmation::Twice) {
                         self.came_twice.add(&receipt);
                     }
                     receipts.push(receipt);
@@ -346,6 +348,7 @@ impl<'a> LeasedCarrier<'a> {
         let from = self.carrier.stores.at(&opening.source)?;
         self.came_twice.from(&opening.source);
         let confirmation = self.carrier.confirmation((&*from, &opening.source)).await?;
+        let confirmation = confirmation.of_so_many(parts.len(), self.carrier.spec.size.0);
         Ok(Flight {
             token: token.clone(),
             upload: Arc::from(self.resume(token)?),
@@ -364,7 +367,7 @@ impl<'a> LeasedCarrier<'a> {
         // Between folders a second part at once costs the processor's cache and gains nothing.
         let between_folders = flight.from.as_folder().is_some() && target.as_folder().is_some();
         let at_once = match target.capabilities().parts {
-            Parts::AnyOrder(parts) if !between_folders => parts,
+            Parts::AnyOrder(parts) if !between_folders => flight.confirmation.parts_at_once(parts),
             _ => 1,
         };
         for plan in parts {

@@ -23,6 +23,7 @@ mod fan_out;
 mod fs;
 mod ftp;
 mod http1;
+mod in_parts;
 mod leased;
 mod limited;
 mod listing;

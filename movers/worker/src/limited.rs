@@ -5,6 +5,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use domicile_estate::RateLimits;
@@ -61,6 +62,15 @@ impl Source for Limited {
 
     fn attested<'a>(&'a self, path: &'a str) -> Doing<'a, Attested> {
         Box::pin(self.turnstile.ask(0, self.inner.attested(path)))
+    }
+
+    fn part_of<'a>(
+        &'a self,
+        path: &'a str,
+        number: u32,
+        version: &'a Version,
+    ) -> Doing<'a, Option<Range<u64>>> {
+        Box::pin(self.turnstile.ask(0, self.inner.part_of(path, number, version)))
     }
 
     fn neighbour(&self, path: &str) -> Option<Neighbour> {

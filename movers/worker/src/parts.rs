@@ -20,7 +20,7 @@ use crate::carry::Watch;
 use crate::digest::{PartDigest, PartDigester, hex, join_checksums};
 use crate::fan_out::{FanOut, Memory, Want};
 use crate::fs::memory_for;
-use crate::many_md5::RunningMd5;
+use crate::many_md5::{Coming, RunningMd5};
 use crate::role::Role;
 use crate::store::{Content, Crc64, FolderPart, Part, Store, Upload, Version, Wanted};
 use crate::turnstile::Paces;
@@ -169,6 +169,10 @@ impl PartCopy<'_> {
     ) -> Result<(Box<dyn Content>, Memory), Failure> {
         let part_size = part_size(self.size);
         let offset = u64::from(number - 1) * part_size;
+        let gate = self.confirmation.in_parts().map(|running| &running.gate);
+        if let Some(gate) = gate {
+            self.watch.or_stop(gate.turn(number)).await?;
+        }
         let want = Want {
             from: self.from,
             source: self.source,
@@ -178,6 +182,7 @@ impl PartCopy<'_> {
             bytes: part_size,
             target: self.target,
             link: self.link.clone(),
+            gate,
         };
         self.fan_out.open(want, self.watch).await
     }
@@ -202,7 +207,10 @@ impl PartCopy<'_> {
             None => self.open(number, Some(&shared.version)).await?,
         };
         let offset = u64::from(number - 1) * part_size(self.size);
+        let in_parts = self.confirmation.in_parts();
+        let coming = in_parts.and_then(|_| Coming::say(part_size(self.size)));
         let (chunks, digest) = self.read(content, offset, shared.turn.as_ref()).await?;
+        drop(coming);
         let md5 = match &shared.turn {
             Some(turn) => {
                 let md5 = match &turn.md5 {
@@ -218,6 +226,9 @@ impl PartCopy<'_> {
         let confirm = async {
             if let Some(mut md5) = md5 {
                 md5.update(&of_it).await;
+            }
+            if let Some(running) = in_parts {
+                self.watch.or_stop(running.take_in(offset, &of_it)).await?;
             }
             self.again(number, &digest, shared).await
         };
@@ -290,7 +301,7 @@ impl PartCopy<'_> {
 
     /// Reads a part for the second time, if that has to be.
     async fn again(&self, number: u32, first: &PartDigest, shared: &Shared) -> Result<(), Failure> {
-        if *self.confirmation != Confirmation::Twice {
+        if !matches!(self.confirmation, Confirmation::Twice) {
             return Ok(());
         }
         let offset = u64::from(number - 1) * part_size(self.size);

@@ -121,6 +121,19 @@ pub(crate) struct Attested {
     pub crc64: Option<Crc64>,
     /// Its MD5 of the whole object, in lower case hexadecimal.
     pub md5: Option<String>,
+    /// Where the object was put in parts, what it says of these.
+    pub in_parts: Option<InParts>,
+}
+
+/// What a store says of an object that somebody has put in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InParts {
+    /// The MD5 of the MD5s of the parts, in lower case hexadecimal.
+    pub md5: String,
+    /// How many they are.
+    pub count: u32,
+    /// The state of the object.
+    pub version: Version,
 }
 
 /// Where an object lies, as another store of the same service would call it.
@@ -172,6 +185,10 @@ pub(crate) trait Source {
     /// What the store says of the bytes of an object.
     fn attested<'a>(&'a self, _path: &'a str) -> Doing<'a, Attested> {
         Box::pin(async { Ok(Attested::default()) })
+    }
+    /// Where a part lies that somebody has put, of an object in this state; `None` where the store does not tell.
+    fn part_of<'a>(&'a self, _path: &'a str, _number: u32, _: &'a Version) -> Doing<'a, Option<Range<u64>>> {
+        Box::pin(async { Ok(None) })
     }
     /// Where an object lies for those stores that can fetch it without us.
     fn neighbour(&self, _path: &str) -> Option<Neighbour> {

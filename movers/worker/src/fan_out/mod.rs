@@ -23,6 +23,7 @@ use domicile_estate::BackendName;
 use domicile_movers::Failure;
 
 use crate::carry::Watch;
+use crate::in_parts::Gate;
 use crate::memory::{Budget, Memory as Whole, Share};
 use crate::role::Role;
 use crate::store::{Content, Store, Version, Wanted};
@@ -115,6 +116,8 @@ pub(crate) struct Want<'a> {
     pub target: &'a BackendName,
     /// The limits of the way there.
     pub link: Option<Arc<Paces>>,
+    /// Who is to know as soon as there is memory for it.
+    pub gate: Option<&'a Gate>,
 }
 
 impl FanOut {
@@ -173,6 +176,7 @@ impl FanOut {
     ) -> Result<(Box<dyn Content>, Memory), Failure> {
         let Some((piece, reading)) = self.join(&want) else {
             let memory = watch.or_stop(self.memory.under_way.take(want.bytes)).await?;
+            want.gate.inspect(|gate| gate.pass());
             let wanted = Wanted {
                 path: want.path,
                 role: Role::Source,
@@ -194,6 +198,7 @@ impl FanOut {
         };
         let share = watch.or_stop(reading.share(&self.memory.under_way)).await?;
         used.enter();
+        want.gate.inspect(|gate| gate.pass());
         let memory = Memory {
             _used: Some(used),
             _share: share,

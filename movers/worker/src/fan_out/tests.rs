@@ -154,6 +154,7 @@ impl Stand {
             version: None,
             bytes: SIZE,
             target: &name(target),
+            gate: None,
             link: None,
         };
         self.fan_out.open(want, &self.watch).await.unwrap()

@@ -5,7 +5,11 @@
 //!  an object ──▶┐
 //!  a part    ──▶├─ waiting ──▶ one thread: up to 16 side by side, a new one wherever one has ended
 //!  an object ──▶┘
+//!  coming: what is being read meanwhile, and will ask
 //! ```
+//!
+//! Few side by side cost as much as many. So whoever begins to read what he will ask for says so, and as long as few wait and
+//! others are coming, the thread waits for these a little.
 
 mod lanes;
 
@@ -23,8 +27,10 @@ use lanes::{BLOCK, LANES, START, State};
 const ALONE_BELOW: usize = 32 * 1024;
 /// Bytes of each that are taken in before another may come in: they stay in the processor's cache.
 const STRETCH: usize = 8 * 1024;
-/// The first one waits so long for others to come.
-const GATHER: Duration = Duration::from_millis(8);
+/// Fewer than these wait for others that are coming.
+const FEW: usize = 8;
+/// They wait so long.
+const GATHER: Duration = Duration::from_millis(60);
 /// An idle thread waits so long for more.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -35,7 +41,13 @@ pub(crate) struct RunningMd5 {
     size: u64,
     /// Bytes that make no block yet.
     rest: Vec<u8>,
+    /// That its bytes are still coming.
+    coming: Option<Coming>,
 }
+
+/// The word that bytes are coming of which the MD5 will be asked for.
+#[derive(Debug)]
+pub(crate) struct Coming(());
 
 /// Something that waits to be digested along with others.
 struct Job {
@@ -48,12 +60,18 @@ struct Job {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Job>,
+    /// How many have said that they are coming.
+    coming: usize,
+    /// The thread is woken when so many wait.
+    wanted: usize,
     /// Whether a thread works.
     works: bool,
 }
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue {
     waiting: VecDeque::new(),
+    coming: 0,
+    wanted: 1,
     works: false,
 });
 static COME: Condvar = Condvar::new();
@@ -63,12 +81,42 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Coming {
+    /// Nobody waits for few bytes.
+    pub(crate) fn say(bytes: u64) -> Option<Self> {
+        if bytes < ALONE_BELOW as u64 {
+            return None;
+        }
+        queue().coming += 1;
+        Some(Self(()))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        let mut queue = queue();
+        queue.coming -= 1;
+        if queue.coming == 0 && queue.works {
+            COME.notify_one();
+        }
+    }
+}
+
 impl RunningMd5 {
     pub(crate) fn new() -> Self {
         Self {
             state: START,
             size: 0,
             rest: Vec::new(),
+            coming: None,
+        }
+    }
+
+    /// Of so many bytes that are going to be read now. Nothing else is waited for before they are taken in.
+    pub(crate) fn of_coming(bytes: u64) -> Self {
+        Self {
+            coming: Coming::say(bytes),
+            ..Self::new()
         }
     }
 
@@ -76,10 +124,14 @@ impl RunningMd5 {
     pub(crate) async fn update(&mut self, chunks: &[Bytes]) {
         let stretches = self.cut(chunks);
         let bytes: usize = stretches.iter().map(Bytes::len).sum();
-        self.state = match bytes < ALONE_BELOW {
-            true => alone(self.state, &stretches),
-            false => together(self.state, stretches).await,
-        };
+        if bytes < ALONE_BELOW {
+            self.state = alone(self.state, &stretches);
+            return;
+        }
+        let done = together(self.state, stretches);
+        // It waits by now, and is no longer coming.
+        self.coming = None;
+        self.state = done.await;
     }
 
     /// What has come of whole blocks; what is over waits for more.
@@ -107,15 +159,19 @@ impl RunningMd5 {
 
     /// The digest, in lower case hexadecimal.
     pub(crate) fn finish(self) -> String {
+        hex(&self.digest())
+    }
+
+    /// The digest of what has come.
+    pub(crate) fn digest(&self) -> Vec<u8> {
         // RFC 1321, 3.1 and 3.2: a one, zeros up to a whole block, and at its end the number of bits.
-        let mut end = self.rest;
+        let mut end = self.rest.clone();
         end.push(0x80);
         let blocks = (end.len() + 8).div_ceil(BLOCK);
         end.resize(blocks * BLOCK - 8, 0);
         end.extend_from_slice(&self.size.wrapping_mul(8).to_le_bytes());
         let state = alone(self.state, &VecDeque::from([Bytes::from(end)]));
-        let bytes: Vec<u8> = state.iter().flat_map(|word| word.to_le_bytes()).collect();
-        hex(&bytes)
+        state.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 }
 
@@ -128,7 +184,7 @@ fn alone(state: State, stretches: &VecDeque<Bytes>) -> State {
     state
 }
 
-async fn together(state: State, stretches: VecDeque<Bytes>) -> State {
+fn together(state: State, stretches: VecDeque<Bytes>) -> impl Future<Output = State> {
     let (told, heard) = oneshot::channel();
     let again = stretches.clone();
     hand_in(Job {
@@ -137,15 +193,14 @@ async fn together(state: State, stretches: VecDeque<Bytes>) -> State {
         told,
     });
     // Where the thread is gone it is done here.
-    heard.await.unwrap_or_else(|_| alone(state, &again))
+    async move { heard.await.unwrap_or_else(|_| alone(state, &again)) }
 }
 
 fn hand_in(job: Job) {
     let mut queue = queue();
     queue.waiting.push_back(job);
     if queue.works {
-        // The first one wakes a thread that idles, and the last one that there is room for ends its waiting for others.
-        if matches!(queue.waiting.len(), 1 | LANES) {
+        if queue.waiting.len() == queue.wanted {
             COME.notify_one();
         }
         return;
@@ -155,7 +210,15 @@ fn hand_in(job: Job) {
     let begun = std::thread::Builder::new().name("md5".to_owned()).spawn(work_off);
     if begun.is_err() {
         // What waits is dropped, and done by whoever waits for it.
-        *self::queue() = Queue::default();
+        self::queue().forget();
+    }
+}
+
+impl Queue {
+    /// Nobody works; whoever waits does it himself.
+    fn forget(&mut self) {
+        self.waiting.clear();
+        self.works = false;
     }
 }
 
@@ -164,7 +227,7 @@ struct Works;
 
 impl Drop for Works {
     fn drop(&mut self) {
-        *queue() = Queue::default();
+        queue().forget();
     }
 }
 
@@ -172,10 +235,11 @@ fn work_off() {
     let works = Works;
     let arch = pulp::Arch::new();
     let mut under_way: Vec<Job> = Vec::new();
+    let mut may_gather = true;
     loop {
         let mut queue = queue();
         if under_way.is_empty() {
-            queue = wait(queue);
+            queue = wait(queue, 1, LINGER, |queue| !queue.waiting.is_empty());
             if queue.waiting.is_empty() {
                 queue.works = false;
                 // It would throw away what comes from here on.
@@ -184,26 +248,30 @@ fn work_off() {
             }
         }
         let free = LANES - under_way.len();
+        if may_gather && under_way.len() + queue.waiting.len() < FEW {
+            queue = wait(queue, free, GATHER, |queue| queue.coming == 0);
+        }
         let come = queue.waiting.len().min(free);
         under_way.extend(queue.waiting.drain(..come));
         drop(queue);
+        let before = under_way.len();
         under_way = go_on(arch, under_way);
+        // They have waited; those who are left wait again when others have ended.
+        may_gather = under_way.len() < before;
     }
 }
 
-/// Waits for something to do, and then a little for more of it.
-fn wait(mut queue: MutexGuard<'static, Queue>) -> MutexGuard<'static, Queue> {
-    let woken = |guard, timeout, until: fn(&mut Queue) -> bool| {
-        let waited = COME.wait_timeout_while(guard, timeout, move |queue| !until(queue));
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    };
-    if queue.waiting.is_empty() {
-        queue = woken(queue, LINGER, |queue| !queue.waiting.is_empty());
-    }
-    if queue.waiting.is_empty() {
-        return queue;
-    }
-    woken(queue, GATHER, |queue| queue.waiting.len() >= LANES)
+/// Waits until so many wait or there is no reason to, at most so long.
+fn wait(
+    mut queue: MutexGuard<'static, Queue>,
+    wanted: usize,
+    timeout: Duration,
+    is_enough: fn(&Queue) -> bool,
+) -> MutexGuard<'static, Queue> {
+    queue.wanted = wanted;
+    let goes_on = |queue: &mut Queue| queue.waiting.len() < wanted && !is_enough(queue);
+    let waited = COME.wait_timeout_while(queue, timeout, goes_on);
+    waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
 /// Takes in a stretch of each, and tells those that have ended.
@@ -306,6 +374,17 @@ mod tests {
             other[at] ^= 0x10;
             assert_ne!(of(&other, 1 << 16).await, right, "{at}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_said_he_would_come_and_does_not_holds_up_nobody_for_long() {
+        let bytes = Bytes::from(bytes_of(1 << 20, 5));
+        let coming = RunningMd5::of_coming(1 << 20);
+        assert_eq!(of(&bytes, 1 << 20).await, hex(&Md5::digest(&bytes)));
+        drop(coming);
+        let mut came = RunningMd5::of_coming(1 << 20);
+        came.update(&[bytes.clone()]).await;
+        assert_eq!(came.finish(), hex(&Md5::digest(&bytes)));
     }
 
     #[tokio::test]

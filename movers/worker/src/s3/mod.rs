@@ -20,6 +20,7 @@ mod write;
 mod xml;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, OnceLock};
 
@@ -107,6 +108,15 @@ impl Source for S3Store {
 
     fn attested<'a>(&'a self, path: &'a str) -> Doing<'a, Attested> {
         Box::pin(self.attested_by_head(path))
+    }
+
+    fn part_of<'a>(
+        &'a self,
+        path: &'a str,
+        number: u32,
+        version: &'a Version,
+    ) -> Doing<'a, Option<Range<u64>>> {
+        Box::pin(self.part_by_head(path, number, version))
     }
 
     fn neighbour(&self, path: &str) -> Option<Neighbour> {

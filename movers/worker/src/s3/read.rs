@@ -13,9 +13,10 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use super::S3Store;
 use super::ask::Ask;
 use super::failure::Refused;
+use super::keys::query;
 use crate::http1::Incoming;
 use crate::role::Role;
-use crate::store::{Attested, Content, Crc64, Doing, Stat, Version, Wanted, folder_of};
+use crate::store::{Attested, Content, Crc64, Doing, InParts, Stat, Version, Wanted, folder_of};
 
 /// The CRC-64/NVME of a whole object or part, in base 64.
 pub(super) const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-crc64nvme");
@@ -24,6 +25,8 @@ pub(super) const TAG: HeaderName = HeaderName::from_static("x-amz-meta-domicile-
 const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
 const ENCRYPTION: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
 const CUSTOMER_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm");
+/// Parts of an object at most. Source: the S3 API reference, "Multipart upload limits".
+const PARTS_MAX: u32 = 10_000;
 /// How often one reading is taken up again where it broke off.
 const BREAKS_MAX: u32 = 3;
 
@@ -52,11 +55,30 @@ fn attested(headers: &HeaderMap) -> Attested {
     let encrypted = headers.contains_key(&CUSTOMER_KEY)
         || text(headers, &ENCRYPTION).is_some_and(|how| how.starts_with("aws:kms"));
     let etag = text(headers, &ETAG).map(|etag| etag.trim_matches('"').to_ascii_lowercase());
-    let is_md5 = |etag: &String| etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // Stores differ in what they make of parts that they have encrypted, in whatever way.
+    let plain = !encrypted && !headers.contains_key(&ENCRYPTION);
+    let in_parts = etag.as_deref().filter(|_| plain).and_then(in_parts_of);
     Attested {
         crc64: text(headers, &CHECKSUM).and_then(checksum_of),
+        in_parts: in_parts
+            .zip(version(headers))
+            .map(|((md5, count), version)| InParts { md5, count, version }),
         md5: etag.filter(|etag| !encrypted && is_md5(etag)),
     }
+}
+
+fn is_md5(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Reads the ETag of an object that was put in parts: 32 digits, a hyphen, and how many parts.
+fn in_parts_of(etag: &str) -> Option<(String, u32)> {
+    let (md5, count) = etag.split_once('-')?;
+    let count = count
+        .parse()
+        .ok()
+        .filter(|count| (1..=PARTS_MAX).contains(count))?;
+    is_md5(md5).then(|| (md5.to_owned(), count))
 }
 
 impl S3Store {
@@ -95,6 +117,28 @@ impl S3Store {
         match self.ask(&ask).await {
             Ok(response) => Ok(attested(response.headers())),
             Err(refused) => Err(self.failed(Role::Source, Some(path), "look at it", &refused)),
+        }
+    }
+
+    /// Asks for one part as it was put: a store that knows parts answers with the range of it, others with the whole object.
+    pub(super) async fn part_by_head(
+        &self,
+        path: &str,
+        number: u32,
+        version: &Version,
+    ) -> Result<Option<Range<u64>>, Failure> {
+        let ask = Ask::object(Method::HEAD, path)
+            .query(query(&mut [("partNumber", &number.to_string())]))
+            .header(IF_MATCH, &version.0);
+        match self.ask(&ask).await {
+            Ok(response) if response.status() == StatusCode::PARTIAL_CONTENT => {
+                Ok(self.range_of(path, &response).ok().map(|(range, _)| range))
+            }
+            Ok(_) => Ok(None),
+            Err(refused) if refused.is(StatusCode::PRECONDITION_FAILED) => Err(self.changed(path)),
+            // It knows no parts, or not this one.
+            Err(refused) if refused.status.is_some_and(|status| status.is_client_error()) => Ok(None),
+            Err(refused) => Err(self.failed(Role::Source, Some(path), "look at a part of it", &refused)),
         }
     }
 
@@ -292,5 +336,33 @@ mod tests {
         assert_eq!(checksum_of("AAAAAAAAAAA=-3"), None);
         assert_eq!(parse_range("bytes 5-9/20"), Some((5..10, 20)));
         assert_eq!(parse_range("bytes */20"), None);
+    }
+
+    #[test]
+    fn what_headers_say_of_parts() {
+        let told = |pairs: &[(HeaderName, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (name.clone(), value.parse().unwrap()));
+            attested(&pairs.collect::<HeaderMap>())
+        };
+        let etag = "\"9BB58F26192E4BA00F01E2E7B136BBD8-3\"";
+        let parts = told(&[(ETAG, etag)]).in_parts.unwrap();
+        assert_eq!(
+            (parts.md5.as_str(), parts.count),
+            ("9bb58f26192e4ba00f01e2e7b136bbd8", 3)
+        );
+        assert_eq!(told(&[(ETAG, etag)]).md5, None);
+        assert_eq!(told(&[(ETAG, etag), (ENCRYPTION, "AES256")]).in_parts, None);
+        assert_eq!(told(&[(ETAG, etag), (CUSTOMER_KEY, "AES256")]).in_parts, None);
+        for odd in [
+            "9bb58f26192e4ba00f01e2e7b136bbd8",
+            "9bb58f26192e4ba00f01e2e7b136bbd8-0",
+            "a-2",
+            "-",
+        ] {
+            assert_eq!(told(&[(ETAG, odd)]).in_parts, None, "{odd}");
+        }
+        assert_eq!(in_parts_of("9bb58f26192e4ba00f01e2e7b136bbd8-10001"), None);
     }
 }
