@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod cases;
+mod in_parts;
 mod others;
 mod readings;
 

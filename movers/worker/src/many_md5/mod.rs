@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(of(&bytes, 1 << 20).await, hex(&Md5::digest(&bytes)));
         drop(coming);
         let mut came = RunningMd5::of_coming(1 << 20);
-        came.update(&[bytes.clone()]).await;
+        came.update(std::slice::from_ref(&bytes)).await;
         assert_eq!(came.finish(), hex(&Md5::digest(&bytes)));
     }
 
