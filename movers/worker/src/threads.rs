@@ -2,7 +2,8 @@
 //!
 //! Work that may take long gets a thread of its own. Of work that is brief there is much: waking a thread for each piece, and
 //! being woken by it, would cost more than the work. So few threads do it, one piece after the other, and tell several
-//! results at once.
+//! results at once. What is to be done side by side gets threads that are kept for a while, since beginning one costs about as
+//! much as syncing a small file.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -136,9 +137,81 @@ fn work_off(linger: Duration) {
     }
 }
 
+/// Work that is done beside other work.
+type Beside = Box<dyn FnOnce() + Send>;
+
+/// Threads that are kept for it.
+struct Kept {
+    waiting: VecDeque<Beside>,
+    idle: usize,
+}
+
+static KEPT: Mutex<Kept> = Mutex::new(Kept {
+    waiting: VecDeque::new(),
+    idle: 0,
+});
+static BESIDE: Condvar = Condvar::new();
+
+fn kept() -> MutexGuard<'static, Kept> {
+    // Nothing panics while it holds the lock.
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does the work at once on a thread of its own, one that is idle or a new one. Where none is to be had, it is dropped.
+pub(crate) fn beside(work: Beside) {
+    let mut kept = kept();
+    if kept.idle > kept.waiting.len() {
+        kept.waiting.push_back(work);
+        BESIDE.notify_one();
+        return;
+    }
+    drop(kept);
+    let _ = std::thread::Builder::new()
+        .name("beside".to_owned())
+        .spawn(|| work_beside(work));
+}
+
+fn work_beside(first: Beside) {
+    let mut next = Some(first);
+    while let Some(work) = next.take() {
+        // A panic has been told of by now; the thread serves others.
+        let _ = catch_unwind(AssertUnwindSafe(work));
+        let mut kept = kept();
+        if kept.waiting.is_empty() {
+            kept.idle += 1;
+            kept = BESIDE
+                .wait_timeout(kept, LINGER)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            kept.idle -= 1;
+        }
+        next = kept.waiting.pop_front();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_beside_goes_on_at_once_and_a_panic_harms_no_other() {
+        let (told, heard) = std::sync::mpsc::channel();
+        for round in 0..50_u64 {
+            // Each waits for all others: they are under way at the same time.
+            let together = std::sync::Arc::new(std::sync::Barrier::new(8));
+            for number in 0..8 {
+                let (told, together) = (told.clone(), together.clone());
+                beside(Box::new(move || {
+                    together.wait();
+                    let _ = told.send(round * 8 + number);
+                    assert!(number != 3, "a bug");
+                }));
+            }
+            let mut all: Vec<_> = (0..8).filter_map(|_| heard.recv().ok()).collect();
+            all.sort_unstable();
+            assert_eq!(all, (round * 8..round * 8 + 8).collect::<Vec<_>>());
+        }
+    }
 
     #[tokio::test]
     async fn each_piece_of_work_gives_its_own_result() {

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
 use super::sync_pace::SyncPace;
+use crate::threads::beside;
 
 /// From so many on, their file system is synced as a whole.
 const MANY: usize = 8;
@@ -189,7 +191,7 @@ impl GroupSync {
 }
 
 impl Shared {
-    fn lead(&self, linger: Duration) {
+    fn lead(self: &Arc<Self>, linger: Duration) {
         let mut queue = lock(&self.queue);
         loop {
             if queue.waiting.is_empty() {
@@ -211,7 +213,7 @@ impl Shared {
         }
     }
 
-    fn round(&self, waiting: Vec<Waiting>, pace: &mut SyncPace) {
+    fn round(self: &Arc<Self>, waiting: Vec<Waiting>, pace: &mut SyncPace) {
         let mut devices: BTreeMap<u64, Vec<(u64, Waiting)>> = BTreeMap::new();
         for waiting in waiting {
             match rustix::fs::fstat(&waiting.handle) {
@@ -261,23 +263,28 @@ impl Shared {
     }
 
     /// Syncs each by itself, and what several have changed once for all of them.
-    fn sync_each(&self, waiting: Vec<(u64, Waiting)>) {
+    fn sync_each(self: &Arc<Self>, waiting: Vec<(u64, Waiting)>) {
         let mut inodes: BTreeMap<u64, Vec<Waiting>> = BTreeMap::new();
         for (inode, waiting) in waiting {
             inodes.entry(inode).or_default().push(waiting);
         }
         let mut inodes: Vec<_> = inodes.into_values().collect();
         let for_each_thread = inodes.len().div_ceil(AT_ONCE);
-        std::thread::scope(|scope| {
-            // A disk does many at once, and the last share is ours. What no thread is to be had for is dropped, and whoever
-            // asked for it tries again.
-            while inodes.len() > for_each_thread {
-                let share = inodes.split_off(inodes.len() - for_each_thread);
-                let work = move || share.into_iter().for_each(|same| self.sync_same(same));
-                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
-            }
-            inodes.into_iter().for_each(|same| self.sync_same(same));
-        });
+        let (held, ended) = channel::<()>();
+        // A disk does many at once, and the last share is ours. What no thread is to be had for is dropped, and whoever
+        // asked for it tries again.
+        while inodes.len() > for_each_thread {
+            let share = inodes.split_off(inodes.len() - for_each_thread);
+            let (shared, held) = (Arc::clone(self), held.clone());
+            beside(Box::new(move || {
+                share.into_iter().for_each(|same| shared.sync_same(same));
+                drop(held);
+            }));
+        }
+        inodes.into_iter().for_each(|same| self.sync_same(same));
+        drop(held);
+        // Once nobody holds the other end, all have ended.
+        while ended.recv().is_ok() {}
     }
 
     fn sync_same(&self, mut same: Vec<Waiting>) {
@@ -299,8 +306,6 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
-
     use super::*;
 
     /// Calls that are counted, and that fail where they are told to.
