@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domicile_estate::ByteCount;
 use domicile_placement::{
-    Bars, Change, Problem, Reason, RefusalKind, Solution, Standing, check, solve, solve_at_scale,
+    Bars, Change, Problem, Reason, RefusalKind, Solution, Standing, Subject, check, solve, solve_at_scale,
 };
 use proptest::prelude::*;
 
@@ -110,8 +110,8 @@ proptest! {
     }
 
     #[test]
-    fn what_a_change_does_not_touch_stays(seed in any::<u64>()) {
-        a_change_is_taken_up(seed)?;
+    fn what_a_change_does_not_touch_stays(seed in any::<u64>(), odd in any::<bool>()) {
+        a_change_is_taken_up(seed, odd)?;
     }
 }
 
@@ -168,22 +168,48 @@ fn relays_are_priced(seed: u64, odd: bool) -> Result<(), TestCaseError> {
 }
 
 /// Seeds of which the bound of a standing plan once was above an optimum: datasets missed more than the prices allowed them
-/// to (the first two), and a copy to be retired was taken to need its room.
+/// to (the first two), a copy to be retired was taken to need its room, and a dataset that shrank made room for another that
+/// had been too large for the backend.
 #[test]
 fn the_bound_of_a_standing_plan_is_true() {
-    for seed in [10042032719816445595, 10231332628244269035, 10246544195264086411] {
-        a_change_is_taken_up(seed).unwrap();
+    for seed in [
+        10042032719816445595,
+        10231332628244269035,
+        10246544195264086411,
+        7523591436825794613,
+    ] {
+        a_change_is_taken_up(seed, false).unwrap();
     }
 }
 
-fn a_change_is_taken_up(seed: u64) -> Result<(), TestCaseError> {
-    let problem = some(seed, false);
+/// A new dataset that nothing reaches keeps what is incomplete of it, where there was no room for it beside what had been
+/// planned.
+#[test]
+fn what_a_new_dataset_leaves_alone_takes_room() {
+    for seed in [17102058791390542748, 18178990892132643867, 9169652875561276621] {
+        a_change_is_taken_up(seed, true).unwrap();
+    }
+}
+
+fn a_change_is_taken_up(seed: u64, odd: bool) -> Result<(), TestCaseError> {
+    let problem = some(seed, odd);
     let solution = solve_at_scale(&problem);
     for which in 0..3 {
         let (changed, changes, touched) = change(&problem, &solution, seed, which);
         let mut standing = Standing::of(&problem, &solution);
+        let before = standing.solution(&problem);
         let revision = standing.revise(&changed, &changes);
         let after = standing.solution(&changed);
+        for (dataset, set) in after.sets.iter().enumerate() {
+            let told = revision.changed.iter().find(|(other, _)| *other == dataset);
+            let is_told = told.is_some_and(|(_, told)| told == set);
+            let is_other = before.sets.get(dataset).is_some_and(|before| before != set);
+            let is_silent = told.is_none() && !is_other;
+            prop_assert!(
+                is_told || is_silent,
+                "seed {seed}, change {which}: {dataset} is told as {told:?}"
+            );
+        }
         prop_assert!(
             (after.objective.per_month - revision.per_month).abs() <= 1e-7 * (1.0 + revision.per_month)
         );
@@ -238,6 +264,13 @@ fn open_up(problem: &mut Problem) {
     }
 }
 
+/// A copy lacks at most all bytes of its dataset.
+fn lacks_no_more_than_it_has(subject: &mut Subject) {
+    let all = subject.summary.bytes;
+    let lacks = subject.copies.iter_mut().map(|held| &mut held.missing_bytes);
+    lacks.for_each(|missing| *missing = all.min(*missing));
+}
+
 /// A change, and the datasets that may move for it.
 fn change(
     problem: &Problem,
@@ -268,6 +301,7 @@ fn change(
             .billable
             .iter_mut()
             .for_each(|(_, sum)| sum.0 = sum.0 / 2 * factor);
+        lacks_no_more_than_it_has(&mut changed.datasets[dataset]);
         // Where a dataset grew, new copies of others may have no room any more.
         let all = (0..problem.datasets.len()).collect();
         return (changed, vec![Change::Resized { dataset }], all);
@@ -280,6 +314,7 @@ fn change(
         .billable
         .iter_mut()
         .for_each(|(minimum, sum)| sum.0 = GIB.max(minimum.0));
+    lacks_no_more_than_it_has(&mut subject);
     changed.datasets.push(subject);
     let added = problem.datasets.len();
     // Its origin may fill a backend, so that new copies of others find no room.

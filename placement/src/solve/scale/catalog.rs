@@ -196,6 +196,11 @@ impl Catalog {
         priorities
     }
 
+    /// Whether a backend takes nothing new.
+    pub fn is_overfull(&self, backend: usize) -> bool {
+        self.overfull[backend]
+    }
+
     /// Notes that a backend takes nothing new. Whether that is news, and [`Catalog::forget_rules`] is due.
     pub fn set_overfull(&mut self, backend: usize) -> bool {
         !std::mem::replace(&mut self.overfull[backend], true)

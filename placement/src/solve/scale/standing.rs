@@ -6,6 +6,7 @@
 //! only have become dearer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use domicile_estate::BYTES_PER_GIB;
 
@@ -19,6 +20,7 @@ use super::super::load::Limits;
 use super::members::{FALLBACK, Members};
 use super::placed::Placed;
 use super::proof::{Proof, Wants};
+use super::revision::{Change, Revision};
 use super::scales::Scales;
 use super::stock::Stock;
 use super::take::{lot, take_stock};
@@ -31,51 +33,6 @@ const NEW_DATASETS: usize = 4_096;
 const PROVED: f64 = 5e-4;
 /// No lot: the dataset has nothing to choose.
 const NONE: u32 = u32::MAX;
-
-/// What changed since a plan was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// A backend is to be emptied: the problem has a reason against it that bars every copy.
-    Drained {
-        /// The backend.
-        backend: usize,
-    },
-    /// A dataset has another size.
-    Resized {
-        /// The dataset.
-        dataset: usize,
-    },
-    /// There is one dataset more, behind all others.
-    Added {
-        /// The dataset.
-        dataset: usize,
-    },
-}
-
-/// What a change comes to.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Revision {
-    /// The datasets that have another set than before, with that set, ascending.
-    pub changed: Vec<(usize, Vec<usize>)>,
-    /// What the plan costs per month now.
-    pub per_month: f64,
-    /// No plan that satisfies as much costs less.
-    pub lower_bound: f64,
-    /// Whether the plan could take all of it up, and all has room. If not, the whole has to be planned anew.
-    pub fits: bool,
-}
-
-impl Revision {
-    /// How far the plan can be from the best one, as a share of it.
-    #[must_use]
-    pub fn gap(&self) -> f64 {
-        if self.per_month > 0.0 {
-            ((self.per_month - self.lower_bound) / self.per_month).max(0.0)
-        } else {
-            0.0
-        }
-    }
-}
 
 /// A plan that stands.
 #[derive(Debug)]
@@ -102,6 +59,8 @@ pub struct Standing {
     wants: Wants,
     /// What higher tolls prove more than these prices; `None` once a lot has other prices than it was proved with.
     closer: Option<Proof>,
+    /// What lots had before the changes that are being taken up, of those that were given another set meanwhile.
+    before: BTreeMap<u32, Vec<usize>>,
     cost: f64,
     /// Cost of what has nothing to choose, in all and of each dataset, with its bytes.
     fixed: f64,
@@ -148,6 +107,7 @@ impl Standing {
             best_sum: 0.0,
             wants: Wants::default(),
             closer: None,
+            before: BTreeMap::new(),
             cost: 0.0,
             fixed: 0.0,
             fixed_of: BTreeMap::new(),
@@ -242,7 +202,7 @@ impl Standing {
         for change in changes {
             match *change {
                 Change::Drained { backend } => touched.extend(self.drain(problem, backend)),
-                Change::Resized { dataset } => self.resize(problem, dataset),
+                Change::Resized { dataset } => touched.extend(self.resize(problem, dataset)),
                 Change::Added { dataset } => touched.extend(self.add(problem, dataset)),
             }
         }
@@ -250,20 +210,15 @@ impl Standing {
             // What is spent now has changed, and with it what may be spent.
             self.is_lost = true;
         }
+        self.is_lost |= self.has_reopened();
         for backend in self.grown_overfull() {
             touched.extend(self.turn_away(problem, backend));
         }
-        let mut changed = Vec::new();
         // The largest find the least room.
         touched.sort_by_key(|lot| (std::cmp::Reverse(self.stock.lots[*lot as usize].bytes), *lot));
         touched.dedup();
-        for lot in touched.into_iter().map(|lot| lot as usize) {
-            if self.put(lot) {
-                let set = self.stock.backends(lot, &self.placed.sets[lot]);
-                changed.push((self.stock.lots[lot].dataset as usize, set));
-            }
-        }
-        changed.extend(self.make_room(problem));
+        touched.into_iter().for_each(|lot| self.put(lot as usize));
+        self.make_room(problem);
         // Where datasets have only come, what was proved of the others holds.
         if !changes
             .iter()
@@ -271,14 +226,24 @@ impl Standing {
         {
             self.prove();
         }
-        changed.sort_unstable();
-        changed.dedup_by(|next, kept| next.0 == kept.0);
         Revision {
-            changed,
+            changed: self.changed(),
             fits: !self.is_lost && self.placed.is_within(&self.stock),
             per_month: self.cost + self.fixed,
             lower_bound: (self.lower_bound() + self.fixed).min(self.cost + self.fixed),
         }
+    }
+
+    /// The datasets that have another set than before these changes, with that set.
+    fn changed(&mut self) -> Vec<(usize, Vec<usize>)> {
+        let before = std::mem::take(&mut self.before);
+        let now = before.into_iter().filter_map(|(lot, before)| {
+            let set = self.stock.backends(lot as usize, &self.placed.sets[lot as usize]);
+            (set != before).then(|| (self.stock.lots[lot as usize].dataset as usize, set))
+        });
+        let mut changed: Vec<_> = now.collect();
+        changed.sort_unstable();
+        changed
     }
 
     /// Bytes that each backend can hold at most: one that is being emptied, what could not leave.
@@ -352,13 +317,9 @@ impl Standing {
         self.placed.lift(&self.stock, lot);
         self.stock.lots[lot].class = class;
         // Until it is put, it has what is left of its set.
-        let left: Vec<_> = set.into_iter().filter(|other| *other != backend).collect();
-        let left = members(&self.stock, lot, &left);
-        let left = if *left == [FALLBACK] {
-            self.stock.stay_set(lot)
-        } else {
-            left
-        };
+        let left: Vec<_> = set.iter().copied().filter(|other| *other != backend).collect();
+        self.before.entry(lot as u32).or_insert(set);
+        let left = members_or_stay(&self.stock, lot, &left);
         self.placed.lay(&self.stock, lot, left);
         self.cost += self.stock.cost_of(lot, &self.placed.sets[lot]);
         self.renew_best(lot);
@@ -380,8 +341,7 @@ impl Standing {
     }
 
     /// Turns lots away from backends on which datasets have grown so much that not all new copies have room.
-    fn make_room(&mut self, problem: &Problem) -> Vec<(usize, Vec<usize>)> {
-        let mut changed = Vec::new();
+    fn make_room(&mut self, problem: &Problem) {
         for backend in 0..self.on.len() {
             let is_over =
                 |standing: &Self| standing.placed.used[backend] > standing.stock.limits.room[backend];
@@ -402,14 +362,11 @@ impl Standing {
                 // It may have been asked before other backends were closed.
                 self.choose_anew(problem, lot, backend);
                 self.put(lot);
-                let set = self.stock.backends(lot, &self.placed.sets[lot]);
-                changed.push((dataset, set));
                 if !is_over(self) {
                     break;
                 }
             }
         }
-        changed
     }
 
     /// The lots that were to have a new copy on a backend that takes nothing new any more.
@@ -434,7 +391,8 @@ impl Standing {
         self.best[lot] = best;
     }
 
-    fn resize(&mut self, problem: &Problem, dataset: usize) {
+    /// The dataset's lot, if it cannot keep the set that it had.
+    fn resize(&mut self, problem: &Problem, dataset: usize) -> Option<u32> {
         let subject = &problem.datasets[dataset];
         let place = self.lot_of[dataset];
         let Some(before) = self.stock.lots.get(place as usize).copied() else {
@@ -446,15 +404,19 @@ impl Standing {
                     held.backend,
                     bytes,
                     subject,
-                    takes_room(subject, held.backend, &set),
+                    takes_room(problem, subject, held.backend, Some(&set)),
                 );
             }
-            return;
+            return None;
         };
         let at = place as usize;
+        let Some(class) = self.stock.catalog.class(problem, &self.ground, subject) else {
+            self.is_lost = true;
+            return None;
+        };
         self.cost -= self.stock.cost_of(at, &self.placed.sets[at]);
-        let set = self.placed.lift(&self.stock, at);
-        self.stock.lots[at] = lot(dataset, before.class, subject);
+        let set = self.stock.backends(at, &self.placed.lift(&self.stock, at));
+        self.stock.lots[at] = lot(dataset, class, subject);
         let minimums = self.stock.catalog.minimums.clone();
         for (slot, minimum) in minimums.iter().enumerate() {
             self.stock.billable[at * minimums.len() + slot] = subject.summary.billable(*minimum).0;
@@ -467,10 +429,16 @@ impl Standing {
                 ground::stays_anyway(subject, held.backend),
             );
         }
-        self.placed.lay(&self.stock, at, set);
+        let kept = members_or_stay(&self.stock, at, &set);
+        self.placed.lay(&self.stock, at, kept);
         self.cost += self.stock.cost_of(at, &self.placed.sets[at]);
         self.renew_best(at);
         self.note_lack(at);
+        let is_other = self.stock.backends(at, &self.placed.sets[at]) != set;
+        is_other.then(|| {
+            self.before.entry(place).or_insert(set);
+            place
+        })
     }
 
     /// A copy on a backend grew, or shrank, from so many bytes to what it has now.
@@ -487,7 +455,29 @@ impl Standing {
     fn renew_room(&mut self, backend: usize) {
         let room = self.stock.capacities[backend].max(self.ground.used[backend]);
         self.ground.room[backend] = room;
-        self.stock.limits.room[backend] = room.saturating_sub(self.taken[backend]);
+        let left = room.saturating_sub(self.taken[backend]);
+        let before = std::mem::replace(&mut self.stock.limits.room[backend], left);
+        if before < left && self.stock.tight.binary_search(&(backend as u32)).is_ok() {
+            self.renew_those_of(before + 1..=left);
+        }
+    }
+
+    /// Takes down the prices of lots of these sizes: a backend that was too small for them is so no more.
+    fn renew_those_of(&mut self, bytes: RangeInclusive<u128>) {
+        for lot in 0..self.best.len() {
+            if bytes.contains(&u128::from(self.stock.lots[lot].bytes)) {
+                self.renew_best(lot);
+                self.note_lack(lot);
+            }
+        }
+    }
+
+    /// Whether a backend that took nothing new could do so again since datasets there shrank: every dataset may choose it.
+    fn has_reopened(&self) -> bool {
+        let fits = |backend: &usize| self.ground.used[*backend] <= self.stock.capacities[*backend];
+        (0..self.on.len())
+            .filter(fits)
+            .any(|backend| self.stock.catalog.is_overfull(backend))
     }
 
     /// A new dataset as a lot that stays where it is, still to be put where it is best.
@@ -497,8 +487,9 @@ impl Standing {
         let class = self.stock.catalog.class(problem, &self.ground, subject);
         let stays = ground::stay(problem, &self.ground, subject);
         for held in &subject.copies {
-            let fixed: &[usize] = if class.is_none() { &stays } else { &[] };
-            self.grow(held.backend, 0, subject, takes_room(subject, held.backend, fixed));
+            let fixed = class.is_none().then_some(&*stays);
+            let takes = takes_room(problem, subject, held.backend, fixed);
+            self.grow(held.backend, 0, subject, takes);
         }
         let Some(class) = class else {
             self.fix(problem, subject, dataset, &stays);
@@ -522,8 +513,8 @@ impl Standing {
         Some(place as u32)
     }
 
-    /// Puts a lot where it is best at the tolls and fits. Whether it is put at all.
-    fn put(&mut self, lot: usize) -> bool {
+    /// Puts a lot where it is best at the tolls and fits.
+    fn put(&mut self, lot: usize) {
         let at = (&Wish::cost(), &self.tolls);
         let full = self
             .placed
@@ -534,14 +525,14 @@ impl Standing {
                 .best_within(&self.stock, lot, &self.tolls, None, &mut self.scales)
         });
         let members = found.unwrap_or_else(|| self.stock.stay_set(lot));
-        if members == self.placed.sets[lot] {
-            return false;
+        if members != self.placed.sets[lot] {
+            self.move_to(lot, members);
         }
-        self.move_to(lot, members);
-        true
     }
 
     fn move_to(&mut self, lot: usize, members: Members) {
+        let before = self.stock.backends(lot, &self.placed.sets[lot]);
+        self.before.entry(lot as u32).or_insert(before);
         self.cost -= self.stock.cost_of(lot, &self.placed.sets[lot]);
         for backend in self.stock.backends(lot, &members) {
             self.on[backend].push(lot as u32);
@@ -574,10 +565,23 @@ impl Standing {
     }
 }
 
-/// Whether a copy takes room whatever lots choose: it is in the set of a dataset that has nothing to choose, or nobody may
-/// retire it. One that is to be retired gives its room to others in the end.
-fn takes_room(subject: &Subject, backend: usize, fixed: &[usize]) -> bool {
-    fixed.contains(&backend) || ground::stays_anyway(subject, backend)
+/// Whether a copy takes room whatever lots choose: nobody may retire it, or its dataset has nothing to choose and keeps it.
+/// One that is to be retired gives its room to others in the end. `fixed`: the set of a dataset that has nothing to choose.
+fn takes_room(problem: &Problem, subject: &Subject, backend: usize, fixed: Option<&[usize]>) -> bool {
+    fixed.map_or_else(
+        || ground::stays_anyway(subject, backend),
+        |set| set.contains(&backend) || ground::left_alone(problem, subject, set).contains(&backend),
+    )
+}
+
+/// A set of backends as members of a lot's class; what the lot keeps if nothing is made, if one is no candidate.
+fn members_or_stay(stock: &Stock, lot: usize, set: &[usize]) -> Members {
+    let found = members(stock, lot, set);
+    if *found == [FALLBACK] {
+        stock.stay_set(lot)
+    } else {
+        found
+    }
 }
 
 /// A set of backends as members of a lot's class; the fallback if one is no candidate.
