@@ -340,3 +340,42 @@ async fn a_full_disk_is_told_and_leaves_nothing() {
         .await
         .unwrap();
 }
+
+/// What a file takes on its disk.
+fn stored(path: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).unwrap().blocks() * 512
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holes_of_a_sparse_file_stay_holes() {
+    use std::os::unix::fs::FileExt as _;
+    let bench = bench();
+    // Copied at once, and in parts that others could go on with.
+    for (key, size) in [("small", 4 << 20), ("large", (80 << 20) + 7)] {
+        let source = bench.path("origin").join(key);
+        bench.seed(key, b"");
+        let file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&source)
+            .unwrap();
+        file.set_len(size).unwrap();
+        for at in [0, size / 2 - 5, size - 4_000] {
+            file.write_all_at(&bytes(3_000, at), at).unwrap();
+        }
+        let mut content = vec![0; usize::try_from(size).unwrap()];
+        file.read_exact_at(&mut content, 0).unwrap();
+        bench.transfer(&bench.spec(key, &content, "store")).await.unwrap();
+        let copy = bench.path("store").join(DATASET).join(key);
+        assert!(std::fs::read(&copy).unwrap() == content, "{key}: byte for byte");
+        // Where the file system keeps no holes, there are none to keep.
+        if stored(&source) * 4 < size {
+            assert!(
+                stored(&copy) * 2 < size,
+                "{key}: {} of {size} bytes are stored",
+                stored(&copy)
+            );
+        }
+    }
+}

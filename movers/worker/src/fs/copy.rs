@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::direct::{DirectFile, Piece, pass};
 use super::driver::FileUpload;
+use super::holes::Holes;
 use super::{FsStore, OpenObject, SMALL};
 use crate::carry::{Count, Watch};
 use crate::digest::Digester;
@@ -44,6 +45,7 @@ impl FsStore {
             self.reserve(&*staged.file, &path, size)?;
             let mut digester = Digester::new(digests);
             let to = DirectFile::of(&*staged.file, size);
+            let mut holes = Holes::of(&object.file, size);
             pass(
                 size,
                 |piece, (length, at)| {
@@ -54,7 +56,8 @@ impl FsStore {
                     watch.go_on()
                 },
                 |bytes, at| {
-                    to.write_at(bytes, at)
+                    holes
+                        .write(&to, bytes, at)
                         .map_err(|error| self.unwritten(&path, &error))?;
                     if size > SMALL {
                         // Of a smaller one it is told when it is published.
@@ -63,6 +66,9 @@ impl FsStore {
                     Ok(())
                 },
             )?;
+            holes
+                .punch(&staged.file, &to)
+                .map_err(|error| self.unwritten(&path, &error))?;
             from.check_unchanged(&object, &source, Role::Source)?;
             let upload: Box<dyn Upload> = Box::new(FileUpload::new(self, staged, (path, size), how));
             Ok(Ok((digester.finish(), upload)))

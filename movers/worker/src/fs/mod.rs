@@ -11,6 +11,7 @@ mod direct;
 mod driver;
 mod failure;
 mod group_sync;
+mod holes;
 mod list;
 mod paths;
 mod stage;

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::FsStore;
 use super::direct::{DirectFile, Piece, Span, pass};
+use super::holes::Holes;
 use super::stage::rename_new;
 use crate::digest::{PartDigest, PartDigester};
 use crate::role::Role;
@@ -193,6 +194,7 @@ impl FolderUpload {
         }
         let to = DirectFile::of(&file, part.size);
         let mut digester = PartDigester::at(part.offset);
+        let mut holes = Holes::of(&object.file, part.offset + part.size);
         pass(
             part.size,
             |piece, (length, at)| {
@@ -205,12 +207,16 @@ impl FolderUpload {
                 part.watch.go_on()
             },
             |bytes, at| {
-                to.write_at(bytes, part.offset + at)
+                holes
+                    .write(&to, bytes, part.offset + at)
                     .map_err(|error| self.store.unwritten(&self.path, &error))?;
                 part.watch.progress.add_written(bytes.len() as u64);
                 Ok(())
             },
         )?;
+        holes
+            .punch(&file, &to)
+            .map_err(|error| self.store.unwritten(&self.path, &error))?;
         part.from.check_unchanged(&object, &part.path, Role::Source)?;
         let digest = digester.finish();
         Ok(Some((stored(part.number, digest.size, digest.checksum), digest)))
