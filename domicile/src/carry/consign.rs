@@ -249,8 +249,9 @@ type Specified = (PendingObject, Result<(TransferSpec, Ledger), Failure>);
 async fn specified(
     carrier: &Carrier,
     consignment: &Consignment,
-    page: Vec<PendingObject>,
+    mut page: Vec<PendingObject>,
 ) -> Result<Vec<Specified>, CatalogueError> {
+    copy::largest_first(&mut page);
     let Consignment {
         dataset,
         sources,

@@ -115,7 +115,10 @@ async fn copy() {
     let begun = Instant::now();
     let dataset = DatasetName::new("d").unwrap();
     let listing = worker.list(&backends[0].name, "", &[]).await.unwrap();
-    let specs = listing.all().await.unwrap().into_iter().map(|found| {
+    let mut found = listing.all().await.unwrap();
+    // As `apply` begins them.
+    found.sort_by_key(|found| std::cmp::Reverse(found.size));
+    let specs = found.into_iter().map(|found| {
         let key = ObjectKey::new(&found.path).unwrap();
         TransferSpec {
             target: Place {

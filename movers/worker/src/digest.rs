@@ -1,7 +1,5 @@
 //! Digests, computed while bytes pass.
 
-use std::fmt::Write as _;
-
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use domicile_movers::tree::{self, ChainingValue};
 use domicile_movers::{Digests, Seen};
@@ -111,13 +109,11 @@ pub(crate) fn join_checksums(parts: impl Iterator<Item = (Crc64, u64)>) -> Crc64
 
 /// Lower case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    let digit = |four_bits: u8| char::from_digit(u32::from(four_bits), 16).unwrap_or_default();
+    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    let mut text = String::with_capacity(bytes.len() * 2);
+    text.extend(digits);
+    text
 }
 
 #[cfg(test)]
