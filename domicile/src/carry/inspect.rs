@@ -1,6 +1,8 @@
 //! Reading a copy back and comparing it with what is recorded: for `dataset scrub`, and for origins before another
 //! copy of the same dataset goes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use domicile_catalogue::{CatalogueError, Finding, Inspection, NumberedObject};
 use domicile_estate::{BackendName, ByteCount, DatasetName, Object, ObjectKey};
 use domicile_movers::{Digests, Failure, FailureClass, Seen};
@@ -25,6 +27,8 @@ pub struct Inspected {
     pub gone: Vec<ObjectKey>,
     /// Objects that could not be read, with the reason; nothing is concluded from that.
     pub unread: Vec<Failure>,
+    /// Whether the backend gave no answer at all, so that the rest was not asked for.
+    pub out_of_reach: bool,
     /// The last key that was looked at.
     pub left_off: Option<ObjectKey>,
     /// Whether that was the end of the copy.
@@ -98,26 +102,21 @@ async fn inspect(
             inspected.ended = true;
             return Ok(inspected);
         };
+        // A backend that gives no answer is asked in vain for each object that comes after.
+        let dead = AtomicBool::new(false);
         let reads = page.into_iter().map(|numbered| {
-            let place = carrier.layout.place(dataset, &numbered.object.key, backend);
-            let digests = digests(&numbered.object);
-            let carrier = carrier.clone();
-            async move {
-                let object = &numbered.object;
-                // What is changed while it is read is newer than that.
-                let at_ms = now_ms();
-                let judge = |seen: &Seen| judge((object.size, &object.sha256, &object.blake3), seen);
-                let seen = carrier
-                    .worker
-                    .read_surely(&place, digests, &judge, &carrier.progress, &carrier.cancel)
-                    .await;
-                (numbered, at_ms, seen)
-            }
+            let at = Reading {
+                carrier,
+                dataset,
+                backend,
+                dead: &dead,
+            };
+            at.read(numbered)
         });
         let reads: Vec<_> = reads.collect();
         let results: Vec<_> = futures::stream::iter(reads).buffered(OBJECTS).collect().await;
         let mut findings = Vec::new();
-        for (numbered, at_ms, seen) in results {
+        for (numbered, at_ms, seen) in results.into_iter().flatten() {
             if counts {
                 carrier.meter.add_object();
             }
@@ -132,13 +131,64 @@ async fn inspect(
             }
         }
         carrier.catalogue.record_scrubbed(&findings).await?;
-        if carrier.cancel.is_cancelled() || inspected.unread.iter().any(Failure::blames_whole_backend) {
+        inspected.out_of_reach = dead.load(Ordering::Relaxed);
+        if carrier.cancel.is_cancelled() || inspected.out_of_reach {
             // The next one looks at these again.
             return Ok(inspected);
         }
         inspected.left_off = Some(last);
     }
     Ok(inspected)
+}
+
+/// Where objects are read back.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    carrier: &'a Carrier,
+    dataset: &'a DatasetName,
+    backend: &'a BackendName,
+    /// Whether the backend gives no answer at all.
+    dead: &'a AtomicBool,
+}
+
+impl Reading<'_> {
+    /// One object, when the reading began, and what came of it; `None` if the backend was given up.
+    async fn read(self, numbered: NumberedObject) -> Option<(NumberedObject, i64, Result<Seen, Failure>)> {
+        if self.dead.load(Ordering::Relaxed) {
+            return None;
+        }
+        let carrier = self.carrier;
+        let object = &numbered.object;
+        let place = carrier.layout.place(self.dataset, &object.key, self.backend);
+        // What is changed while it is read is newer than that.
+        let at_ms = now_ms();
+        let judge = |seen: &Seen| judge((object.size, &object.sha256, &object.blake3), seen);
+        let seen = carrier
+            .worker
+            .read_surely(
+                &place,
+                digests(object),
+                &judge,
+                &carrier.progress,
+                &carrier.cancel,
+            )
+            .await;
+        if let Err(failure) = &seen
+            && self.gives_no_answer(failure).await
+        {
+            self.dead.store(true, Ordering::Relaxed);
+        }
+        Some((numbered, at_ms, seen))
+    }
+
+    /// Whether it is not this object alone.
+    async fn gives_no_answer(self, failure: &Failure) -> bool {
+        if failure.class != FailureClass::Transient || self.dead.load(Ordering::Relaxed) {
+            return failure.blames_whole_backend();
+        }
+        let looked = self.carrier.worker.is_empty_or_gone(self.backend).await;
+        looked.is_err_and(|failure| failure.class == FailureClass::Transient)
+    }
 }
 
 /// How many objects of a page are read before so much effort was made, which is counted.

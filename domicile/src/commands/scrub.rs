@@ -1,9 +1,10 @@
 //! `dataset scrub`: copies are read back and compared with what is recorded, all at once or some at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_catalogue::Catalogue;
-use domicile_estate::CopyState;
+use domicile_estate::{BackendName, CopyState};
+use domicile_movers::Failure;
 use domicile_scheduler::{Scrubbable, order_scrubs};
 use serde_json::{Value, json};
 
@@ -80,11 +81,26 @@ async fn read_back(
     };
     let watch = progress::watch(global, "reading back", total, counters);
     let (mut rows, mut outcome) = (Vec::new(), Outcome::Done);
+    // What cannot be reached is not asked again for each of its copies.
+    let mut dead: BTreeMap<&BackendName, Failure> = BTreeMap::new();
     for target in targets {
         if left == Some(0) {
             break;
         }
-        let inspected = read_some(carrier, target, left).await?;
+        let inspected = match dead.get(&target.backend) {
+            Some(failure) => Inspected {
+                unread: vec![failure.clone()],
+                ..Inspected::default()
+            },
+            None => read_some(carrier, target, left).await?,
+        };
+        if let Some(failure) = inspected
+            .unread
+            .iter()
+            .find(|failure| failure.blames_whole_backend())
+        {
+            dead.insert(&target.backend, failure.clone());
+        }
         left = left.map(|left| left.saturating_sub(inspected.effort));
         outcome = outcome.or(verdict(&inspected));
         rows.push(row(target, &inspected));
@@ -206,10 +222,18 @@ pub fn tell(global: &Global, target: &Scrubbable, inspected: &Inspected) {
             ),
         );
     }
-    for failure in inspected.unread.iter().take(TOLD_DAMAGE) {
+    // All of them say the same.
+    let told = if inspected.out_of_reach { 1 } else { TOLD_DAMAGE };
+    for failure in inspected.unread.iter().take(told) {
         terminal::say(
             global,
             &format!("not read: dataset `{}`: {failure}", target.dataset),
+        );
+    }
+    if inspected.out_of_reach {
+        terminal::say(
+            global,
+            &format!("{place}: the backend gives no answer, so that the rest was not asked for"),
         );
     }
 }

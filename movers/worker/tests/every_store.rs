@@ -341,6 +341,46 @@ async fn wrong_credentials_are_told_and_not_shown() {
     refuses(StoreKind::Sftp, "sftp").await;
 }
 
+/// The root `/` of the server is where everything lies, whatever folder a connection was in last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_of_a_slash_is_the_root_of_the_server() {
+    for server in ["ftp", "ftps"] {
+        let Some(running) = servers::Server::of(server) else {
+            continue;
+        };
+        let mut store = served(StoreKind::Ftp, &running, "");
+        store.store.options.insert("root".to_owned(), "/".to_owned());
+        let bench = Bench::with(tempfile::tempdir().unwrap(), &[store], running.variables.clone());
+        let key = |round: u64| format!("from-the-top-{server}/sub/{round}");
+        let prefix = format!("{DATASET}/from-the-top-{server}/");
+        for round in 0..3 {
+            bench.put(&key(round), &bytes(500, round)).await;
+            let listed = bench.list(&prefix).await.len() as u64;
+            assert_eq!(listed, round + 1, "{server}: each lies beside the others");
+            assert!(!bench.worker.is_empty_or_gone(&name("store")).await.unwrap());
+        }
+        for round in 0..3 {
+            let seen = bench.get(&key(round)).await.unwrap();
+            assert_eq!(seen.sha256, Some(sha256(&bytes(500, round))), "{server}");
+            let path = format!("{prefix}sub/{round}");
+            assert_eq!(
+                std::fs::read(running.folder.join(&path)).unwrap(),
+                bytes(500, round)
+            );
+            let place = Place {
+                backend: name("store"),
+                path,
+            };
+            let dataset = DatasetName::new(DATASET).unwrap();
+            bench
+                .worker
+                .delete(&place, Some(&dataset), &bench.cancel)
+                .await
+                .unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_cannot_be_trusted_is_told_nothing() {
     let Some(running) = servers::Server::of("ftps") else {

@@ -23,7 +23,7 @@ use self::session::{ANSWER, Address, Session, within};
 use crate::credentials::{CredentialValues, resolve};
 use crate::redact::Redactor;
 use crate::tree::TreeStore;
-use crate::tree::remote::{Abilities, Asked, Coming, Entry, Remote, Sending, Trouble, TroubleKind, joined};
+use crate::tree::remote::{Abilities, Asked, Coming, Entry, Remote, Sending, Trouble, TroubleKind, below};
 
 /// Connections to one server at once: few servers allow many.
 const SESSIONS: usize = 6;
@@ -123,10 +123,7 @@ impl Held {
 
 impl Ftp {
     fn path(&self, path: &str) -> String {
-        match path {
-            "" => self.root.clone(),
-            path => joined(self.root.trim_end_matches('/'), path),
-        }
+        below(&self.root, path)
     }
 
     async fn hold(&self) -> Result<Held, Trouble> {

@@ -209,8 +209,10 @@ impl S3Store {
     fn range_of(&self, path: &str, response: &Response<Incoming>) -> Result<(Range<u64>, u64), Failure> {
         let headers = response.headers();
         let length: Option<u64> = text(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let found = if response.status() == StatusCode::PARTIAL_CONTENT {
-            text(headers, &CONTENT_RANGE).and_then(parse_range)
+        // Some servers (rclone's is one) say 200 with a range: what they say of it holds.
+        let told = text(headers, &CONTENT_RANGE);
+        let found = if told.is_some() || response.status() == StatusCode::PARTIAL_CONTENT {
+            told.and_then(parse_range)
         } else {
             length.map(|length| (0..length, length))
         };

@@ -23,7 +23,7 @@ use self::wire::Answer;
 use crate::ftp::host_and_port;
 use crate::redact::Redactor;
 use crate::tree::TreeStore;
-use crate::tree::remote::{Abilities, Asked, Coming, Entry, Remote, Sending, Trouble, TroubleKind, joined};
+use crate::tree::remote::{Abilities, Asked, Coming, Entry, Remote, Sending, Trouble, TroubleKind, below};
 
 /// Bytes of one request to read or write: what every server takes (draft-ietf-secsh-filexfer-02, 3).
 const BLOCK: u64 = 32 * 1024;
@@ -91,10 +91,7 @@ impl fmt::Debug for Sftp {
 
 impl Sftp {
     fn path(&self, path: &str) -> String {
-        match path {
-            "" => self.root.clone(),
-            path => joined(self.root.trim_end_matches('/'), path),
-        }
+        below(&self.root, path)
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, Trouble> {

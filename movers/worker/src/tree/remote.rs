@@ -140,3 +140,27 @@ pub(crate) fn joined(folder: &str, name: &str) -> String {
         format!("{folder}/{name}")
     }
 }
+
+/// The whole path of what lies below a root, which begins with `/`. So does the path, also below the root `/` itself: what
+/// does not is looked for by servers in the folder that they happen to be in.
+pub(crate) fn below(root: &str, path: &str) -> String {
+    if path.is_empty() {
+        root.to_owned()
+    } else {
+        format!("{}/{path}", root.trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_below_a_root_has_a_whole_path() {
+        assert_eq!(below("/", "a/b"), "/a/b");
+        assert_eq!(below("/data", "a"), "/data/a");
+        assert_eq!(below("/data/", "a"), "/data/a");
+        assert_eq!(below("/", ""), "/");
+        assert_eq!(below("/data", ""), "/data");
+    }
+}
