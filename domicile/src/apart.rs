@@ -10,6 +10,7 @@ use domicile_movers::Place;
 use domicile_placement::{Action, Move};
 use domicile_worker::{Cancel, Sameness};
 
+use crate::carry::one_place;
 use crate::world::World;
 
 /// A folder as the file system knows it.
@@ -102,6 +103,7 @@ pub async fn refuse_one_bucket(world: &World, moves: &[Move]) -> anyhow::Result<
         backend: backend.name.clone(),
         path: String::new(),
     };
+    let hands = (&*world.catalogue, &*world.worker);
     for backends in alike.into_values() {
         let mut tried: BTreeSet<&BackendName> = BTreeSet::new();
         for first in backends.iter().filter(|backend| touched.contains(&backend.name)) {
@@ -111,7 +113,7 @@ pub async fn refuse_one_bucket(world: &World, moves: &[Move]) -> anyhow::Result<
             if places.is_empty() {
                 continue;
             }
-            let untold = match world.worker.one_place(&at(first), &places, &Cancel::new()).await {
+            let untold = match one_place(hands, &at(first), &places, &Cancel::new()).await? {
                 Ok(Sameness {
                     same: Some(other), ..
                 }) => anyhow::bail!(

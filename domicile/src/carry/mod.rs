@@ -13,6 +13,7 @@ mod ended;
 mod inspect;
 mod lease;
 pub mod lists;
+mod marks;
 mod moving;
 mod notes;
 mod relied;
@@ -22,6 +23,7 @@ mod slots;
 
 pub use copy::copy;
 pub use inspect::{Inspected, Part, digests, inspect_copy, inspect_part, judge};
+pub use marks::{one_place, sweep as sweep_marks};
 pub use moving::{Moving, Movings};
 use notes::Notes;
 pub use relied::is_there;

@@ -11,6 +11,7 @@ use domicile_scheduler::Step;
 use domicile_worker::{ListedKind, Worker};
 
 use super::inspect::{Inspected, read_back};
+use super::marks::one_place;
 use super::{Carrier, now_ms};
 
 /// Objects read from the catalogue at once.
@@ -123,27 +124,27 @@ impl Relied {
         carrier: &Carrier,
         step: &Step,
         from: &BackendName,
-    ) -> Result<Option<BackendName>, Failure> {
+    ) -> Result<Result<Option<BackendName>, Failure>, CatalogueError> {
         let place = |backend: &BackendName| Place {
             backend: backend.clone(),
             path: carrier.layout.prefix(&step.dataset, backend),
         };
         let others: Vec<Place> = self.shown.iter().map(place).collect();
         if others.is_empty() {
-            return Ok(None);
+            return Ok(Ok(None));
         }
-        let at = place(from);
-        let found = carrier.worker.one_place(&at, &others, &carrier.cancel);
-        let sameness = match found.await {
+        let hands = (&*carrier.catalogue, &*carrier.worker);
+        let sameness = match one_place(hands, &place(from), &others, &carrier.cancel).await? {
+            Ok(sameness) => sameness,
             // Where not even the root was made, there is nothing that could be deleted.
-            Err(failure) if failure.class == FailureClass::StoreMissing => return Ok(None),
-            found => found?,
+            Err(failure) if failure.class == FailureClass::StoreMissing => return Ok(Ok(None)),
+            Err(failure) => return Ok(Err(failure)),
         };
         for (backend, failure) in &sameness.untold {
             let why = format!("may lie in the same place, it cannot be looked at: {failure}");
             self.doubt(backend, (Doubt::of(failure), &why));
         }
-        Ok(sameness.same)
+        Ok(Ok(sameness.same))
     }
 
     /// One of those that stay is read from end to end, unless we read one of late: whatever the stores say of their own

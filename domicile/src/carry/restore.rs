@@ -182,6 +182,10 @@ impl Restoring<'_> {
             restored.damaged.push((object.object_id, failure.clone()));
         }
         let reason = match failure.class {
+            FailureClass::TargetConflict if self.overwrite => format!(
+                "no plain file lies there, which `--overwrite` does not replace; move it away: {}",
+                failure.message
+            ),
             FailureClass::TargetConflict => {
                 "something else lies there, with other bytes; it was left as it is, `--overwrite` replaces it"
                     .to_owned()

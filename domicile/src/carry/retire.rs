@@ -115,7 +115,7 @@ async fn begin(
         return Ok(Some(outcome));
     }
     let mut relied = relied::look(carrier, step, (from, &listed)).await?;
-    if let Some(outcome) = same_place(carrier, step, (from, &mut relied)).await {
+    if let Some(outcome) = same_place(carrier, step, (from, &mut relied)).await? {
         return Ok(Some(outcome));
     }
     relied.read_one(carrier, step).await?;
@@ -146,15 +146,15 @@ async fn same_place(
     carrier: &Carrier,
     step: &Step,
     (from, relied): (&BackendName, &mut Relied),
-) -> Option<RetireOutcome> {
-    match relied.same_place(carrier, step, from).await {
+) -> Result<Option<RetireOutcome>, CatalogueError> {
+    Ok(match relied.same_place(carrier, step, from).await? {
         Ok(None) => None,
         Ok(Some(other)) => Some(refused(format!(
             "backend `{from}`: the copy there lies in the very place of the copy on `{other}`, which would go with it: \
              they are one place under two names; take one of them out of the manifests"
         ))),
         Err(failure) => Some(failed(&failure)),
-    }
+    })
 }
 
 /// Where too few copies are left only because nobody knows of some, nothing is concluded: the catalogue is not asked, since

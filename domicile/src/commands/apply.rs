@@ -168,6 +168,7 @@ async fn carry_out(
             None => return Err(Refusal::usage("nobody answered: `--yes` applies without asking")),
         }
     }
+    sweep_marks(global, world).await?;
     if !proposal.plan.moves.is_empty() {
         apart::refuse_one_bucket(world, &proposal.plan.moves).await?;
     }
@@ -245,6 +246,12 @@ pub async fn record(world: &World) -> anyhow::Result<()> {
     for backend in &world.moved {
         catalogue.doubt_backend(backend).await?;
     }
+    // One that comes again under the name may lead elsewhere, and then nobody would know any more where this one led.
+    for (_, name) in world.pruned.iter().filter(|(kind, _)| kind == "Backend") {
+        if let Ok(backend) = BackendName::new(name.as_str()) {
+            catalogue.doubt_backend(&backend).await?;
+        }
+    }
     catalogue
         .record_manifests(&plan::manifests_to_record(&world.manifests), &world.pruned)
         .await?;
@@ -319,6 +326,21 @@ pub async fn sweep_uploads(global: &Global, carrier: &Carrier) -> anyhow::Result
                 &format!("warning: uploads that an interrupted run left stay: {failure}"),
             ),
         }
+    }
+    Ok(())
+}
+
+/// Removes the marks of runs that were killed.
+async fn sweep_marks(global: &Global, world: &World) -> anyhow::Result<()> {
+    let hands = (&*world.catalogue, &*world.worker);
+    let unreachable = &world.observed.unreachable;
+    let backends = world.manifests.backends.keys();
+    let backends = backends.filter(|name| !unreachable.contains_key(*name)).collect();
+    for failure in carry::sweep_marks(hands, &backends, &Cancel::new()).await? {
+        terminal::say(
+            global,
+            &format!("warning: a mark that an interrupted run left stays: {failure}"),
+        );
     }
     Ok(())
 }

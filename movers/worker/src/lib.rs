@@ -56,7 +56,7 @@ pub use leased::Records;
 pub use listing::{Listed, ListedKind, Listing};
 pub use memory::least_memory;
 pub use note::Note;
-pub use one_place::Sameness;
+pub use one_place::{Sameness, mark_below};
 pub use progress::{Cancel, Progress};
 pub use stores::{LinkLimits, Stores};
 pub use worker::{Limits, ProbeReport, Worker};

@@ -29,32 +29,50 @@ pub struct Sameness {
 }
 
 impl Worker {
-    /// Puts a mark below a path of one backend and looks for it below paths of others; the first that shows it is the
-    /// same place. Paths are empty or end with `/`. The mark is removed. No listing shows it, and no other call takes it for
+    /// Puts a mark that [`mark_below`] has named and looks for it below paths of others, which are empty or end with `/`;
+    /// the first that shows it is the same place. The mark is removed. No listing shows it, and no other call takes it for
     /// its own, should this one be killed.
     ///
     /// # Errors
     /// What hinders writing and removing the mark.
     pub async fn one_place(
         &self,
-        at: &Place,
+        mark: &Place,
         others: &[Place],
         cancel: &Cancel,
     ) -> Result<Sameness, Failure> {
-        let store = self.store(&at.backend)?;
-        let name = mark_name();
-        let path = format!("{}{name}", at.path);
+        let store = self.store(&mark.backend)?;
+        let path = &mark.path;
+        let name = path.rsplit('/').next().unwrap_or_default();
         let mut tries = 0;
         let put = self.retrying(cancel, || {
             tries += 1;
-            put(&*store, at, &path, tries > 1)
+            put(&*store, mark, tries > 1)
         });
         let found = match put.await {
-            Ok(()) => Ok(self.look(&name, others, cancel).await),
+            Ok(()) => Ok(self.look(name, others, cancel).await),
             Err(failure) => Err(failure),
         };
-        self.retrying(cancel, || store.delete(&path, None, false)).await?;
+        self.retrying(cancel, || store.delete(path, None, false)).await?;
         found
+    }
+
+    /// Removes a mark that was left behind. What has no name of a mark stays.
+    ///
+    /// # Errors
+    /// What hinders it; where there is no root any more, nothing does.
+    pub async fn remove_mark(&self, mark: &Place, cancel: &Cancel) -> Result<(), Failure> {
+        let store = self.store(&mark.backend)?;
+        if !is_place_mark(&mark.path) {
+            return Ok(());
+        }
+        let removed = self
+            .retrying(cancel, || store.delete(&mark.path, None, true))
+            .await;
+        match removed {
+            Err(failure) if failure.class == FailureClass::StoreMissing => Ok(()),
+            removed => removed,
+        }
     }
 
     async fn look(&self, name: &str, others: &[Place], cancel: &Cancel) -> Sameness {
@@ -77,6 +95,15 @@ impl Worker {
         let path = format!("{}{name}", other.path);
         let seen = self.retrying(cancel, || store.stat(&path, Role::Source)).await?;
         Ok(seen.is_some())
+    }
+}
+
+/// Where a mark goes below a path, which is empty or ends with `/`.
+#[must_use]
+pub fn mark_below(at: &Place) -> Place {
+    Place {
+        backend: at.backend.clone(),
+        path: format!("{}{}", at.path, mark_name()),
     }
 }
 
@@ -107,7 +134,8 @@ pub(crate) fn is_mark_size(size: u64) -> bool {
 }
 
 /// Puts the mark there. Only `again` it may lie there already: the answer to the first try was lost.
-async fn put(store: &dyn Store, at: &Place, path: &str, again: bool) -> Result<(), Failure> {
+async fn put(store: &dyn Store, at: &Place, again: bool) -> Result<(), Failure> {
+    let path = at.path.as_str();
     let published = match put_bytes(store, path, PROBE_BYTES).await {
         // A full store is one from which copies have to go: a name alone often fits.
         Err(failure) if failure.class == FailureClass::TargetFull => put_bytes(store, path, b"").await?,

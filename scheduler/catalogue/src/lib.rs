@@ -36,6 +36,7 @@ mod open;
 mod origin;
 mod origin_rows;
 mod pages;
+mod place_marks;
 mod plans;
 mod rates;
 mod restored;

@@ -21,7 +21,7 @@ const READERS_MAX: u32 = 4;
 /// Marks a SQLite file as ours: `Domi` in ASCII.
 pub(crate) const APPLICATION_ID: i64 = 0x446f_6d69;
 /// The steps from an empty file to the newest version; version n is reached by the first n.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_sums.sql"),
     include_str!("../migrations/0003_plan_parts.sql"),
@@ -34,6 +34,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/0010_checksums.sql"),
     include_str!("../migrations/0011_shares.sql"),
     include_str!("../migrations/0012_digest_lists.sql"),
+    include_str!("../migrations/0013_place_marks.sql"),
 ];
 
 /// Whether a catalogue is opened to be changed.

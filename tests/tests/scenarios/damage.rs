@@ -183,3 +183,71 @@ fn an_idle_mover_reads_copies_back_quarantines_what_is_damaged_and_apply_repairs
     let shown = estate.run(&["whereis", "d"]).exits(0).all();
     assert!(!shown.contains("quarantined"), "{shown}");
 }
+
+#[test]
+fn what_lies_where_an_object_should_be_and_is_no_file_is_no_copy_of_it() {
+    let estate = simple(&["b1", "b2"], 3);
+    estate.apply().exits(0);
+    let object = estate.path("stores/b1/d/a.bin");
+    std::fs::remove_file(&object).expect("a file to delete");
+    std::fs::create_dir_all(object.join("sub")).expect("a folder");
+    let deep = estate.path("stores/b2/d/deep");
+    std::fs::remove_dir_all(&deep).expect("a folder to delete");
+    std::os::unix::fs::symlink(estate.path("stores/origin/d/deep"), &deep).expect("a link");
+    let scrubbed = estate.run(&["dataset", "scrub", "-o", "json"]).exits(3).json();
+    let copies = scrubbed["items"].as_array().expect("copies");
+    for copy in copies.iter().filter(|copy| copy["backend"] != "origin") {
+        assert_ne!(copy["gone"].as_array().map_or(0, Vec::len), 0, "{copy}");
+        assert_eq!(copy["unread"], serde_json::json!([]), "{copy}");
+    }
+    // They cannot be mended before somebody has taken away what lies there, and count for nothing until then.
+    estate
+        .apply()
+        .exits(5)
+        .says("a folder lies there")
+        .says("a symbolic link");
+    let whereis = estate.run(&["whereis", "d", "-o", "json"]).exits(0).json();
+    let copies = whereis["copies"].as_array().expect("copies");
+    for copy in copies.iter().filter(|copy| copy["backend"] != "origin") {
+        assert_eq!(copy["state"], "Damaged", "{copy}");
+    }
+    std::fs::remove_dir_all(&object).expect("a folder to delete");
+    std::fs::remove_file(&deep).expect("a link to delete");
+    estate.apply().exits(0);
+    assert_copy(&estate, "d", "b1");
+    assert_copy(&estate, "d", "b2");
+}
+
+/// Each object would be asked for again and again, with pauses: twenty seconds for each eight of them.
+#[test]
+fn a_scrub_does_not_wait_for_each_object_of_a_backend_that_gives_no_answer() {
+    let estate = Estate::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("its number").port();
+    drop(silent);
+    let mut csv = "dataset,key,size,replicas\n".to_owned();
+    for object in 0..400 {
+        csv.push_str(&format!("many,k{object},5,far\nmore,k{object},5,far\n"));
+    }
+    estate.write("inventory.csv", csv);
+    let store = format!("{{type: S3, bucket: far, region: eu, endpoint: \"http://127.0.0.1:{port}\"}}");
+    estate.manifests(&(manifest::home(&["b1"]) + &manifest::backend("far", "home", "DE", &store, &[])));
+    let import = [
+        "dataset",
+        "import",
+        "inventory.csv",
+        "-f",
+        "manifests",
+        "--domain",
+        "home",
+        "--trust-inventory",
+    ];
+    estate.run(&import).exits(0);
+    let began = std::time::Instant::now();
+    estate
+        .run(&["dataset", "scrub"])
+        .exits(5)
+        .says("the backend gives no answer");
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(180), "it took {took:?}");
+}

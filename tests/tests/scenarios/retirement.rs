@@ -1,6 +1,6 @@
 //! Retirement: it waits, it is capped, and what somebody has changed stays.
 
-use domicile_tests::{Estate, Outcome, manifest};
+use domicile_tests::{Estate, Outcome, manifest, skip, temporary_files};
 
 use crate::{assert_copy, seed};
 
@@ -130,4 +130,55 @@ fn an_origin_that_its_owner_keeps_is_never_retired_whatever_the_policies_say() {
         "it was released, and a whole copy is there"
     );
     assert!(is_there(&estate, "d", "b1"), "the last copy stays");
+}
+
+/// Which of them hits the moment between a mark and its removal is left to chance.
+const KILLS: u64 = 300;
+
+#[test]
+fn marks_that_a_kill_has_left_go_with_the_next_run() {
+    let test = "marks_that_a_kill_has_left_go_with_the_next_run";
+    let names: Vec<String> = (0..12).map(|at| format!("d{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let estate = Estate::new();
+    for name in &names {
+        seed(&estate, name);
+    }
+    let stores = estate.path("stores");
+    let left = || {
+        let files = temporary_files(&stores).into_iter();
+        files
+            .filter(|file| file.contains(".domicile-place-"))
+            .collect::<Vec<_>>()
+    };
+    for kill in 0..KILLS {
+        let (there, wanted) = if kill % 2 == 0 { ("b1", "b2") } else { ("b2", "b1") };
+        if kill == 0 {
+            wants_on(&estate, &names, there, 0);
+            estate.apply().exits(0);
+        }
+        wants_on(&estate, &names, wanted, 0);
+        let mut child = estate
+            .command(&["apply", "-f", "manifests", "--yes"])
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        while child.try_wait().expect("it can be asked").is_none() {
+            if !left().is_empty() {
+                child.kill().expect("it can be killed");
+            }
+        }
+        let hit = !left().is_empty();
+        estate.apply().exits(0);
+        assert_eq!(left(), Vec::<String>::new(), "after kill {kill}");
+        for name in &names {
+            assert_copy(&estate, name, wanted);
+            assert!(!is_there(&estate, name, there));
+        }
+        if hit {
+            return;
+        }
+    }
+    skip(test, "no kill has hit a mark");
 }

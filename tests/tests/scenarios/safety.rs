@@ -415,3 +415,22 @@ fn a_copy_is_not_planned_into_the_folder_of_an_origin() {
         assert_eq!(stored(&estate, &format!("b1/{below}")).len(), 2);
     }
 }
+
+#[test]
+fn a_backend_that_was_pruned_and_comes_again_elsewhere_holds_nothing_that_is_known() {
+    let estate = simple(&["b1", "b2"], 3);
+    estate.apply().exits(0);
+    let of = |backends: &str| backends.to_owned() + &manifest::dataset("d", "home", "origin", &[]);
+    let with = |backends: &str, count| of(backends) + &manifest::copies(count);
+    estate.manifests(&with(&manifest::home(&["b2"]), 2));
+    estate
+        .run(&["apply", "-f", "manifests", "--prune", "--yes"])
+        .exits(0);
+    // The same name, and another folder, in which something of somebody's lies.
+    let elsewhere = manifest::backend("b1", "home", "DE", "{type: Fs, root: ../stores/elsewhere}", &[]);
+    estate.write("stores/elsewhere/notes.txt", "somebody's");
+    estate.manifests(&with(&(manifest::home(&["b2"]) + &elsewhere), 3));
+    estate.apply().exits(0).says("1 copy verified");
+    let copy = domicile_tests::files(&estate.path("stores/elsewhere/d"));
+    assert!(copy == domicile_tests::files(&estate.path("stores/origin/d")));
+}

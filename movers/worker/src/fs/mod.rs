@@ -117,15 +117,23 @@ impl FsStore {
             FileType::Directory => "a folder lies there",
             _ => "what lies there is no plain file",
         };
+        // The object is not there, however often one looks.
         let class = match role {
-            Role::Source => FailureClass::SourceUnreadable,
+            Role::Source => FailureClass::SourceGone,
             Role::Target => FailureClass::TargetConflict,
         };
         Failure::of_object(class, &self.backend, path, what.to_owned())
     }
 
     pub(crate) fn open(&self, path: &str, role: Role) -> Result<OpenObject, Failure> {
-        let at = |errno| self.failed(role, path, "open it", errno);
+        let at = |errno| {
+            let mut failure = self.failed(role, path, "open it", errno);
+            // As with all that is no plain file.
+            if errno == Errno::LOOP && role == Role::Source {
+                failure.class = FailureClass::SourceGone;
+            }
+            failure
+        };
         let (folder, name) = match self.open_parent(path) {
             Ok(found) => found,
             Err(Errno::NOENT) => {

@@ -207,16 +207,21 @@ impl S3Store {
 
     /// Which bytes come, and of how many.
     fn range_of(&self, path: &str, response: &Response<Incoming>) -> Result<(Range<u64>, u64), Failure> {
-        let headers = response.headers();
-        let length: Option<u64> = text(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        // Some servers (rclone's is one) say 200 with a range: what they say of it holds.
-        let told = text(headers, &CONTENT_RANGE);
-        let found = if told.is_some() || response.status() == StatusCode::PARTIAL_CONTENT {
-            told.and_then(parse_range)
-        } else {
-            length.map(|length| (0..length, length))
-        };
+        let found = told_range(response.status(), response.headers());
         found.ok_or_else(|| self.odd_answer(Some(path), "an answer has no length"))
+    }
+}
+
+/// Which bytes an answer has, and of how many.
+fn told_range(status: StatusCode, headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
+    // Some servers (rclone's is one) say 200 with a range: what they say of it holds.
+    match text(headers, &CONTENT_RANGE) {
+        Some(told) => parse_range(told),
+        None if status == StatusCode::PARTIAL_CONTENT => None,
+        None => {
+            let length = text(headers, &CONTENT_LENGTH)?.parse().ok()?;
+            Some((0..length, length))
+        }
     }
 }
 
@@ -366,5 +371,25 @@ mod tests {
             assert_eq!(told(&[(ETAG, odd)]).in_parts, None, "{odd}");
         }
         assert_eq!(in_parts_of("9bb58f26192e4ba00f01e2e7b136bbd8-10001"), None);
+    }
+
+    #[test]
+    fn a_range_is_one_whatever_the_status_says() {
+        let told = |status, range: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_LENGTH, "5".parse().unwrap());
+            if let Some(range) = range {
+                headers.insert(CONTENT_RANGE, range.parse().unwrap());
+            }
+            told_range(status, &headers)
+        };
+        assert_eq!(told(StatusCode::OK, None), Some((0..5, 5)));
+        // Taken for the whole object, it would be one of 5 bytes.
+        assert_eq!(told(StatusCode::OK, Some("bytes 5-9/20")), Some((5..10, 20)));
+        assert_eq!(
+            told(StatusCode::PARTIAL_CONTENT, Some("bytes 5-9/20")),
+            Some((5..10, 20))
+        );
+        assert_eq!(told(StatusCode::PARTIAL_CONTENT, None), None);
     }
 }
