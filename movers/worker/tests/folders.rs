@@ -124,7 +124,7 @@ async fn links_and_odd_things_at_an_origin_are_told_and_not_followed() {
         let mut spec = bench.spec(key, b"2", "store");
         spec.source.path = path.to_owned();
         let failure = bench.transfer(&spec).await.unwrap_err();
-        assert_eq!(failure.class, FailureClass::SourceUnreadable, "{failure}");
+        assert_eq!(failure.class, FailureClass::SourceGone, "{failure}");
     }
     let listing = bench.worker.list(&name("origin"), "folder/", &[]).await.unwrap();
     assert_eq!(
