@@ -56,8 +56,8 @@ pub struct Global {
     /// How progress is shown on standard error
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
-    /// Memory for bytes that are on their way, such as 96Mi or 1Gi; the process itself takes some 30 MiB more
-    #[arg(long, global = true, value_name = "SIZE", value_parser = carrying::memory, default_value = "96Mi")]
+    /// Memory for bytes that are on their way, such as 72Mi or 1Gi; the process itself takes some 30 to 50 MiB more
+    #[arg(long, global = true, value_name = "SIZE", value_parser = carrying::memory, default_value = "72Mi")]
     pub memory: ByteCount,
     /// Say nothing on standard error but errors
     #[arg(short, long, global = true)]

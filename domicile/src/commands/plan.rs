@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use domicile_catalogue::ManifestRow;
-use domicile_estate::{BackendName, DatasetName, OriginFinding};
+use domicile_estate::{BackendName, CopyState, DatasetName, OriginFinding};
 use domicile_placement::wire::PlanDocument;
 use domicile_placement::{Plan, Problem, Solution};
 use domicile_policies::Manifests;
@@ -227,7 +227,30 @@ pub fn show(global: &Global, proposal: &Proposal, world: &World) -> anyhow::Resu
     }
     tell_findings(global, world);
     tell_silent(global, proposal, world);
+    tell_damaged_origins(global, proposal);
     Ok(())
+}
+
+/// Tells on standard error which origins are damaged, and what mends them: no plan does, for they are their owners'.
+pub fn tell_damaged_origins(global: &Global, proposal: &Proposal) {
+    let problem = &proposal.problem;
+    let damaged = problem.datasets.iter().flat_map(|subject| {
+        let origins = subject
+            .copies
+            .iter()
+            .filter(|held| held.origin && held.state == CopyState::Damaged);
+        origins.map(move |held| (&subject.name, &problem.backends[held.backend].name))
+    });
+    for (name, backend) in damaged {
+        terminal::say(
+            global,
+            &format!(
+                "warning: dataset `{name}`: its origin on `{backend}` is damaged, and nothing is copied from it. What was \
+                 changed on purpose, `domicile dataset import --scan {backend}` takes as a new version; then `domicile dataset \
+                 restore {name} --backend {backend} --overwrite` puts the rest back from good copies"
+            ),
+        );
+    }
 }
 
 /// Tells on standard error which copies count though nobody can look at them.

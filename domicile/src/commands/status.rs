@@ -7,7 +7,7 @@ use domicile_placement::DatasetPlan;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::plan::{Proposal, tell_silent};
+use super::plan::{Proposal, tell_damaged_origins, tell_silent};
 use crate::answer;
 use crate::cli::{Files, Format, Global, StatusArgs};
 use crate::outcome::Outcome;
@@ -111,6 +111,7 @@ async fn once(global: &Global) -> anyhow::Result<Outcome> {
         draw(global, &proposal, &rows);
     }
     tell_silent(global, &proposal, &world);
+    tell_damaged_origins(global, &proposal);
     Ok(proposal.outcome(&world))
 }
 

@@ -45,7 +45,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            memory_bytes: 96 * 1024 * 1024,
+            memory_bytes: 72 * 1024 * 1024,
             retry: RetryPolicy::default(),
         }
     }

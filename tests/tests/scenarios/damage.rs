@@ -117,6 +117,31 @@ fn a_damaged_origin_is_not_a_source_when_a_good_copy_is_there() {
     }
 }
 
+/// Its owner changed one object and another one rotted: no copy is whole, and the way out is told and works.
+#[test]
+fn a_damaged_origin_is_mended_as_the_plan_says() {
+    let estate = simple(&["b1"], 2);
+    let home = manifest::home(&["b1"]).replace("accessMode: ReadOnly", "accessMode: ReadWrite");
+    let all = home + &manifest::dataset("d", "home", "origin", &[]) + &manifest::copies(2);
+    estate.manifests(&all);
+    estate.apply().exits(0);
+    let good = std::fs::read(estate.path("stores/origin/d/a.bin")).expect("the origin");
+    flip(&estate.path("stores/origin/d/a.bin"));
+    estate.run(&["dataset", "scrub", "d"]).exits(3);
+    estate.write("stores/origin/d/deep/er/c.bin", b"a new version");
+    estate.run(&["dataset", "import", "--scan", "origin"]).exits(0);
+    let said = "`domicile dataset restore d --backend origin --overwrite`";
+    estate.apply().exits(3).says(said);
+    estate.run(&["status"]).says(said);
+    let restore = ["dataset", "restore", "d", "--backend", "origin", "--overwrite"];
+    estate.run(&restore).exits(0);
+    estate.apply().exits(0);
+    let origin = domicile_tests::files(&estate.path("stores/origin/d"));
+    assert_eq!(origin["a.bin"], good);
+    assert_eq!(origin["deep/er/c.bin"], b"a new version");
+    assert_copy(&estate, "d", "b1");
+}
+
 #[test]
 fn what_lies_there_already_is_adopted_when_equal_and_refused_when_not() {
     let estate = simple(&["b1"], 2);
