@@ -65,7 +65,11 @@ pub fn digest_lists(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 fn everything(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
-    collect(folder, folder, &mut found);
+    each(folder, folder, &mut |name, path| {
+        let bytes =
+            std::fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        found.insert(name, bytes);
+    });
     found
 }
 
@@ -74,7 +78,8 @@ fn is_list(path: &str) -> bool {
     path.split('/').any(|part| part == ".domicile-digests") && !is_temporary(path)
 }
 
-fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+/// Calls back for every file below a folder with its path below the root, symbolic links aside.
+fn each(root: &Path, folder: &Path, tell: &mut dyn FnMut(String, &Path)) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
     };
@@ -84,27 +89,23 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
             continue;
         }
         if path.is_dir() {
-            collect(root, &path, found);
+            each(root, &path, tell);
             continue;
         }
-        let name = path
-            .strip_prefix(root)
-            .expect("found below the root")
-            .to_string_lossy()
-            .into_owned();
-        let bytes =
-            std::fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
-        found.insert(name, bytes);
+        let name = path.strip_prefix(root).expect("found below the root");
+        tell(name.to_string_lossy().into_owned(), &path);
     }
 }
 
-/// The temporary files of ours below a folder, which no finished run may leave.
+/// The temporary files of ours below a folder, which no finished run may leave; their bytes are not looked at, since a run
+/// may be taking them away.
 #[must_use]
 pub fn temporary_files(folder: &Path) -> Vec<String> {
-    files(folder)
-        .into_keys()
-        .filter(|path| is_temporary(path))
-        .collect()
+    let mut found = Vec::new();
+    each(folder, folder, &mut |name, _| found.push(name));
+    found.retain(|path| is_temporary(path));
+    found.sort();
+    found
 }
 
 /// Whether a path ends with a name of our temporary files.

@@ -188,6 +188,28 @@ impl Carrier {
         }
     }
 
+    /// What a source holds of which something of another size began to come: an answer may have been cut short on the way, and
+    /// twice alike, so that its store is asked what it has.
+    pub(crate) async fn other_size(
+        &self,
+        (from, source): (&dyn Store, &Place),
+        came: u64,
+    ) -> Result<Seen, Failure> {
+        let there = self
+            .watch
+            .or_stop(from.stat(&source.path, Role::Source))
+            .await??;
+        let expected = self.spec.size.0;
+        if there.is_none_or(|there| there.size != expected) {
+            return Ok(Seen::of_size(came));
+        }
+        let message = format!(
+            "an answer had {came} bytes instead of the {expected} that the store says it holds: check the network to it"
+        );
+        let class = FailureClass::Transient;
+        Err(Failure::of_object(class, &source.backend, &source.path, message))
+    }
+
     /// Where an MD5 will be asked for of what now begins to come.
     pub(crate) fn md5_of_coming(&self, from: &dyn Store, told: &Attested) -> Option<RunningMd5> {
         let asked = told.crc64.is_none() && told.md5.is_some() && !self.is_known(from);

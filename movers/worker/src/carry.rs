@@ -327,7 +327,7 @@ impl Carrier {
         };
         let (mut content, memory) = self.fan_out.open(want, &self.watch).await?;
         if content.size() != self.spec.size.0 {
-            return Ok(Seen::of_size(content.size()));
+            return self.other_size((&**from, source), content.size()).await;
         }
         let told = content.attested();
         let md5 = self.md5_of_coming(&**from, &told);
@@ -413,7 +413,7 @@ impl Carrier {
             }
             Ok(Outcome::OtherSize(size)) => {
                 upload.abort().await;
-                Ok(Seen::of_size(size))
+                self.other_size((&**from, source), size).await
             }
             Ok(Outcome::NoUpload) => Err(self.lost("the store has lost the upload")),
             Err(failure) => {

@@ -173,7 +173,7 @@ fn at_source() -> Vec<Line> {
         ("from: what is read stalls", &[Kind::Get], First(2), StallAnswer(LONG), Whole, &[]),
         ("from: what is read pauses", &[Kind::Get], First(2), StallAnswer(SHORT), Whole, &[]),
         ("from: what is read is short", &[Kind::Get], First(3), ShortAnswer, Whole, &[]),
-        ("from: what is read is always short", &[Kind::Get], All, ShortAnswer, Failed(&["alpha"]), &[]),
+        ("from: what is read is always short", &[Kind::Get], All, ShortAnswer, Failed(&["alpha", "network"]), &[]),
         ("from: answers to reads are lost", &[Kind::Get], First(3), AnswerLost, Whole, &[]),
         ("from: reads are overtaken", &[Kind::Get], First(2), Held(SHORT), Whole, &[]),
         ("from: listings are short", &[Kind::List], First(2), ShortAnswer, Whole, &[]),
