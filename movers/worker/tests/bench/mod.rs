@@ -289,7 +289,8 @@ impl Bench {
         };
         let limits = Limits {
             retry,
-            ..Limits::default()
+            // Enough for the large object on a store of type `Memory`, which takes it only whole.
+            memory_bytes: 96 * 1024 * 1024,
         };
         let stores = Stores::open(
             &backends.iter().collect::<Vec<_>>(),
