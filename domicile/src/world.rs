@@ -272,10 +272,12 @@ impl World {
 
     /// Whether a backend can be asked for what it holds, as it is recorded.
     pub fn reach(&self, backend: &BackendName) -> Reach {
-        match () {
-            () if !self.manifests.backends.contains_key(backend) => Reach::Gone,
-            () if self.observed.unreachable.contains_key(backend) => Reach::Silent,
-            () => Reach::There,
+        if !self.manifests.backends.contains_key(backend) {
+            Reach::Gone
+        } else if self.observed.unreachable.contains_key(backend) {
+            Reach::Silent
+        } else {
+            Reach::There
         }
     }
 

@@ -247,7 +247,7 @@ impl Transfer {
     }
 
     fn target_failure(&self, class: FailureClass, message: String) -> Failure {
-        Failure::of_object(class, &self.spec.target.backend, &self.spec.target.path, message)
+        Failure::of_place(class, &self.spec.target, message)
     }
 
     fn target_differs(&self, how: &str) -> State {

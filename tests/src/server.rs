@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::estate::Estate;
 use crate::repository;
 
 /// Half-second waits for a server's first answer: a loaded machine of two cores needs up to 20 s.
@@ -33,6 +34,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// An estate that knows its keys, as those of credentials with the prefix `ALPHA`.
+    #[must_use]
+    pub fn estate(&self) -> Estate {
+        let mut estate = Estate::new();
+        estate.set("ALPHA_ACCESS_KEY_ID", &self.key);
+        estate.set("ALPHA_SECRET_ACCESS_KEY", &self.secret);
+        estate
+    }
+
     /// Starts SeaweedFS where `tests/run` installed it; `None` where it is missing.
     ///
     /// # Panics

@@ -26,9 +26,7 @@ impl Stand {
         server.bucket("first");
         server.bucket("second");
         let proxy = Proxy::harming(&server.endpoint, |_| Fault::None);
-        let mut estate = Estate::new();
-        estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-        estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+        let estate = server.estate();
         let large = bytes(5, LARGE);
         estate.write("stores/origin/d/large +%?", &large);
         estate.write("stores/origin/d/small", "a small object");

@@ -36,9 +36,7 @@ fn s3(name: &str, bucket: &str, endpoint: &str, lines: &[&str]) -> String {
 
 /// An estate with an origin in a bucket.
 fn estate(server: &Server) -> (Estate, BTreeMap<String, Vec<u8>>) {
-    let mut estate = Estate::new();
-    estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-    estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+    let estate = server.estate();
     for at in 0..SMALL {
         estate.write(&format!("truth/small/{at}"), bytes(at as u64, 5_000 + at));
     }

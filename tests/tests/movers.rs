@@ -38,9 +38,7 @@ fn server(test: &str) -> Option<Server> {
 }
 
 fn estate(server: &Server, endpoint: &str, folders: &[&str]) -> Estate {
-    let mut estate = Estate::new();
-    estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-    estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+    let estate = server.estate();
     let store =
         format!("{{type: S3, bucket: first, endpoint: \"{endpoint}\", region: us-east-1, root: data}}");
     let alpha = manifest::backend("alpha", "home", "DE", &store, &["credentials: {env: ALPHA}"]);

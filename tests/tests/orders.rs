@@ -24,9 +24,7 @@ impl Stand {
         let server = Server::for_test(test, "alpha")?;
         server.bucket("first");
         let proxy = Proxy::before(&server.endpoint, LINE);
-        let mut estate = Estate::new();
-        estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-        estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+        let estate = server.estate();
         estate.write("stores/origin/d/large", bytes(7, LARGE));
         for at in 0..300 {
             estate.write(&format!("stores/origin/d/small/{at}"), bytes(at, 20_000));

@@ -23,9 +23,7 @@ impl Stand {
         let server = Server::for_test(test, "alpha")?;
         server.bucket("first");
         let proxy = Proxy::harming(&server.endpoint, |_| Fault::None);
-        let mut estate = Estate::new();
-        estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-        estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+        let estate = server.estate();
         estate.write("truth/large", bytes(7, LARGE));
         let stand = Self {
             server,

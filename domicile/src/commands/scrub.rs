@@ -94,10 +94,8 @@ async fn read_back(
             },
             None => read_some(carrier, target, left).await?,
         };
-        if let Some(failure) = inspected
-            .unread
-            .iter()
-            .find(|failure| failure.blames_whole_backend())
+        if inspected.out_of_reach
+            && let Some(failure) = inspected.unread.last()
         {
             dead.insert(&target.backend, failure.clone());
         }

@@ -39,7 +39,7 @@ impl LeasedTransfer {
                 "it changes while it is read, what comes differs each time, or its upload is lost, {} times",
                 self.restarts
             );
-            let failure = Failure::of_object(FailureClass::Transient, &place.backend, &place.path, message);
+            let failure = Failure::of_place(FailureClass::Transient, &place, message);
             return State::Finish(Record::Released(failure.clone()), Ending::Failed(failure));
         }
         if self.inner.spec().has_digest() != self.planned.has_digest() {

@@ -61,6 +61,15 @@ pub(crate) enum Confirmation {
 }
 
 impl Confirmation {
+    /// Whether what has come is what the store says it holds; what it says of parts takes more to ask ([`Carrier::agree`]).
+    fn agrees(&self, checksum: Crc64, md5: Option<&str>) -> bool {
+        match self {
+            Self::Store(told) => *told == checksum,
+            Self::Md5(told) => md5 == Some(told),
+            Self::Needless | Self::Twice | Self::Parts(_) => true,
+        }
+    }
+
     pub(crate) fn in_parts(&self) -> Option<&RunningParts> {
         match self {
             Self::Parts(running) => Some(running),
@@ -206,8 +215,7 @@ impl Carrier {
         let message = format!(
             "an answer had {came} bytes instead of the {expected} that the store says it holds: check the network to it"
         );
-        let class = FailureClass::Transient;
-        Err(Failure::of_object(class, &source.backend, &source.path, message))
+        Err(Failure::of_place(FailureClass::Transient, source, message))
     }
 
     /// Where an MD5 will be asked for of what now begins to come.
@@ -249,13 +257,11 @@ impl Carrier {
         copied: &Copied,
     ) -> Result<(), Failure> {
         let same = match confirmation {
-            Confirmation::Store(told) => *told == copied.checksum,
-            Confirmation::Md5(told) => copied.md5.as_ref() == Some(told),
             Confirmation::Parts(running) => {
                 let all: Vec<_> = copied.receipts.iter().collect();
                 self.parts_agree((from, source), running, &all).await?
             }
-            Confirmation::Needless | Confirmation::Twice => true,
+            other => other.agrees(copied.checksum, copied.md5.as_deref()),
         };
         if same { Ok(()) } else { Err(turned(source)) }
     }
@@ -377,17 +383,22 @@ impl Carrier {
 
 pub(crate) fn turned(source: &Place) -> Failure {
     let message = "what came is not what the store says it holds, or came otherwise the second time: check the network to it";
-    Failure::of_object(
-        FailureClass::Transient,
-        &source.backend,
-        &source.path,
-        message.to_owned(),
-    )
+    Failure::of_place(FailureClass::Transient, source, message.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_has_to_be_what_the_store_says() {
+        let (one, other) = (Crc64(1), Crc64(2));
+        assert!(Confirmation::Store(one).agrees(one, None));
+        assert!(!Confirmation::Store(one).agrees(other, None));
+        assert!(Confirmation::Md5("a".to_owned()).agrees(one, Some("a")));
+        assert!(!Confirmation::Md5("a".to_owned()).agrees(one, Some("b")));
+        assert!(!Confirmation::Md5("a".to_owned()).agrees(one, None));
+    }
 
     #[test]
     fn parts_that_came_twice_are_known_by_source_and_checksum() {

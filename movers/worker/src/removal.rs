@@ -47,7 +47,7 @@ async fn delete(
     size: Option<ByteCount>,
     in_copy: bool,
 ) -> Result<(), Failure> {
-    let refused = |class, message| Failure::of_object(class, &place.backend, &place.path, message);
+    let refused = |class, message| Failure::of_place(class, place, message);
     let found = store.stat(&place.path, Role::Target).await?;
     if let (Some(found), Some(size)) = (&found, size)
         && found.size != size.0

@@ -27,9 +27,7 @@ impl Stand {
         let server = server(test)?;
         server.bucket("first");
         let proxy = Proxy::harming(&server.endpoint, |_| Fault::None);
-        let mut estate = Estate::new();
-        estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-        estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+        let estate = server.estate();
         for (at, part) in parts.iter().enumerate() {
             estate.write(&format!("truth/{part}"), bytes(at as u64 + 1, size));
             let from = estate.path(&format!("truth/{part}"));

@@ -20,9 +20,7 @@ fn text(path: &Path) -> &str {
 /// An estate with an origin, a bucket behind a proxy, and a folder `last`.
 fn estate(server: &Server, proxy: &Proxy) -> Estate {
     server.bucket("first");
-    let mut estate = Estate::new();
-    estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-    estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+    let mut estate = server.estate();
     estate.set("DOMICILE_SILENCE_SECONDS", "3");
     for at in 0..8 {
         estate.write(

@@ -19,9 +19,7 @@ impl Stand {
         let server = server(test)?;
         server.bucket("first");
         let proxy = Proxy::harming(&server.endpoint, |_| Fault::None);
-        let mut estate = Estate::new();
-        estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-        estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+        let estate = server.estate();
         for at in 1..6 {
             estate.write(&format!("truth/{at}"), bytes(at, at as usize * 9_001));
         }

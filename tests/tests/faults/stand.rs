@@ -27,9 +27,7 @@ impl<'a> Stand<'a> {
         let root = case
             .name
             .replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-        let mut estate = Estate::new();
-        estate.set("ALPHA_ACCESS_KEY_ID", &server.key);
-        estate.set("ALPHA_SECRET_ACCESS_KEY", &server.secret);
+        let mut estate = server.estate();
         estate.set("DOMICILE_SILENCE_SECONDS", "3");
         // What the owner has, apart from any store.
         for at in 0..SMALL {

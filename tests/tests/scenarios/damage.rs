@@ -4,6 +4,7 @@ use std::path::Path;
 
 use domicile_tests::{Estate, manifest};
 
+use crate::inventory::import;
 use crate::{assert_copy, simple};
 
 /// Turns one bit of a file and gives it back its old time, as a failing disk would.
@@ -257,17 +258,7 @@ fn a_scrub_does_not_wait_for_each_object_of_a_backend_that_gives_no_answer() {
     estate.write("inventory.csv", csv);
     let store = format!("{{type: S3, bucket: far, region: eu, endpoint: \"http://127.0.0.1:{port}\"}}");
     estate.manifests(&(manifest::home(&["b1"]) + &manifest::backend("far", "home", "DE", &store, &[])));
-    let import = [
-        "dataset",
-        "import",
-        "inventory.csv",
-        "-f",
-        "manifests",
-        "--domain",
-        "home",
-        "--trust-inventory",
-    ];
-    estate.run(&import).exits(0);
+    import(&estate, &["--trust-inventory"]).exits(0);
     let began = std::time::Instant::now();
     estate
         .run(&["dataset", "scrub"])

@@ -68,7 +68,7 @@ fn everything() -> BTreeMap<String, Vec<u8>> {
     all.collect()
 }
 
-fn import(estate: &Estate, more: &[&str]) -> domicile_tests::Outcome {
+pub(crate) fn import(estate: &Estate, more: &[&str]) -> domicile_tests::Outcome {
     let mut arguments = vec![
         "dataset",
         "import",

@@ -2,6 +2,7 @@
 
 use domicile_tests::{Estate, bytes, files, manifest};
 
+use super::inventory::import;
 use super::{OBJECTS, seed, simple};
 
 const REBUILD: [&str; 5] = ["catalogue", "rebuild", "-f", "manifests", "-ojson"];
@@ -143,25 +144,13 @@ fn an_inventory_that_is_imported_first_is_adopted_as_well() {
         rows.push_str(&format!("set+1,{name},{length}\n"));
     }
     estate.write("inventory.csv", rows);
-    let import = [
-        "dataset",
-        "import",
-        "inventory.csv",
-        "-f",
-        "manifests",
-        "--domain",
-        "home",
-        "--backend",
-        "origin",
-        "--prefix",
-        "set+1",
-    ];
-    estate.run(&import).exits(0);
+    let place = ["--backend", "origin", "--prefix", "set+1"];
+    import(&estate, &place).exits(0);
     estate.apply().exits(0);
     let before = whereis(&estate, "set+1");
     lose(&estate, ".domicile");
     estate.run(&REBUILD).exits(0).says("`set+1`").says("import");
-    estate.run(&import).exits(0);
+    import(&estate, &place).exits(0);
     estate.run(&REBUILD).exits(0);
     assert_eq!(whereis(&estate, "set+1"), before);
 }
