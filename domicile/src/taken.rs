@@ -10,10 +10,10 @@ use domicile_placement::TakenFolder;
 use crate::world::World;
 
 /// What lies at the top of backends of origins whose prefixes name no folder, and whose it is.
-pub type Tops = BTreeMap<BackendName, BTreeMap<String, DatasetName>>;
+type Tops = BTreeMap<BackendName, BTreeMap<String, DatasetName>>;
 
 /// As it is recorded. Of inventories, which may be huge, only the prefixes are looked at, here and below.
-pub async fn recorded(catalogue: &Catalogue, world: &World) -> Result<Tops, CatalogueError> {
+async fn recorded(catalogue: &Catalogue, world: &World) -> Result<Tops, CatalogueError> {
     let without_folder = origins(world).filter(|(dataset, origin)| {
         let row = world.registered.get(&dataset.name);
         !origin.prefix.contains('/') && row.is_some_and(|row| row.source != DatasetSource::Inventory)
@@ -27,7 +27,7 @@ pub async fn recorded(catalogue: &Catalogue, world: &World) -> Result<Tops, Cata
 }
 
 /// Adds what was just listed.
-pub fn add_listed(tops: &mut Tops, listings: &[OriginListing]) {
+fn add_listed(tops: &mut Tops, listings: &[OriginListing]) {
     let without_folder = listings.iter().filter(|one| !one.origin.prefix.contains('/'));
     for listing in without_folder {
         let at_backend = tops.entry(listing.origin.backend.clone()).or_default();
@@ -44,7 +44,9 @@ pub fn add_listed(tops: &mut Tops, listings: &[OriginListing]) {
 }
 
 /// Every folder that a dataset could have for a copy and that belongs to the origin of another.
-pub fn folders(world: &World) -> Vec<TakenFolder> {
+pub async fn folders(world: &World) -> Result<Vec<TakenFolder>, CatalogueError> {
+    let mut tops = recorded(&world.catalogue, world).await?;
+    add_listed(&mut tops, &world.sight.listings);
     let mut taken = BTreeSet::new();
     let mut take = |folder: &str, backend: &BackendName, owner: &DatasetName| {
         if folder != owner.as_str()
@@ -70,7 +72,7 @@ pub fn folders(world: &World) -> Vec<TakenFolder> {
             last = Some((origin, &dataset.name));
         }
     }
-    for (backend, tops) in &world.tops {
+    for (backend, tops) in &tops {
         for (top, owner) in tops {
             take(top, backend, owner);
         }
@@ -78,7 +80,7 @@ pub fn folders(world: &World) -> Vec<TakenFolder> {
     let mut taken: Vec<TakenFolder> = taken.into_iter().collect();
     // One owner is enough to be told.
     taken.dedup_by(|a, b| (&a.dataset, &a.backend) == (&b.dataset, &b.backend));
-    taken
+    Ok(taken)
 }
 
 /// The origins that are there, or will be once the manifests are recorded.

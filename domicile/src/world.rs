@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domicile_catalogue::{
-    Catalogue, CertificateRow, DatasetSource, Known, ManifestRow, Mode, OriginDiff, Registered,
+    Catalogue, CatalogueError, CertificateRow, DatasetSource, Known, ManifestRow, Mode, OriginDiff,
+    Registered,
 };
 use domicile_estate::{
     AccessMode, Backend, BackendName, ByteCount, CopyState, Dataset, DatasetName, Observed, ObservedDataset,
@@ -41,8 +42,6 @@ pub struct World {
     pub certificates: BTreeMap<BackendName, CertificateRow>,
     /// What a look at the stores found.
     pub sight: look::Sight,
-    /// What lies at the top of backends and belongs to origins.
-    pub tops: taken::Tops,
     /// How origins differ from what is registered.
     pub diffs: Vec<OriginDiff>,
     /// The mover's hands.
@@ -199,9 +198,9 @@ impl World {
                 worker.rely_on(name, &shown);
             }
         }
-        let mut world = Self {
+        Ok(Self {
             certificates,
-            catalogue: Arc::clone(&catalogue),
+            catalogue,
             moved,
             pruned,
             datasets,
@@ -209,20 +208,16 @@ impl World {
             observed,
             presumed: BTreeSet::new(),
             sight: look::Sight::default(),
-            tops: taken::Tops::new(),
             diffs: Vec::new(),
             worker: Arc::new(worker),
             manifests,
-        };
-        world.tops = taken::recorded(&catalogue, &world).await?;
-        Ok(world)
+        })
     }
 
     /// Looks at the stores: whether backends that were out of reach or held data are there, and what lies at the
     /// origins. Records nothing; `observed` is then what would be known if it were recorded.
     pub async fn look(&mut self, global: &Global) -> anyhow::Result<()> {
         self.sight = look::look(global, self).await?;
-        taken::add_listed(&mut self.tops, &self.sight.listings);
         let known = std::mem::take(&mut self.observed);
         let foreseen = self
             .catalogue
@@ -241,10 +236,11 @@ impl World {
     }
 
     /// The placement problem as things stand.
-    pub fn problem(&self) -> Problem {
+    pub async fn problem(&self) -> Result<Problem, CatalogueError> {
+        let taken = taken::folders(self).await?;
         let mut problem = domicile_placement::pose(&self.manifests, &self.datasets, &self.observed);
-        domicile_placement::keep_out(&mut problem, &taken::folders(self));
-        problem
+        domicile_placement::keep_out(&mut problem, &taken);
+        Ok(problem)
     }
 
     /// Forgets what is known of copies, to make room: the problem that was posed has it all. What was found at origins

@@ -17,8 +17,8 @@ const SOLVES: usize = 33;
 const TOLD_CHANGES: usize = 100;
 
 /// `plan --pareto cost,carbon`.
-pub fn frontier(global: &Global, world: &World) -> anyhow::Result<Outcome> {
-    let problem = world.problem();
+pub async fn frontier(global: &Global, world: &World) -> anyhow::Result<Outcome> {
+    let problem = world.problem().await?;
     let frontier = pareto(&problem, place(&problem, None), SOLVES);
     let points = points(&frontier, &problem);
     let document = json!({

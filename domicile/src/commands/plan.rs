@@ -40,7 +40,7 @@ pub struct Proposal {
 impl Proposal {
     /// Plans for a world that was looked at.
     pub async fn of(world: &World) -> anyhow::Result<Self> {
-        Self::answering(world, world.problem()).await
+        Self::answering(world, world.problem().await?).await
     }
 
     /// Plans as an answer to a problem that was posed of this world.
@@ -152,9 +152,9 @@ pub async fn plan(global: &Global, args: &PlanArgs) -> anyhow::Result<Outcome> {
     let mut world = World::load(global, catalogue, &args.files).await?;
     world.look(global).await?;
     if args.pareto.is_some() {
-        return frontier::frontier(global, &world);
+        return frontier::frontier(global, &world).await;
     }
-    let problem = world.problem();
+    let problem = world.problem().await?;
     if let Some(file) = &args.write_problem {
         write_problem(file, &problem, args.anonymous)?;
     }

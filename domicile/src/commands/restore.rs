@@ -40,7 +40,7 @@ enum Target {
 }
 
 impl Target {
-    fn of(world: &World, dataset: &Dataset, args: &RestoreArgs) -> anyhow::Result<Self> {
+    async fn of(world: &World, dataset: &Dataset, args: &RestoreArgs) -> anyhow::Result<Self> {
         let origin = dataset.origin.as_ref().filter(|_| !is_released(world, dataset));
         if let Some(folder) = &args.to {
             let root = std::path::absolute(folder)
@@ -54,7 +54,7 @@ impl Target {
         }
         let backend = world.backend(args.backend.as_deref().unwrap_or_default())?;
         let at_origin = origin.filter(|origin| origin.backend == backend.name);
-        refuse_unwanted(world, dataset, backend, at_origin.is_some())?;
+        refuse_unwanted(world, dataset, backend, at_origin.is_some()).await?;
         Ok(match at_origin {
             Some(origin) => Self::Origin(origin.clone()),
             None => Self::Copy(backend.name.clone()),
@@ -87,7 +87,7 @@ fn folder_of(world: &World, origin: &Origin) -> Option<PathBuf> {
 }
 
 /// A copy may lie only where `apply` could make one: a confinement holds here as well (MV-5).
-fn refuse_unwanted(
+async fn refuse_unwanted(
     world: &World,
     dataset: &Dataset,
     backend: &Backend,
@@ -102,7 +102,7 @@ fn refuse_unwanted(
         );
         return Ok(());
     }
-    let problem = world.problem();
+    let problem = world.problem().await?;
     let position = problem.backend(backend.name.as_str());
     let subject = problem
         .dataset(dataset.name.as_str())
@@ -129,7 +129,7 @@ fn refuse_unwanted(
 pub async fn restore(global: &Global, args: &RestoreArgs) -> anyhow::Result<Outcome> {
     let world = World::load(global, open_to_read(global).await?, &args.files).await?;
     let dataset = Arc::clone(world.dataset(&args.dataset)?);
-    let target = Target::of(&world, &dataset, args)?;
+    let target = Target::of(&world, &dataset, args).await?;
     let sources = sources(global, &world, &dataset, &target).await?;
     match &target {
         Target::Copy(to) if args.overwrite => Err(Refusal::usage(format!(

@@ -28,7 +28,7 @@ pub async fn why(global: &Global, args: &WhyArgs) -> anyhow::Result<Outcome> {
         world.backend(backend)?;
     }
     world.look(global).await?;
-    let problem = world.problem();
+    let problem = world.problem().await?;
     world.forget_copies();
     let solution = place_and_price(&problem);
     let Some(dataset) = problem.dataset(name.as_str()) else {

@@ -18,7 +18,7 @@ pub async fn policy(global: &Global, mut world: World, name: &str) -> anyhow::Re
         return Err(unknown("policy", name, known()));
     }
     world.look(global).await?;
-    let problem = world.problem();
+    let problem = world.problem().await?;
     let solution = place(&problem, None);
     let estate = Estate {
         manifests: &world.manifests,
